@@ -1,0 +1,52 @@
+# The targets are the interface for people; CI calls the same ones.
+SHELL   := /bin/bash
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# -trimpath: no path of the building machine in the binaries.
+GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: help build demo test race lint fuzz bench install clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/vrrpd and bin/atropos
+	$(GOBUILD) -o bin/vrrpd ./cmd/vrrpd
+	$(GOBUILD) -o bin/atropos ./cmd/atropos
+
+demo: build ## two routers, two LANs, a client: watch them change sides (root)
+	$(GO) run ./internal/demo -vrrpd bin/vrrpd -atropos bin/atropos
+
+test: ## every test; those in network namespaces too when root
+	$(GO) test ./...
+
+race: ## every test under the race detector
+	$(GO) test -race ./...
+
+lint: ## gofmt, go vet, staticcheck, and the rules of this house
+	@fmt=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	  if [ -n "$$fmt" ]; then echo "not gofmt-clean:"; echo "$$fmt"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) build -modfile=tools/go.mod -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	bin/staticcheck ./...
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzzer for FUZZTIME each
+	@set -e; for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
+	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
+	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME); done; done
+
+bench: ## benchmarks of the rooms
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+install: build ## into PREFIX (/usr/local), with man pages and units
+	install -D -m 0755 bin/vrrpd $(DESTDIR)$(PREFIX)/sbin/vrrpd
+	install -D -m 0755 bin/atropos $(DESTDIR)$(PREFIX)/bin/atropos
+	install -D -m 0644 docs/vrrpd.8 $(DESTDIR)$(PREFIX)/share/man/man8/vrrpd.8
+	install -D -m 0644 docs/atropos.8 $(DESTDIR)$(PREFIX)/share/man/man8/atropos.8
+	install -D -m 0644 contrib/systemd/vrrpd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vrrpd@.service
+
+clean: ## what make built
+	rm -rf bin dist
