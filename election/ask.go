@@ -1,0 +1,120 @@
+package election
+
+import "time"
+
+// Ask before take: a master that resigns on one LAN of the group takes its
+// whole machine with it (a cable pulled elsewhere), but where its link is gone
+// it cannot say so. Instead of waiting for those master-down timers we ask the
+// other LANs who serves the virtual address; silence means nobody does.
+
+const (
+	askSteps    = 10
+	askPatience = 5 // probes that must stay unanswered
+)
+
+var (
+	askGrace  = int64(10 * time.Millisecond)
+	askMinWin = int64(5 * time.Millisecond)
+)
+
+// grace is how long we wait for the priority 0 of the other LANs, which were
+// sent in the same tick.
+func (m *Machine) grace() int64 { return min(askGrace, m.interval()/10) }
+
+// askFrom is when the present question began: the first honoured priority 0
+// that no advert accepted later (on any LAN) has answered. 0: nothing to ask.
+func (m *Machine) askFrom() Time {
+	var accepted, t0 Time
+	for i := range m.own {
+		accepted = max(accepted, m.own[i].AccAt)
+	}
+	for i := range m.others {
+		accepted = max(accepted, m.others[i].AccAt)
+	}
+	g := m.grace()
+	first := func(f *Facts) {
+		if f.P0At != 0 && f.P0At+g >= accepted && (t0 == 0 || f.P0At < t0) {
+			t0 = f.P0At
+		}
+	}
+	for i := range m.own {
+		first(&m.own[i])
+	}
+	for i := range m.others {
+		first(&m.others[i])
+	}
+	return t0
+}
+
+// askWindow is how long the question stays open: the largest skew time, so that
+// of several backups the one with the highest priority finishes asking first.
+func (m *Machine) askWindow() int64 {
+	w := askMinWin
+	for i := range m.own {
+		w = max(w, m.own[i].skew(m.priority))
+	}
+	for i := range m.others {
+		w = max(w, m.others[i].skew(m.priority))
+	}
+	return w
+}
+
+// unanswered reports that the question which began at t0 has gone without an
+// answer on the member's LAN for long enough.
+func (f *Facts) unanswered(now, t0 Time, step int64) bool {
+	return f.NoAsk == 0 && f.AskFrom == t0 && f.Probes >= askPatience &&
+		(f.AnsAt == 0 || now-f.AnsAt > askPatience*step)
+}
+
+// allUnanswered: every LAN has resigned or stays silent.
+func (m *Machine) allUnanswered() bool {
+	t0 := m.askFrom()
+	if t0 == 0 {
+		return false
+	}
+	win := m.askWindow()
+	for i := range m.own {
+		if f := &m.own[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !f.unanswered(m.now, t0, win/askSteps)) {
+			return false
+		}
+	}
+	for i := range m.others {
+		if f := &m.others[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !f.unanswered(m.now, t0, win/askSteps)) {
+			return false
+		}
+	}
+	return true
+}
+
+// ask sends the probes that are due for the local members.
+func (m *Machine) ask() {
+	m.askNext = 0
+	if m.seen.State() != Backup {
+		return
+	}
+	t0 := m.askFrom()
+	if t0 == 0 {
+		return
+	}
+	step := m.askWindow() / askSteps
+	for i := range m.own {
+		f := &m.own[i]
+		if f.P0At != 0 || f.NoAsk != 0 {
+			continue
+		}
+		if f.AskFrom != t0 {
+			f.AskFrom, f.Probes, f.AnsAt = t0, 0, 0
+		}
+		due := t0 + m.grace() + f.Probes*step
+		if m.now >= due {
+			m.do(Action{Kind: DoProbe, VR: i})
+			f.Probes++
+			m.ring = true
+			// A loop that was late asks once, not once for every step missed.
+			due = max(t0+m.grace()+f.Probes*step, m.now+step/2)
+		}
+		if m.askNext == 0 || due < m.askNext {
+			m.askNext = due
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package election
+
+import "time"
+
+const (
+	prepareLimit = int64(100 * time.Millisecond)
+	lingerMargin = int64(20 * time.Millisecond)
+	mixedLimit   = int64(60 * time.Second)
+	quietAfter   = int64(10 * time.Millisecond) // priority 0 after a superior advert
+	quietHeard   = int64(20 * time.Millisecond)
+)
+
+// decide makes every transition that the facts of the machine ask for. Several
+// may follow each other (HELD, BACKUP, PREPARE, MASTER); each is one swap of
+// the word, lost or won, and obeyed before the next is considered.
+func (m *Machine) decide() {
+	m.judgeSends()
+	m.watch()
+	for range 8 {
+		before := m.seen
+		m.obey()
+		m.decideOnce()
+		if m.seen == before {
+			return
+		}
+	}
+}
+
+func (m *Machine) decideOnce() {
+	hard, _ := m.hardFault()
+	switch m.seen.State() {
+	case Held:
+		if hard == NoReason && m.softFault() == NoReason && m.now >= m.holdUntil() {
+			m.swap(Backup, Recovered)
+		}
+	case Backup:
+		if m.heldBy(hard) {
+			return
+		}
+		if why := m.promotion(); why != NoReason {
+			m.swap(Prepare, why)
+		}
+	case Prepare:
+		switch {
+		case m.heldBy(hard):
+		case m.vetoed():
+			m.swap(Backup, Vetoed)
+		case !m.cfg.Guard || m.allPrepared() || m.now >= m.since+prepareLimit:
+			m.swap(Master, m.seen.Reason())
+		}
+	case Master:
+		m.decideMaster(hard)
+	case Linger:
+		m.decideLinger(hard)
+	case Listen:
+		switch {
+		case m.heldBy(hard):
+		case m.heardSince(m.since):
+			m.swap(Backup, MasterHeard)
+		case m.now >= m.listenEnd():
+			m.swap(Prepare, MasterTimeout)
+		}
+	}
+}
+
+// heldBy takes a machine that does not serve to HELD if it may not be elected.
+func (m *Machine) heldBy(hard Reason) bool {
+	why := hard
+	if why == NoReason {
+		why = m.softFault()
+	}
+	if why == NoReason {
+		return false
+	}
+	m.swap(Held, why)
+	return true
+}
+
+func (m *Machine) decideMaster(hard Reason) {
+	switch {
+	case hard != NoReason:
+		m.swap(Held, hard)
+	case m.expired && m.heard:
+		// We slept past our lease, and what waited in the socket says that
+		// somebody else has taken over meanwhile.
+		m.successor = verdict{}
+		m.swap(Backup, LeaseExpired)
+	case m.expired && m.suspended:
+		m.swap(Listen, Suspended)
+	case m.superior.reason != NoReason:
+		m.swap(Backup, m.superior.reason)
+	case m.softFault() != NoReason:
+		m.swap(Linger, m.softFault())
+	case m.wishes.Soft:
+		m.swap(Linger, OperatorBackup)
+	case m.expired:
+		// Nobody else has spoken: speak now, and let that renew the lease.
+		m.expired = false
+		for i := range m.own {
+			m.own[i].LeaseAt = 0
+		}
+		m.nextAdvert = m.now
+	}
+}
+
+func (m *Machine) decideLinger(hard Reason) {
+	after := m.softFault()
+	switch {
+	case hard != NoReason:
+		m.swap(Held, hard)
+	case m.successor.reason != NoReason && after != NoReason:
+		m.swap(Held, Successor)
+	case m.successor.reason != NoReason:
+		m.swap(Backup, Successor)
+	case m.now < m.linger.end:
+	case after != NoReason:
+		m.swap(Held, NoSuccessor)
+	default:
+		// --backup, and nobody is there to serve instead: serve on.
+		m.wish(func(w *Wishes) { w.Soft = false })
+		m.swap(Master, NoSuccessor)
+	}
+}
+
+// promotion returns why this machine must take over now, or NoReason.
+func (m *Machine) promotion() Reason {
+	voters, zero, inferior := 0, 0, 0
+	silent := true
+	m.each(func(f *Facts) {
+		if f.Joining == 1 {
+			return
+		}
+		voters++
+		silent = silent && f.silent(m.now)
+		if f.P0At != 0 {
+			zero++
+		}
+		if f.InferiorAt != 0 && m.now-f.InferiorAt <= f.down(1) {
+			inferior++
+		}
+	})
+	switch {
+	case voters == 0:
+		return NoReason
+	case silent && !m.mixed():
+		switch {
+		case zero == voters:
+			return MasterResigned
+		case inferior > 0:
+			return Preempted
+		}
+		return MasterTimeout
+	case m.allUnanswered():
+		return Unanswered
+	}
+	return NoReason
+}
+
+// mixed: one LAN hears a master that we would preempt, another hears nobody.
+// A port blocked by spanning tree looks like that, and taking over would cut
+// off the LAN behind it; so this vetoes preemption, for a limited time.
+func (m *Machine) mixed() bool {
+	if m.mixedAt == 0 || m.seen.State() != Backup {
+		return false
+	}
+	return m.cfg.MixedLimit < 0 || m.now < m.mixedUntil()
+}
+
+func (m *Machine) mixedUntil() Time {
+	if m.cfg.MixedLimit > 0 {
+		return m.mixedAt + int64(m.cfg.MixedLimit)
+	}
+	return m.mixedAt + mixedLimit
+}
+
+// watch keeps track of views that contradict each other: since when the view
+// is mixed, and since when the machine sees a partition (a LAN of the group
+// silent, another with a master). The latter is reported after a master-down
+// interval; nothing is done about it.
+func (m *Machine) watch() {
+	var inferior, nobody, silent, master bool
+	var down int64
+	m.each(func(f *Facts) {
+		if f.Joining == 1 {
+			return
+		}
+		down = max(down, f.down(m.priority))
+		window := f.down(1)
+		switch {
+		case f.P0At == 0 && f.InferiorAt != 0 && m.now-f.InferiorAt <= window:
+			inferior = true
+		case f.HeardAt == 0 || m.now-f.HeardAt > window:
+			nobody = true
+		}
+		silent = silent || m.now >= f.DownAt && (f.HeardAt == 0 || m.now-f.HeardAt > window)
+		master = master || f.AccAt != 0 && m.now < f.DownAt && m.now-f.AccAt <= window
+	})
+	backup := m.seen.State() == Backup
+	switch mixed := backup && m.preempting() && inferior && nobody; {
+	case !mixed:
+		m.mixedAt = 0
+	case m.mixedAt == 0:
+		m.mixedAt = m.now
+	}
+	what := NoReason
+	switch {
+	case backup && silent && inferior:
+		what = MixedView
+	case backup && silent && master:
+		what = Partition
+	}
+	switch {
+	case what == NoReason:
+		m.partedAt = 0
+	case m.partedAt == 0:
+		m.partedAt = m.now
+	}
+	if what == NoReason && m.parted != NoReason {
+		m.parted = NoReason
+		m.report(0, PartitionOver, Addr16{}, false)
+	}
+	if what != NoReason && what != m.parted && m.now-m.partedAt >= down {
+		m.parted = what
+		m.report(m.silentMember(), what, Addr16{}, true)
+	}
+}
+
+// silentMember is the first local member whose LAN hears nobody, or -1.
+func (m *Machine) silentMember() int {
+	for i := range m.own {
+		if f := &m.own[i]; f.Joining == 0 && m.now >= f.DownAt {
+			return i
+		}
+	}
+	return -1
+}
+
+// vetoed: an acceptable master spoke, on any LAN, after we began to prepare.
+func (m *Machine) vetoed() bool {
+	veto := false
+	m.each(func(f *Facts) { veto = veto || f.AccAt > m.since })
+	return veto
+}
+
+func (m *Machine) allPrepared() bool {
+	all := true
+	m.each(func(f *Facts) { all = all && (f.Joining == 1 || f.Prepared == m.seen.Epoch()) })
+	return all
+}
+
+func (m *Machine) heardSince(t Time) bool {
+	heard := false
+	m.each(func(f *Facts) { heard = heard || f.HeardAt > t })
+	return heard
+}
+
+// listenEnd: one interval and the longest skew after we woke up, any master
+// would have spoken.
+func (m *Machine) listenEnd() Time {
+	var skew int64
+	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
+	return m.since + m.interval() + skew
+}

@@ -1,0 +1,324 @@
+package election
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Router is the fixed part of one local member: what the configuration says of
+// one virtual router.
+type Router struct {
+	Family   uint8 // 4 or 6
+	VRID     uint8 // 1..255
+	Version  uint8 // 2 or 3
+	Priority uint8 // 1..255; 255: owner, merely the highest priority
+	Interval time.Duration
+	Preempt  bool
+	VIP      netip.Addr // first virtual address
+	Source   netip.Addr // own primary address; invalid: not known yet
+	NoAsk    bool       // unicast peers: nobody to ask
+}
+
+// Config is what concerns the machine rather than one member. The zero value
+// is the default.
+type Config struct {
+	// Guard: a lease guards the interfaces, so that PREPARE may set them up
+	// before the first advert.
+	Guard bool
+	// PreemptDelay after HELD before a master of lower priority is replaced.
+	PreemptDelay time.Duration
+	// LeaseIntervals is the length of the lease in advertisement intervals;
+	// 0: two, or three below 100 ms.
+	LeaseIntervals int
+	// MixedLimit bounds how long a mixed view vetoes preemption; 0: 60 s,
+	// negative: for ever.
+	MixedLimit time.Duration
+	// Seed of the random delays; any value will do, equal seeds replay.
+	Seed uint64
+}
+
+// Machine is the part of one process in the election of its machine: its own
+// members, and the group's verdict over the facts of all of them. It is not
+// safe for concurrent use; the daemon's loop owns it.
+type Machine struct {
+	cfg    Config
+	board  Board
+	own    []Facts  // facts of the local members, published after every Step
+	vr     []member // what nobody else needs to know of them
+	others []Facts  // scratch: facts of the other processes, re-read every round
+
+	seen     Word // the word as obeyed
+	since    Time
+	now      Time
+	lastStep Time
+	acts     []Action
+
+	wishes      Wishes
+	priority    uint8 // effective priority of the group
+	preempt     bool  // all members want preemption
+	preemptFrom Time
+
+	nextAdvert Time   // MASTER: the grid
+	resign     resign // priority 0 still to be repeated
+	linger     linger
+	askNext    Time // next probe
+	gone       Reason
+	expired    bool // MASTER: the loop came back after the lease
+	suspended  bool
+	superior   verdict // found in this batch, judged after it
+	successor  verdict
+	heard      bool // any advert of priority > 0 in this batch
+
+	hold         holdDown
+	mixedAt      Time
+	partedAt     Time
+	parted       Reason
+	graceAt      Time // others' heartbeats are not judged before
+	lastPromoted Time
+	beatNext     Time
+	stopping     bool
+	exited       bool
+	ring         bool
+	started      bool
+	rand         uint64
+}
+
+// member is the private side of one local member.
+type member struct {
+	source     Addr16
+	serving    bool // DoPromote was given
+	prepared   bool // DoPrepare was given
+	lastReply  Time // immediate re-advert
+	lastHeal   Time // re-announcement
+	reply      bool // re-advert wanted after this batch
+	tieSince   Time
+	tieHeard   Time
+	tieNeed    int64
+	inferior   Time // since when an inferior master goes on (MASTER)
+	failSince  Time // adverts fail since
+	retryAt    Time
+	sendFree   Time // when a send fault is given another try
+	alarmEpoch [alarms]uint64
+	alarmPeer  [alarms]Addr16
+	alarmOn    [alarms]bool
+}
+
+const alarms = int(SamePriorityPeer-PeerDeaf) + 1
+
+// verdict is a router that makes us leave, and why.
+type verdict struct {
+	vr     int
+	reason Reason // NoReason: none
+	peer   Addr16
+}
+
+// New builds a Machine over its local members. It starts nothing; Start does.
+func New(cfg Config, board Board, routers []Router) *Machine {
+	m := &Machine{cfg: cfg, board: board, rand: cfg.Seed ^ 0x9e3779b97f4a7c15}
+	m.own = make([]Facts, len(routers))
+	m.vr = make([]member, len(routers))
+	for i, r := range routers {
+		m.own[i] = Facts{
+			VIP: AddrFrom(r.VIP), Interval: int64(r.Interval), Family: r.Family, VRID: r.VRID,
+			Version: r.Version, Priority: r.Priority, Preempt: flag(r.Preempt),
+			NoAsk: int64(flag(r.NoAsk)), Learned: int64(r.Interval),
+		}
+		m.vr[i].source = AddrFrom(r.Source)
+	}
+	return m
+}
+
+func flag(b bool) uint8 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Start takes the first step (the Startup event of RFC 9568 section 6.4.1,
+// which for us leads to BACKUP by way of a hold-down, owner or not). The
+// members' faults known at start should follow in the next Step.
+func (m *Machine) Start(now Time, acts []Action) []Action {
+	m.started = true
+	m.now, m.acts = now, acts
+	m.others = m.board.Others(m.others[:0])
+	m.adoptWishes()
+	iv := m.interval()
+	m.hold.now = 2 * iv
+	running := m.board.Load().State()
+	for i := range m.own {
+		f := &m.own[i]
+		f.DownAt = now + f.down(m.priority)
+		f.HoldAt = now + m.hold.now
+		f.BeatAt = now
+		f.Joining = flag(running.Serving() || running == Prepare)
+	}
+	m.beatNext = now + iv/2
+	m.lastStep = now
+	if w := m.board.Load(); w.State() == Init {
+		m.board.Swap(w, w.Next(Held, Startup), now)
+	}
+	m.board.Publish(m.own)
+	m.board.Ring()
+	return m.Step(now, nil, m.acts)
+}
+
+// Step applies the events, which must have arrived no later than now, as one
+// batch, decides, and appends what is to be done to acts. Call it when
+// something happened, when Deadline has passed, or when the board was rung.
+// Zero allocations in steady state, provided acts has capacity.
+func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
+	if !m.started || m.exited {
+		return acts
+	}
+	m.now, m.acts = now, acts
+	m.superior, m.successor = verdict{}, verdict{}
+	m.heard, m.expired, m.suspended = false, false, false
+	m.others = m.board.Others(m.others[:0])
+	m.late()
+	m.adoptWishes()
+	m.obey()
+	for i := range events {
+		m.apply(&events[i])
+	}
+	m.beat()
+	m.board.Publish(m.own)
+	m.decide()
+	m.replies()
+	m.timers()
+	m.board.Publish(m.own)
+	if m.ring {
+		m.ring = false
+		m.board.Ring()
+	}
+	acts, m.acts = m.acts, nil
+	return acts
+}
+
+// late judges how late this step comes: a loop that slept through its lease
+// must not go on as if nothing had happened, and one that slept at all must not
+// take the others' old heartbeats for death.
+func (m *Machine) late() {
+	iv := m.interval()
+	if m.now-m.lastStep > iv {
+		m.graceAt = m.now + iv
+	}
+	m.lastStep = m.now
+	if m.seen.State() != Master {
+		return
+	}
+	for i := range m.own {
+		if f := &m.own[i]; m.vr[i].serving && f.LeaseAt != 0 && m.now >= f.LeaseAt {
+			m.expired = true
+		}
+	}
+}
+
+// beat is the heartbeat that the other processes of the machine judge us by.
+func (m *Machine) beat() {
+	for i := range m.own {
+		m.own[i].BeatAt = m.now
+	}
+	m.beatNext = m.now + m.interval()/2
+}
+
+// adoptWishes reads what the group wants: the operator's wishes, the priority
+// (the minimum of the members unless one was set at run time) and preemption.
+func (m *Machine) adoptWishes() {
+	m.wishes = m.board.Wishes()
+	p, pre := uint8(255), true
+	differs, preDiffers := false, false
+	m.each(func(f *Facts) {
+		if f.Priority != m.own[0].Priority {
+			differs = true
+		}
+		if f.Preempt != m.own[0].Preempt {
+			preDiffers = true
+		}
+		p = min(p, f.Priority)
+		pre = pre && f.Preempt == 1
+	})
+	if m.wishes.Priority != 0 {
+		p = m.wishes.Priority
+	}
+	// An effective priority that changes while a master-down timer runs moves
+	// its end by the difference of the skew times.
+	if m.priority != 0 && p != m.priority {
+		for i := range m.own {
+			f := &m.own[i]
+			f.DownAt += f.skew(p) - f.skew(m.priority)
+		}
+	}
+	m.priority = p
+	m.preempt = pre || p == 255
+	m.alarm(0, PriorityDiffers, differs, Addr16{})
+	m.alarm(0, PreemptDiffers, preDiffers, Addr16{})
+	m.alarm(0, TooManyMembers, m.board.Missing() < 0, Addr16{})
+}
+
+// each visits the facts of every member of the machine, own ones first.
+func (m *Machine) each(visit func(*Facts)) {
+	for i := range m.own {
+		visit(&m.own[i])
+	}
+	for i := range m.others {
+		visit(&m.others[i])
+	}
+}
+
+// preempting reports whether a master of lower priority is to be replaced now.
+func (m *Machine) preempting() bool {
+	return m.preempt && !m.wishes.Soft && m.now >= m.preemptFrom
+}
+
+// interval is the advertisement interval of the group, in ns.
+func (m *Machine) interval() int64 { return m.own[0].Interval }
+
+// leaseSpan is how long one advert that was really sent lets us serve, in ns:
+// shorter than any peer's master-down interval, so that a dead master is silent
+// before a new one speaks.
+func (m *Machine) leaseSpan() int64 {
+	n := int64(m.cfg.LeaseIntervals)
+	if n == 0 {
+		n = 2
+		if m.interval() < int64(100*time.Millisecond) {
+			n = 3
+		}
+	}
+	return n * m.interval()
+}
+
+// random returns a number in [0, n); a splitmix64 sequence from the seed.
+func (m *Machine) random(n int64) int64 {
+	m.rand += 0x9e3779b97f4a7c15
+	z := m.rand
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int64((z ^ z>>31) % uint64(n))
+}
+
+func (m *Machine) do(a Action) {
+	a.Epoch = m.seen.Epoch()
+	m.acts = append(m.acts, a)
+}
+
+// swap tries the transition and, if this process wins it, obeys it at once.
+func (m *Machine) swap(s State, r Reason) bool {
+	won := m.board.Swap(m.seen, m.seen.Next(s, r), m.now)
+	m.obey()
+	return won
+}
+
+// wish changes the operator's wishes, whatever other processes do meanwhile.
+func (m *Machine) wish(change func(*Wishes)) {
+	for range 64 {
+		old := m.board.Wishes()
+		w := old
+		change(&w)
+		if w == old || m.board.Wish(old, w) {
+			break
+		}
+	}
+	m.adoptWishes()
+	m.ring = true
+}

@@ -1,0 +1,220 @@
+package election
+
+// vmac is the virtual MAC address of a member (RFC 9568 section 7.3).
+func (f *Facts) vmac() MAC {
+	last := byte(1)
+	if f.Family == 6 {
+		last = 2
+	}
+	return MAC{0, 0, 0x5e, 0, last, f.VRID}
+}
+
+// apply turns one event into facts. Nothing is decided here: a decision needs
+// the whole batch.
+func (m *Machine) apply(e *Event) {
+	switch e.Kind {
+	case EvAdvert:
+		if m.valid(e.VR) {
+			m.receive(e)
+		}
+	case EvAnswer:
+		if !m.valid(e.VR) {
+			return
+		}
+		// Proxy-ARP hosts answer for anything: only the virtual MAC, or the MAC
+		// from which the master's adverts came, is an answer.
+		f := &m.own[e.VR]
+		if e.MAC == f.vmac() || (e.MAC != MAC{} && e.MAC == f.AccMAC) {
+			f.AnsAt = m.now
+			m.ring = true
+		}
+	case EvFault:
+		if m.valid(e.VR) {
+			m.fault(e.VR, e.Fault, e.On)
+		}
+	case EvSource:
+		if m.valid(e.VR) {
+			m.vr[e.VR].source = AddrFrom(e.Addr)
+		}
+	case EvSent:
+		if m.valid(e.VR) {
+			m.sent(e)
+		}
+	case EvSendFailed:
+		if m.valid(e.VR) {
+			m.sendFailed(e.VR)
+		}
+	case EvPrepared:
+		if m.valid(e.VR) {
+			m.own[e.VR].Prepared = e.Epoch
+			m.ring = true
+		}
+	case EvMemberGone:
+		m.gone = e.Reason
+	case EvSuspended:
+		m.suspended = true
+	case EvBackup:
+		m.wish(func(w *Wishes) { w.Soft = true })
+	case EvHold:
+		m.wish(func(w *Wishes) { w.Hold = true })
+	case EvRelease:
+		m.wish(func(w *Wishes) { w.Soft, w.Hold = false, false })
+	case EvPriority:
+		if e.Priority != 0 {
+			m.wish(func(w *Wishes) { w.Priority = e.Priority })
+		}
+	case EvStop:
+		m.stopping = true
+		for i := range m.own {
+			m.own[i].Stopping = 1
+		}
+		m.ring = true
+	}
+}
+
+func (m *Machine) valid(vr int) bool { return vr >= 0 && vr < len(m.own) }
+
+// receive applies one advert: the rows of RFC 3768 and RFC 9568 section 6.4,
+// widened by group.md for the states of ours.
+func (m *Machine) receive(e *Event) {
+	f, v := &m.own[e.VR], &m.vr[e.VR]
+	src := AddrFrom(e.Addr)
+	mine := src == v.source && src != Addr16{}
+	st := m.seen.State()
+	if mine {
+		m.alarm(e.VR, OwnAddressHeard, true, src)
+		if st.Serving() {
+			return // an echo of ours, or a thief of our address: never a reason to yield
+		}
+	}
+	if e.Priority == 0 {
+		m.receiveZero(e.VR, st, src)
+		return
+	}
+	f.HeardAt = m.now
+	m.heard = true
+	switch st {
+	case Master:
+		m.receiveAsMaster(e, src)
+	case Linger:
+		m.accept(e, src)
+		if m.successor.reason == NoReason {
+			m.successor = verdict{e.VR, Successor, src}
+		}
+	case Listen:
+		m.accept(e, src)
+	default:
+		if e.Priority >= m.priority || !m.preempting() {
+			m.accept(e, src)
+		} else {
+			// The timer runs on: we take over when it fires. A lower advert
+			// must not restart it (RFC 9568 section 6.4.2).
+			if f.InferiorAt == 0 {
+				m.ring = true
+			}
+			f.InferiorAt = m.now
+			f.AccMAC, f.AccSrc = e.MAC, src
+		}
+	}
+}
+
+// receiveZero: the sender resigns.
+func (m *Machine) receiveZero(vr int, st State, src Addr16) {
+	f := &m.own[vr]
+	switch st {
+	case Master:
+		m.vr[vr].reply = true
+		return
+	case Linger:
+		return
+	}
+	if f.AccSrc != (Addr16{}) && src != f.AccSrc {
+		// Somebody else than the master we follow: whoever it was, the master
+		// that we know is given the time to speak.
+		f.DownAt = min(f.DownAt, m.now+int64(f.master())+f.skew(m.priority))
+		return
+	}
+	if f.P0At == 0 {
+		f.P0At = m.now
+	}
+	f.DownAt = m.now + f.skew(m.priority)
+	if t0 := m.askFrom(); t0 != 0 {
+		// Several resignations are one: the repetitions of a priority 0 must
+		// not push the take-over away.
+		f.DownAt = max(m.now, min(f.DownAt, t0+f.skew(m.priority)))
+	}
+	m.ring = true
+}
+
+func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
+	f, v := &m.own[e.VR], &m.vr[e.VR]
+	switch {
+	case e.Priority > m.priority:
+		m.yield(e, src, SuperiorAdvert)
+		return
+	case e.Priority == m.priority && src.Compare(v.source) > 0:
+		m.alarm(e.VR, SamePriorityPeer, true, src)
+		if m.isReference(f) {
+			m.yield(e, src, TieLost)
+			return
+		}
+		// On any other LAN the order of the addresses may be the other way
+		// round; both machines would demote each other for ever. A lost tie
+		// counts there only if it lasts, that is if the reference member of
+		// the peer is deaf or gone.
+		if v.tieSince == 0 || m.now-v.tieHeard > 3*m.interval() {
+			v.tieSince = m.now
+			v.tieNeed = m.interval() + m.random(m.interval())
+		}
+		v.tieHeard = m.now
+		if m.now-v.tieSince > v.tieNeed {
+			m.yield(e, src, TieLost)
+			return
+		}
+	}
+	// Inferior or undecided: speak at once, so that it hears us (RFC 9568
+	// section 6.4.3; in v2 too), here and where ties are decided.
+	if v.inferior == 0 || m.now-f.InferiorAt > 3*m.interval() {
+		v.inferior = m.now
+	}
+	f.InferiorAt = m.now
+	v.reply = true
+	m.ring = true
+	if m.now-v.inferior > 3*m.interval() {
+		m.alarm(e.VR, PeerDeaf, true, src)
+	}
+}
+
+// yield remembers the most superior master of the batch.
+func (m *Machine) yield(e *Event, src Addr16, why Reason) {
+	m.accept(e, src)
+	if m.superior.reason == NoReason || why == SuperiorAdvert {
+		m.superior = verdict{e.VR, why, src}
+	}
+}
+
+// accept follows the sender as the master of this LAN.
+func (m *Machine) accept(e *Event, src Addr16) {
+	f := &m.own[e.VR]
+	if f.Version == 3 && e.Interval > 0 {
+		f.Learned = int64(e.Interval)
+	}
+	f.AccAt, f.AccSrc, f.AccMAC, f.AccPrio = m.now, src, e.MAC, e.Priority
+	f.P0At, f.InferiorAt, f.Extra = 0, 0, 0
+	f.DownAt = m.now + f.down(m.priority)
+}
+
+// isReference reports whether f is the lowest member of the machine.
+func (m *Machine) isReference(f *Facts) bool {
+	for i := range m.own {
+		if g := &m.own[i]; g.Joining == 0 && g.before(f) {
+			return false
+		}
+	}
+	for i := range m.others {
+		if g := &m.others[i]; g.Joining == 0 && g.before(f) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,209 @@
+package election
+
+import (
+	"math"
+	"time"
+)
+
+func (m *Machine) lease() time.Duration { return time.Duration(m.leaseSpan()) }
+
+// timers does what time alone asks for: adverts on the grid, retries,
+// repeated priority 0, the steps of the linger lease, probes.
+func (m *Machine) timers() {
+	m.resigns()
+	switch m.seen.State() {
+	case Master:
+		if m.now >= m.nextAdvert {
+			m.adverts()
+			for m.nextAdvert <= m.now {
+				m.nextAdvert += m.interval()
+			}
+		}
+		for i := range m.vr {
+			if v := &m.vr[i]; v.failSince != 0 && m.now >= v.retryAt && m.own[i].Faults == 0 {
+				v.retryAt = m.now + m.interval()/8
+				m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
+			}
+		}
+		m.joinLate()
+	case Linger:
+		if m.now >= m.linger.renew {
+			until := min(m.linger.end, m.now+m.interval()/10)
+			for i := range m.vr {
+				if m.vr[i].serving {
+					m.do(Action{Kind: DoRenew, VR: i, Until: until})
+				}
+			}
+			m.linger.renew = m.now + m.interval()/20
+		}
+	}
+	m.ask()
+	if m.now >= m.beatNext {
+		m.beat()
+	}
+	if m.stopping && !m.seen.State().Serving() && m.seen.State() != Prepare && !m.resign.pending() && !m.exited {
+		m.exited = true
+		m.do(Action{Kind: DoExit, VR: -1})
+	}
+}
+
+// joinLate lets a member that was added while the group serves join it, once it
+// has heard nobody for a master-down interval.
+func (m *Machine) joinLate() {
+	joined := false
+	for i := range m.own {
+		if f := &m.own[i]; f.Joining == 1 && f.Faults == 0 && f.silent(m.now) {
+			f.Joining = 0
+			joined = true
+		}
+	}
+	if joined {
+		m.enter(m.seen, m.seen)
+	}
+}
+
+// resigns sends the priority 0 that is due.
+func (m *Machine) resigns() {
+	r := &m.resign
+	for r.pending() && m.now >= r.due[r.next] {
+		r.next++
+		for i := range m.own {
+			f := &m.own[i]
+			if f.Joining == 1 || f.Faults&(FaultLinkDown|FaultParentGone|FaultNoAddress) != 0 {
+				continue
+			}
+			if r.quiet && f.HeardAt != 0 && m.now-f.HeardAt < quietHeard {
+				continue
+			}
+			m.do(Action{Kind: DoAdvert, VR: i})
+		}
+	}
+}
+
+// replies answers inferior and undecided adverts of this batch, and priority 0,
+// with an advert at once: on that LAN and on the reference member's, where ties
+// are decided; at most one per quarter of an interval for each router, or two
+// masters that do not understand each other would storm. A foreign master may
+// have moved the neighbours' caches, so the addresses are announced again.
+func (m *Machine) replies() {
+	master := m.seen.State() == Master
+	elsewhere := false
+	for i := range m.vr {
+		v := &m.vr[i]
+		if v.reply && master && v.serving {
+			m.answer(i)
+			elsewhere = true
+			if m.now-v.lastHeal >= m.interval() && m.own[i].InferiorAt == m.now {
+				v.lastHeal = m.now
+				m.do(Action{Kind: DoAnnounce, VR: i})
+			}
+		}
+		v.reply = false
+	}
+	if !master {
+		return
+	}
+	for i := range m.others {
+		if f := &m.others[i]; f.InferiorAt != 0 && m.now-f.InferiorAt < m.interval()/4 {
+			elsewhere = true
+		}
+	}
+	if !elsewhere {
+		return
+	}
+	for i := range m.own {
+		if m.vr[i].serving && m.isReference(&m.own[i]) {
+			m.answer(i)
+		}
+	}
+}
+
+func (m *Machine) answer(vr int) {
+	if v := &m.vr[vr]; v.lastReply == 0 || m.now-v.lastReply >= m.interval()/4 {
+		v.lastReply = m.now
+		m.do(Action{Kind: DoAdvert, VR: vr, Priority: m.priority, Lease: m.lease()})
+	}
+}
+
+// Deadline is when Step must be called again if nothing happens before.
+func (m *Machine) Deadline() Time {
+	t := min(m.beatNext, m.resign.at())
+	soon := func(at Time) {
+		if at > m.now && at < t {
+			t = at
+		}
+	}
+	for i := range m.own {
+		if f, v := &m.own[i], &m.vr[i]; f.Faults&FaultSend != 0 {
+			soon(v.sendFree)
+		} else if v.failSince != 0 && m.seen.State() == Master {
+			soon(v.retryAt)
+		}
+	}
+	for i := range m.others {
+		soon(m.others[i].BeatAt + m.leaseSpan() + 1)
+	}
+	switch m.seen.State() {
+	case Held:
+		soon(m.holdUntil())
+	case Backup:
+		t = min(t, m.promotionDue())
+		if m.askNext != 0 {
+			soon(m.askNext)
+		}
+	case Prepare:
+		soon(m.since + prepareLimit)
+	case Master:
+		t = min(t, m.nextAdvert)
+		for i := range m.own {
+			if f := &m.own[i]; f.Joining == 1 {
+				soon(f.DownAt + f.Extra)
+			}
+		}
+	case Linger:
+		t = min(t, m.linger.end, m.linger.renew)
+	case Listen:
+		t = min(t, m.listenEnd())
+	}
+	if m.partedAt != 0 && m.parted == NoReason {
+		soon(m.partedAt + m.own[0].down(m.priority))
+	}
+	return t
+}
+
+// promotionDue is the earliest time at which promotion could become due as the
+// facts stand; what makes it earlier rings.
+func (m *Machine) promotionDue() Time {
+	var all Time
+	next := Time(math.MaxInt64)
+	m.each(func(f *Facts) {
+		if f.Joining == 1 {
+			return
+		}
+		at := f.DownAt + f.Extra
+		all = max(all, at)
+		// A member that falls silent alone may begin a mixed view.
+		if at > m.now {
+			next = min(next, at)
+		}
+		if f.InferiorAt != 0 {
+			if gone := f.InferiorAt + f.down(1) + 1; gone > m.now {
+				next = min(next, gone)
+			}
+		}
+	})
+	if m.mixedAt != 0 && m.cfg.MixedLimit >= 0 && m.mixedUntil() > m.now {
+		next = min(next, m.mixedUntil())
+	}
+	if t0 := m.askFrom(); t0 != 0 {
+		var extra int64
+		m.each(func(f *Facts) { extra = max(extra, f.Extra) })
+		if due := t0 + m.askWindow() + extra; due > m.now {
+			next = min(next, due)
+		}
+	}
+	if all > m.now {
+		next = min(next, all)
+	}
+	return next
+}

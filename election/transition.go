@@ -1,0 +1,223 @@
+package election
+
+import "math"
+
+// linger is the resigned master that still serves.
+type linger struct {
+	end   Time // nobody came
+	renew Time // next step of the short lease
+}
+
+// resign is a priority 0 that is still to be sent, or to be sent again, because
+// one lost frame would cost the peers a master-down interval.
+type resign struct {
+	due   [3]Time
+	next  int // index into due
+	count int
+	quiet bool // only on LANs where nobody was heard just before
+}
+
+func (r *resign) pending() bool { return r.next < r.count }
+
+func (r *resign) at() Time {
+	if !r.pending() {
+		return math.MaxInt64
+	}
+	return r.due[r.next]
+}
+
+// obey makes the local members what the word says, whoever changed it. A
+// process that slept through some epochs obeys the last one only.
+func (m *Machine) obey() {
+	w := m.board.Load()
+	if w == m.seen {
+		return
+	}
+	old := m.seen
+	m.seen = w
+	m.since = m.board.Since()
+	if m.since == 0 || m.since > m.now {
+		m.since = m.now
+	}
+	for i := range m.own {
+		m.own[i].Seen = w.Epoch()
+	}
+	m.reportTransition(old, w)
+	switch {
+	case w.State().Serving():
+		m.enter(old, w)
+	case m.servingAny():
+		m.leave(w)
+	case w.State() == Prepare:
+		m.prepare()
+	default:
+		m.unprepare()
+	}
+	if old.State() == Init && !w.State().Serving() {
+		// What a dead predecessor's on-master command left is undone.
+		m.do(Action{Kind: DoHook, VR: -1, Reason: Startup, To: Backup})
+	}
+	if w.State() == Backup && old.State() == Held {
+		m.preemptFrom = m.now + int64(m.cfg.PreemptDelay)
+	}
+	if w.State() == Held && w.Reason() == MemberStuck && m.graceAt > m.now {
+		// It was us who slept: earn the election again.
+		for i := range m.own {
+			m.own[i].HoldAt = max(m.own[i].HoldAt, m.now+m.hold.now)
+		}
+	}
+	if !w.State().Serving() && w.State() != Held {
+		m.join()
+	}
+}
+
+func (m *Machine) servingAny() bool {
+	for i := range m.vr {
+		if m.vr[i].serving {
+			return true
+		}
+	}
+	return false
+}
+
+// join gives a vote to members that were added while the group was serving.
+func (m *Machine) join() {
+	for i := range m.own {
+		m.own[i].Joining = 0
+	}
+}
+
+func (m *Machine) prepare() {
+	if !m.cfg.Guard {
+		return
+	}
+	for i := range m.vr {
+		if v := &m.vr[i]; m.own[i].Joining == 0 && !v.prepared {
+			v.prepared = true
+			m.do(Action{Kind: DoPrepare, VR: i})
+		}
+	}
+}
+
+func (m *Machine) unprepare() {
+	for i := range m.vr {
+		if v := &m.vr[i]; v.prepared {
+			v.prepared = false
+			m.do(Action{Kind: DoUnprepare, VR: i})
+		}
+	}
+}
+
+// enter: MASTER or LINGER. The adverts of all members first, as one batch
+// (their leases open with them), then the interfaces, then the announcements,
+// then the command.
+func (m *Machine) enter(old, w Word) {
+	m.resign = resign{}
+	first := !m.servingAny()
+	for i := range m.vr {
+		if v := &m.vr[i]; !v.serving && m.own[i].Joining == 0 {
+			m.own[i].LeaseAt = 0
+			v.tieSince, v.inferior, v.failSince = 0, 0, 0
+		}
+	}
+	if w.State() == Master {
+		m.adverts()
+		m.nextAdvert = m.since
+		for m.nextAdvert <= m.now {
+			m.nextAdvert += m.interval()
+		}
+	}
+	// Back from LINGER nothing was taken down, but who followed the priority 0
+	// may have been sent elsewhere meanwhile.
+	again := old.State() == Linger && w.State() == Master
+	for i := range m.vr {
+		if m.own[i].Joining == 0 && !m.vr[i].serving {
+			m.do(Action{Kind: DoPromote, VR: i})
+		}
+	}
+	for i := range m.vr {
+		v := &m.vr[i]
+		if m.own[i].Joining == 1 {
+			continue
+		}
+		if again || !v.serving {
+			m.do(Action{Kind: DoAnnounce, VR: i})
+		}
+		v.serving, v.prepared = true, false
+		m.own[i].Extra, m.own[i].P0At = 0, 0
+	}
+	if first && m.servingAny() {
+		m.lastPromoted = m.now
+		m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: w.Reason(), To: Master})
+	}
+	if w.State() == Master {
+		m.wish(func(w *Wishes) {
+			if first {
+				w.Soft = false
+			}
+		})
+	} else {
+		m.startLinger()
+	}
+}
+
+// adverts sends one advert for every member that has a vote.
+func (m *Machine) adverts() {
+	for i := range m.own {
+		if f := &m.own[i]; f.Joining == 0 {
+			m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
+		}
+	}
+}
+
+// startLinger: resign, at 0, 0.05 and 0.2 intervals, and go on serving under
+// short leases until the slowest successor must have spoken.
+func (m *Machine) startLinger() {
+	iv := m.interval()
+	var skew int64
+	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
+	m.linger = linger{end: m.since + skew + lingerMargin, renew: m.now}
+	m.resign = resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3}
+}
+
+// leave: the guards first, then (where it helps) priority 0, then the
+// addresses, the machine's own announcements, and the command.
+func (m *Machine) leave(w Word) {
+	iv := m.interval()
+	for i := range m.vr {
+		if m.vr[i].serving || m.vr[i].prepared {
+			m.own[i].LeaseAt = 0
+			m.do(Action{Kind: DoCloseGuard, VR: i})
+		}
+	}
+	switch w.Reason() {
+	case SuperiorAdvert, TieLost, Successor, LeaseExpired, Suspended:
+		// Somebody took over, heard on one LAN at least. Where he was not
+		// heard, his adverts may be lost, or he is not there: then those who
+		// listen should not wait for us.
+		m.resign = resign{due: [3]Time{m.now + quietAfter}, count: 1, quiet: true}
+	case NoSuccessor, Stop, OperatorHold:
+		m.resign = resign{due: [3]Time{m.now}, count: 1}
+	default:
+		m.resign = resign{due: [3]Time{m.now, m.now + iv/50, m.now + iv/10}, count: 3}
+	}
+	m.resigns()
+	for i := range m.vr {
+		if v := &m.vr[i]; v.serving || v.prepared {
+			v.serving, v.prepared = false, false
+			m.do(Action{Kind: DoDemote, VR: i})
+		}
+	}
+	for i := range m.own {
+		f := &m.own[i]
+		f.DownAt, f.P0At = m.now+f.down(m.priority), 0
+		f.AskFrom, f.Probes, f.AnsAt = 0, 0, 0
+		m.do(Action{Kind: DoAnnounceOwn, VR: i})
+	}
+	if w.Reason() == TieLost && m.superior.reason == TieLost {
+		// Both machines may have lost a tie to each other: whoever waits
+		// longer hears the other first.
+		m.own[m.superior.vr].Extra = m.random(m.interval())
+	}
+	m.do(Action{Kind: DoHook, VR: -1, Reason: w.Reason(), To: w.State().Outward()})
+}
