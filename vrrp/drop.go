@@ -1,0 +1,92 @@
+package vrrp
+
+import "iter"
+
+// Drop says why a packet was not accepted. It is a closed list in the order of
+// the checks: the first one that fails names the packet.
+type Drop uint8
+
+const (
+	DropNone Drop = iota // accepted
+
+	// Before the message is looked at, by the receiving side.
+	DropIPHeader    // the IP header is broken, or its addresses are not of one family
+	DropFragment    // a fragment: an advert is never large enough
+	DropDestination // not to the group, nor to us from a configured peer
+
+	// By Identify.
+	DropLength      // shorter than the header; or not exactly as long as its count states
+	DropVersion     // neither 2 nor 3, or not the one that the virtual router speaks
+	DropType        // not an ADVERTISEMENT
+	DropForeignCARP // not VRRP: CARP of a BSD or UCARP, harmless (see carp)
+	DropVRID        // no such virtual router on this interface
+
+	// By Rules.Receive.
+	DropTTL          // TTL or hop limit is not 255: forwarded, or forged from afar
+	DropChecksum     // damaged
+	DropCount        // no addresses
+	DropAuthType     // not the authentication type of the virtual router
+	DropAuth         // authentication failed
+	DropIntervalZero // an interval of zero
+	DropFamily       // not the family of the virtual router
+	DropLinkLocal    // the first IPv6 address is not link-local
+	DropInterval     // version 2: not our interval
+	DropAddressList  // version 2: not our addresses, and the sender is not their owner
+
+	numDrops
+)
+
+var dropWords = [numDrops]string{
+	DropNone:         "none",
+	DropIPHeader:     "ip-header",
+	DropFragment:     "fragment",
+	DropDestination:  "destination",
+	DropLength:       "length",
+	DropVersion:      "version",
+	DropType:         "type",
+	DropForeignCARP:  "foreign-carp",
+	DropVRID:         "vrid",
+	DropTTL:          "ttl",
+	DropChecksum:     "checksum",
+	DropCount:        "count",
+	DropAuthType:     "auth-type",
+	DropAuth:         "auth",
+	DropIntervalZero: "interval-zero",
+	DropFamily:       "family",
+	DropLinkLocal:    "link-local",
+	DropInterval:     "interval",
+	DropAddressList:  "address-list",
+}
+
+func (d Drop) String() string {
+	if d < numDrops {
+		return dropWords[d]
+	}
+	return "unknown"
+}
+
+// Counters counts packets by what became of them; index DropNone counts the
+// accepted ones. The zero value is ready. It is a plain array of whoever owns it:
+// a copy is a snapshot, and it must not be shared between goroutines.
+type Counters [numDrops]uint64
+
+// Drops yields every reason but DropNone with its count, zero or not, in the
+// order of the checks, so that a rendering has the same keys every time.
+func (c *Counters) Drops() iter.Seq2[Drop, uint64] {
+	return func(yield func(Drop, uint64) bool) {
+		for d := DropNone + 1; d < numDrops; d++ {
+			if !yield(d, c[d]) {
+				return
+			}
+		}
+	}
+}
+
+// Dropped is the number of packets that were not accepted, for any reason.
+func (c *Counters) Dropped() uint64 {
+	var n uint64
+	for _, v := range c[DropNone+1:] {
+		n += v
+	}
+	return n
+}
