@@ -1,0 +1,96 @@
+package config
+
+import "path"
+
+// Mode is what the program was asked to do.
+type Mode uint8
+
+const (
+	// Run is the daemon.
+	Run Mode = iota
+	// Help prints Usage to stdout and exits 0.
+	Help
+	// Version prints the version to stdout and exits 0.
+	Version
+	// Release cleans up after dead instances: the one in Routers, or, when
+	// there is none, every dead one of the run directory.
+	Release
+	// Check has validated the configuration, and exits 0.
+	Check
+)
+
+var modeWords = [...]string{"run", "help", "version", "release", "check"}
+
+func (m Mode) String() string {
+	if int(m) < len(modeWords) {
+		return modeWords[m]
+	}
+	return "unknown"
+}
+
+// Defaults and limits of what concerns the whole process.
+const (
+	DefaultRunDir = "/run/vrrpd"
+	MaxMonitor    = 9
+)
+
+// Config is everything the user asked for.
+type Config struct {
+	Mode Mode
+	// RunDir is where the processes of the machine meet: an absolute, clean
+	// path.
+	RunDir string
+	// Foreground: do not go to the background.
+	Foreground bool
+	// Monitor is how many processes of this machine share one state, 1 to 9;
+	// 0: not given.
+	Monitor int
+	// OnMaster and OnBackup run when this machine changes sides.
+	OnMaster, OnBackup Command
+	// ReducedPriority and IncreasedPriority replace -10 and +10 on SIGTTIN and
+	// SIGTTOU, 1 to 255; 0: not given.
+	ReducedPriority, IncreasedPriority uint8
+	// Routers are the virtual routers; the classic form gives exactly one.
+	// In mode Release a Router has its Interface, VRID and Name only.
+	Routers []Router
+}
+
+// Validate reports the first thing that is wrong with a Config, as a
+// UsageError. Everything that Parse returns has passed it.
+func (c Config) Validate() error {
+	switch {
+	case c.Mode == Help || c.Mode == Version:
+		return nil
+	case !path.IsAbs(c.RunDir) || path.Clean(c.RunDir) != c.RunDir:
+		return usagef("run directory %s: an absolute path is needed, like %s", show(c.RunDir), DefaultRunDir)
+	case c.Monitor < 0 || c.Monitor > MaxMonitor:
+		return usagef("%d monitored processes: 1 to %d are possible", c.Monitor, MaxMonitor)
+	case c.Mode == Release:
+		return c.validateRelease()
+	case len(c.Routers) == 0:
+		return usagef("no virtual router is configured")
+	}
+	for i, r := range c.Routers {
+		if err := r.Validate(); err != nil {
+			return err
+		}
+		for _, other := range c.Routers[:i] {
+			switch {
+			case r.Name == other.Name:
+				return usagef("interface name %s: two virtual routers cannot share it", r.Name)
+			case r.Interface == other.Interface && r.VRID == other.VRID && r.Family == other.Family:
+				return usagef("VRID %d on %s: configured twice", r.VRID, r.Interface)
+			}
+		}
+	}
+	return nil
+}
+
+func (c Config) validateRelease() error {
+	for _, r := range c.Routers {
+		if err := r.validateIdentity(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,385 @@
+package config
+
+import (
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Usage is the text of vrrpd --help, in the order of the manual.
+const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
+
+  -h, --help               this text
+  -V, --version            the version
+  -n, --no-vmac            do not handle the virtual MAC (not in this release)
+  -i, --interface IFNAME   the interface to run on
+  -v, --vrid VRID          the id of the virtual router, 1-255
+  -s, --no-preempt         switch preemption off (it is on by default)
+  -a, --auth AUTH          none (pass/KEY and ah/KEY: not in this release)
+  -p, --priority PRIO      priority of this machine, 1-254 (default 100);
+                           255: it is the owner
+  -d, --interval SECONDS   advertisement interval (default 1); a fraction (0.1)
+                           means VRRPv3
+  IPADDR[/LEN] ...         the virtual addresses; the word ipaddr may stand
+                           before them
+  -U, --on-master COMMAND  run when this machine becomes MASTER
+  -D, --on-backup COMMAND  run when this machine becomes BACKUP
+  -M, --monitor N          this process is one of N (1-9) on this machine that
+                           share one state
+  -f, --run-dir DIR        where these processes meet (default $VRRPD_RUN_DIR,
+                           else /run/vrrpd)
+  -z PRIO, -x PRIO         priority after SIGTTIN, SIGTTOU instead of -10, +10
+  -F, --foreground         stay in the foreground
+  -c, --config FILE        read FILE instead (not in this release)
+  --vrrp-version 2|3       protocol version (default 2; 3 if SECONDS has a
+                           fraction)
+  --name IFNAME            the virtual router's interface (default vrrpVRID)
+  --preempt-delay SECONDS  wait so long after the start before preempting
+  --check                  validate this command line and exit
+  --release                clean up after a dead instance: that of -i and -v;
+                           without them, after every dead one
+
+COMMAND is split into words without a shell: quote with '...', "..." or \.
+`
+
+// form is a classic command line while it is being read.
+type form struct {
+	Config
+	router     Router
+	version    uint8  // as asked for; 0: not given
+	runDir     string // of -f; "": not given
+	configFile string // of -c; "": not given
+}
+
+// row is one option of vrrpd and what it means.
+type row struct {
+	Option
+	// set reads the value; as is how messages call the option.
+	set func(f *form, as, value string) error
+	// identity: it tells which instance is meant, so Release looks at it.
+	identity bool
+}
+
+func rows() []row {
+	return []row{
+		{Option: Option{'h', "help", ""}},
+		{Option: Option{'V', "version", ""}},
+		{Option: Option{0, "check", ""}},
+		{Option: Option{0, "release", ""}},
+		{Option{'n', "no-vmac", ""}, func(f *form, _, _ string) error { f.router.NoVMAC = true; return nil }, false},
+		{Option{'i', "interface", "IFNAME"}, setInterface, true},
+		{Option{'v', "vrid", "VRID"}, setVRID, true},
+		{Option{'s', "no-preempt", ""}, func(f *form, _, _ string) error { f.router.Preempt = false; return nil }, false},
+		{Option{'a', "auth", "none"}, setAuth, false},
+		{Option{'p', "priority", "PRIO"}, setPriority, false},
+		{Option{'d', "interval", "SECONDS"}, setInterval, false},
+		{Option{'U', "on-master", "COMMAND"}, setOnMaster, false},
+		{Option{'D', "on-backup", "COMMAND"}, setOnBackup, false},
+		{Option{'M', "monitor", "N"}, setMonitor, false},
+		{Option{'f', "run-dir", "DIR"}, setRunDir, true},
+		{Option{'z', "", "PRIO"}, setReduced, false},
+		{Option{'x', "", "PRIO"}, setIncreased, false},
+		{Option{'F', "foreground", ""}, func(f *form, _, _ string) error { f.Foreground = true; return nil }, false},
+		{Option{'c', "config", "FILE"}, setConfigFile, true},
+		{Option{0, "vrrp-version", "2|3"}, setVersion, false},
+		{Option{0, "name", "IFNAME"}, setName, true},
+		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
+	}
+}
+
+// Parse reads the arguments of vrrpd, without the program's name. getenv is
+// asked for VRRPD_RUN_DIR; nil means an empty environment.
+//
+// The first --help or --version wins over everything but an unknown option.
+// With --release only what names the instance is looked at (-i, -v, --name,
+// -f): a service can pass the options of the daemon, and a mistake that has
+// come into them since does not keep anything from being cleaned up.
+func Parse(args []string, getenv func(string) string) (Config, error) {
+	table := rows()
+	grammar := Grammar{Options: make([]Option, len(table))}
+	for i, r := range table {
+		grammar.Options[i] = r.Option
+	}
+	given, operands, err := grammar.Parse(args)
+	if err != nil {
+		return Config{}, usagef("%s; try vrrpd --help", err)
+	}
+	f := form{router: Router{Priority: DefaultPriority, Interval: DefaultInterval, Preempt: true}}
+	for _, g := range given {
+		switch table[g.Option].Long {
+		case "help":
+			return Config{Mode: Help}, nil
+		case "version":
+			return Config{Mode: Version}, nil
+		case "release":
+			f.Mode = Release
+		case "check":
+			f.Mode = Check
+		}
+	}
+	if asked(table, given, "check") && asked(table, given, "release") {
+		return Config{}, usagef("--check and --release: only one of them can be done at a time")
+	}
+	for _, g := range given {
+		if r := table[g.Option]; r.set != nil && (r.identity || f.Mode != Release) {
+			if err := r.set(&f, g.As, g.Value); err != nil {
+				return Config{}, err
+			}
+		}
+	}
+	if f.RunDir, err = RunDir(f.runDir, getenv); err != nil {
+		return Config{}, err
+	}
+	if f.Mode != Release {
+		if err := f.addresses(operands); err != nil {
+			return Config{}, err
+		}
+	}
+	if err := f.unsupported(); err != nil {
+		return Config{}, err
+	}
+	return f.finish()
+}
+
+func asked(table []row, given []Given, long string) bool {
+	return slices.ContainsFunc(given, func(g Given) bool { return table[g.Option].Long == long })
+}
+
+// finish fills in what follows from the rest and checks the whole.
+func (f *form) finish() (Config, error) {
+	r := &f.router
+	if f.Mode == Release && r.Interface == "" && r.VRID == 0 {
+		return f.Config, f.Config.Validate()
+	}
+	if err := f.missing(); err != nil {
+		return Config{}, err
+	}
+	if r.Name == "" {
+		r.Name = DefaultName(r.VRID)
+	}
+	if f.Mode == Release {
+		f.router = Router{Interface: r.Interface, VRID: r.VRID, Name: r.Name}
+	} else {
+		r.Family = 4
+		if isIPv6(r.Addresses[0]) {
+			r.Family = 6
+		}
+		r.Version = f.version
+		if r.Version == 0 {
+			r.Version = DefaultVersion(r.Family, r.Interval)
+		}
+	}
+	f.Routers = []Router{f.router}
+	if err := f.Config.Validate(); err != nil {
+		return Config{}, err
+	}
+	return f.Config, nil
+}
+
+// missing names everything at once that has to be added.
+func (f *form) missing() error {
+	var what []string
+	if f.router.Interface == "" {
+		what = append(what, "-i IFNAME (the interface to run on)")
+	}
+	if f.router.VRID == 0 {
+		what = append(what, "-v VRID (1-255)")
+	}
+	if len(f.router.Addresses) == 0 && f.Mode != Release {
+		what = append(what, "the virtual address, like 10.16.1.200")
+	}
+	if len(what) == 0 {
+		return nil
+	}
+	return usagef("missing: add %s; try vrrpd --help", strings.Join(what, " and "))
+}
+
+// addresses reads the operands. The word ipaddr of the manual's example is not
+// one.
+func (f *form) addresses(operands []string) error {
+	for _, operand := range operands {
+		if operand == "ipaddr" {
+			continue
+		}
+		p, err := ParseAddress(operand)
+		if err != nil {
+			return err
+		}
+		f.router.Addresses = append(f.router.Addresses, p)
+	}
+	return nil
+}
+
+// RunDir is the run directory of both programs: what -f says, else
+// VRRPD_RUN_DIR, else DefaultRunDir. It must be an absolute path, because the
+// processes that meet there may have been started anywhere.
+func RunDir(flag string, getenv func(string) string) (string, error) {
+	dir, as := flag, "-f "
+	if dir == "" && getenv != nil {
+		dir, as = getenv("VRRPD_RUN_DIR"), "VRRPD_RUN_DIR="
+	}
+	switch {
+	case dir == "":
+		return DefaultRunDir, nil
+	case !path.IsAbs(dir):
+		return "", usagef("%s%s: the run directory has to be an absolute path, like %s", as, show(dir), DefaultRunDir)
+	case strings.ContainsFunc(dir, unprintable) || strings.ContainsAny(dir, "\n\r"):
+		return "", usagef("%s%s: a control character in the run directory; give a path like %s", as, show(dir), DefaultRunDir)
+	}
+	return path.Clean(dir), nil
+}
+
+func setInterface(f *form, as, value string) error {
+	if why := badInterface(value); why != "" {
+		return usagef("%s %s: %s", as, show(value), why)
+	}
+	f.router.Interface = value
+	return nil
+}
+
+func setName(f *form, as, value string) error {
+	if why := badName(value); why != "" {
+		return usagef("%s %s: %s", as, show(value), why)
+	}
+	f.router.Name = value
+	return nil
+}
+
+func setVRID(f *form, as, value string) (err error) {
+	f.router.VRID, err = octet(as, value, "a VRID is a whole number from 1 to 255")
+	return err
+}
+
+func setPriority(f *form, as, value string) (err error) {
+	f.router.Priority, err = octet(as, value, "a priority is a whole number from 1 to 254, or 255 for the owner")
+	return err
+}
+
+func setReduced(f *form, as, value string) (err error) {
+	f.ReducedPriority, err = octet(as, value, "the priority after SIGTTIN is a whole number from 1 to 255")
+	return err
+}
+
+func setIncreased(f *form, as, value string) (err error) {
+	f.IncreasedPriority, err = octet(as, value, "the priority after SIGTTOU is a whole number from 1 to 255")
+	return err
+}
+
+func setMonitor(f *form, as, value string) error {
+	n, ok := whole(value)
+	if !ok || n < 1 || n > MaxMonitor {
+		return usagef("%s %s: the number of processes of this machine is 1 to %d", as, show(value), MaxMonitor)
+	}
+	f.Monitor = n
+	return nil
+}
+
+func setVersion(f *form, as, value string) error {
+	n, ok := whole(value)
+	if !ok || n != 2 && n != 3 {
+		return usagef("%s %s: the protocol has the versions 2 and 3", as, show(value))
+	}
+	f.version = uint8(n)
+	return nil
+}
+
+func setInterval(f *form, as, value string) error {
+	d, ok := seconds(value)
+	if !ok {
+		return usagef("%s %s: the advertisement interval is a number of seconds, like 1 or 0.1", as, show(value))
+	}
+	f.router.Interval = d
+	return nil
+}
+
+func setPreemptDelay(f *form, as, value string) error {
+	d, ok := seconds(value)
+	if !ok || d > MaxPreemptDelay {
+		return usagef("%s %s: the delay is a number of seconds from 0 to %.0f", as, show(value), MaxPreemptDelay.Seconds())
+	}
+	f.router.PreemptDelay = d
+	return nil
+}
+
+// setAuth never repeats the value: a misspelt one may still be the key.
+func setAuth(f *form, as, value string) error {
+	kind, key, _ := strings.Cut(value, "/")
+	switch {
+	case value == "none":
+		f.router.Auth = AuthNone
+	case (kind == "pass" || kind == "pw") && key != "":
+		f.router.Auth = AuthPass
+	case kind == "ah" && key != "":
+		f.router.Auth = AuthAH
+	default:
+		return usagef("%s: authentication is none, pass/KEY or ah/KEY", as)
+	}
+	return nil
+}
+
+func setOnMaster(f *form, as, value string) (err error) {
+	f.OnMaster, err = ParseCommand(as, value)
+	return err
+}
+
+func setOnBackup(f *form, as, value string) (err error) {
+	f.OnBackup, err = ParseCommand(as, value)
+	return err
+}
+
+func setRunDir(f *form, as, value string) error {
+	if value == "" {
+		return usagef(`%s "": the run directory has to be an absolute path, like %s`, as, DefaultRunDir)
+	}
+	f.runDir = value
+	return nil
+}
+
+func setConfigFile(f *form, as, value string) error {
+	if value == "" {
+		return usagef(`%s "": give the path of a file`, as)
+	}
+	f.configFile = value
+	return nil
+}
+
+// whole reads a decimal number without sign, of at most nine digits.
+func whole(s string) (int, bool) {
+	if len(s) > 9 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	return int(n), err == nil
+}
+
+func octet(as, value, right string) (uint8, error) {
+	n, ok := whole(value)
+	if !ok || n < 1 || n > 255 {
+		return 0, usagef("%s %s: %s", as, show(value), right)
+	}
+	return uint8(n), nil
+}
+
+// seconds reads a decimal number of seconds exactly: digits, and a fraction of
+// at most nine digits. No sign, no exponent, no unit, no rounding.
+func seconds(s string) (time.Duration, bool) {
+	integer, fraction, point := strings.Cut(s, ".")
+	if integer == "" && fraction == "" || !point && integer == "" {
+		return 0, false
+	}
+	fraction = strings.TrimRight(fraction, "0")
+	if len(fraction) > 9 {
+		return 0, false
+	}
+	n, ok := 0, true
+	if integer != "" {
+		n, ok = whole(integer)
+	}
+	if !ok {
+		return 0, false
+	}
+	nanos, ok := whole((fraction + "000000000")[:9])
+	return time.Duration(n)*time.Second + time.Duration(nanos), ok
+}

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// commandLine writes a Config out as arguments that mean the same.
+func commandLine(c Config) []string {
+	if c.Mode == Help || c.Mode == Version {
+		return []string{"--" + c.Mode.String()}
+	}
+	args := []string{"--run-dir=" + c.RunDir}
+	if c.Mode != Run {
+		args = append(args, "--"+c.Mode.String())
+	}
+	if c.Foreground {
+		args = append(args, "-F")
+	}
+	number := func(option string, n int) {
+		if n != 0 {
+			args = append(args, option, strconv.Itoa(n))
+		}
+	}
+	number("-M", c.Monitor)
+	number("-z", int(c.ReducedPriority))
+	number("-x", int(c.IncreasedPriority))
+	if c.OnMaster.Given() {
+		args = append(args, "-U"+c.OnMaster.Line)
+	}
+	if c.OnBackup.Given() {
+		args = append(args, "--on-backup", c.OnBackup.Line)
+	}
+	for _, r := range c.Routers {
+		args = append(args, "-i", r.Interface, "--name="+r.Name, fmt.Sprintf("-v%d", r.VRID))
+		if c.Mode == Release {
+			continue
+		}
+		args = append(args, "-p", strconv.Itoa(int(r.Priority)), "--vrrp-version", strconv.Itoa(int(r.Version)))
+		args = append(args, "-d", strconv.FormatFloat(r.Interval.Seconds(), 'f', -1, 64))
+		if !r.Preempt {
+			args = append(args, "-s")
+		}
+		if r.PreemptDelay != 0 {
+			args = append(args, "--preempt-delay", strconv.FormatFloat(r.PreemptDelay.Seconds(), 'f', 9, 64))
+		}
+		for _, p := range r.Addresses {
+			args = append(args, FormatAddress(p))
+		}
+	}
+	return args
+}
+
+// FuzzParse: no panic; what is accepted is valid, supported and means the same
+// when written out again; what is refused is one decent line.
+func FuzzParse(f *testing.F) {
+	for _, line := range []string{
+		"-i eth0 -v 51 ipaddr 10.16.1.200 -M 2 -U /etc/scripts/MASTER.sh -D /etc/scripts/DOWN.sh",
+		"-ieth0 -v51 -sFd0.1 -p255 --preempt-d=1.5 10.16.1.200/24 10.16.1.201 -- ipaddr",
+		"--interface=eth0 --vrid 1 --name x --vrrp-version=3 -z1 -x2 192.0.2.1",
+		"--release -i eth0 -v 51", "--release", "--check -i a -v 1 1.2.3.4", "-nh", "-V",
+		"-a pass/0x11 -a ah/@x -n -c f", "2001:db8::1/64 ::ffff:1.2.3.4", "--p --no --v= -- --",
+		"-i eth0 -v 51 1.2.3.4 -d 40.95 -a none -f /run/../x",
+	} {
+		f.Add(strings.ReplaceAll(line, " ", "\x00"), "/run/vrrpd")
+	}
+	f.Add("-i\x00eth0\x00-v\x001\x001.2.3.4\x00-U\x00/a 'b c' \"d\" e\\ f", "")
+	f.Fuzz(func(t *testing.T, line, env string) {
+		args := strings.Split(line, "\x00")
+		c, err := Parse(args, func(string) string { return env })
+		if err != nil {
+			checkLine(t, args, err)
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Fatalf("%q: accepted, but %v", args, err)
+		}
+		for _, r := range c.Routers {
+			if c.Mode != Release && (r.NoVMAC || r.Auth != AuthNone || r.Family != 4) {
+				t.Fatalf("%q: not in this release, but accepted: %+v", args, r)
+			}
+		}
+		again, err := Parse(commandLine(c), nil)
+		if err != nil {
+			t.Fatalf("%q was accepted, written out as %q it is not: %v", args, commandLine(c), err)
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Fatalf("%q\n  is %+v\nwritten out %q\n  is %+v", args, c, commandLine(c), again)
+		}
+	})
+}

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// Defaults and limits of a virtual router.
+const (
+	DefaultPriority = 100
+	DefaultInterval = time.Second
+	MaxAddresses    = 255 // the count field of an advert has 8 bits
+	MaxPreemptDelay = 24 * time.Hour
+
+	minIntervalV2 = time.Second
+	maxIntervalV2 = 255 * time.Second
+	minIntervalV3 = centisecond
+	maxIntervalV3 = 4095 * centisecond // the interval field has 12 bits
+	centisecond   = 10 * time.Millisecond
+)
+
+// AuthKind says how adverts are authenticated.
+type AuthKind uint8
+
+const (
+	// AuthNone is no authentication.
+	AuthNone AuthKind = iota
+	// AuthPass is the simple text password of RFC 2338 section 5.3.6.
+	AuthPass
+	// AuthAH is the IP authentication header of RFC 2338 section 5.3.6.
+	AuthAH
+)
+
+// Router is one virtual router: one VRID on one interface and one address
+// family.
+type Router struct {
+	// Interface is the parent.
+	Interface string
+	// Name is that of the interface with the virtual MAC, vrrp<VRID> by default.
+	Name string
+	// VRID is 1 to 255.
+	VRID uint8
+	// Family is 4 or 6.
+	Family uint8
+	// Version is that of the protocol, 2 or 3.
+	Version uint8
+	// Priority is 1 to 255; 255 is the owner.
+	Priority uint8
+	// Interval between adverts: whole seconds 1 to 255 in version 2, whole
+	// centiseconds 0.01 to 40.95 s in version 3.
+	Interval time.Duration
+	// Preempt: take over from a master of lower priority.
+	Preempt bool
+	// PreemptDelay is how long after the start that may not happen.
+	PreemptDelay time.Duration
+	// Addresses are the virtual addresses in the order given, with the length
+	// given; without one they have that of a host (/32, /128).
+	Addresses []netip.Prefix
+	// NoVMAC: the addresses sit on the parent, with its own MAC.
+	NoVMAC bool
+	// Auth is how adverts are authenticated.
+	Auth AuthKind
+}
+
+// DefaultName is the name of the interface of a virtual router that the user
+// gave no name.
+func DefaultName(vrid uint8) string { return "vrrp" + strconv.Itoa(int(vrid)) }
+
+// DefaultVersion is the protocol version of a virtual router for which the
+// user gave none: 2 for IPv4 with an interval of whole seconds, so that a
+// machine that still runs the C vrrpd can be the peer; 3 otherwise. An interval
+// written "1.0" is a whole number of seconds.
+func DefaultVersion(family uint8, interval time.Duration) uint8 {
+	if family == 4 && interval%time.Second == 0 {
+		return 2
+	}
+	return 3
+}
+
+// validateIdentity checks what tells one virtual router of a machine from
+// another.
+func (r Router) validateIdentity() error {
+	if why := badInterface(r.Interface); why != "" {
+		return usagef("interface %s: %s", show(r.Interface), why)
+	}
+	if why := badName(r.Name); why != "" {
+		return usagef("interface name %s: %s", show(r.Name), why)
+	}
+	switch {
+	case r.Name == r.Interface:
+		return usagef("interface name %s: that is the parent itself; choose another with --name, like %s", r.Name, DefaultName(r.VRID))
+	case r.VRID == 0:
+		return usagef("VRID 0: a VRID is a whole number from 1 to 255")
+	}
+	return nil
+}
+
+// Validate reports the first thing that is wrong with a virtual router, as a
+// UsageError.
+func (r Router) Validate() error {
+	if err := r.validateIdentity(); err != nil {
+		return err
+	}
+	switch {
+	case r.Priority == 0:
+		return usagef("priority 0: it means \"I resign\" on the wire; 1 to 254 are possible, 255 for the owner")
+	case r.Family != 4 && r.Family != 6:
+		return usagef("address family %d: 4 and 6 are possible", r.Family)
+	case r.Version != 2 && r.Version != 3:
+		return usagef("VRRP version %d: 2 and 3 are possible", r.Version)
+	case r.Version == 2 && r.Family == 6:
+		return usagef("VRRP version 2: it knows IPv4 only; IPv6 addresses need version 3")
+	case r.Auth > AuthAH:
+		return usagef("authentication kind %d: there is no such kind", r.Auth)
+	case r.PreemptDelay < 0 || r.PreemptDelay > MaxPreemptDelay:
+		return usagef("preemption delay %s: 0 to %s are possible", r.PreemptDelay, MaxPreemptDelay)
+	case r.PreemptDelay > 0 && !r.Preempt:
+		return usagef("preemption delay %s: there is nothing to delay while preemption is switched off; drop --preempt-delay or -s", r.PreemptDelay)
+	}
+	if err := r.validateInterval(); err != nil {
+		return err
+	}
+	return r.validateAddresses()
+}
+
+func (r Router) validateInterval() error {
+	seconds := strconv.FormatFloat(r.Interval.Seconds(), 'f', -1, 64)
+	switch {
+	case r.Version == 2 && r.Interval%time.Second != 0:
+		return usagef("interval %s s: VRRPv2 counts whole seconds (1 to 255); give a whole number, or leave --vrrp-version 2 away for VRRPv3", seconds)
+	case r.Version == 2 && (r.Interval < minIntervalV2 || r.Interval > maxIntervalV2):
+		return usagef("interval %s s: VRRPv2 allows 1 to 255 s (VRRPv3: 0.01 to 40.95 s)", seconds)
+	case r.Version == 3 && (r.Interval < minIntervalV3 || r.Interval > maxIntervalV3):
+		return usagef("interval %s s: VRRPv3 allows 0.01 to 40.95 s", seconds)
+	case r.Version == 3 && r.Interval%centisecond != 0:
+		return usagef("interval %s s: VRRPv3 counts hundredths of a second, 0.01 to 40.95 s", seconds)
+	}
+	return nil
+}
+
+func (r Router) validateAddresses() error {
+	switch n := len(r.Addresses); {
+	case n == 0:
+		return usagef("VRID %d: no virtual address", r.VRID)
+	case n > MaxAddresses:
+		return usagef("%d addresses: one virtual router carries at most %d; spread them over several VRIDs", n, MaxAddresses)
+	}
+	seen := make(map[netip.Addr]bool, len(r.Addresses))
+	for _, p := range r.Addresses {
+		if why := badAddress(p); why != "" {
+			return usagef("%s: %s", FormatAddress(p), why)
+		}
+		addr := p.Addr()
+		switch {
+		case addr.Is4() != (r.Family == 4):
+			return usagef("%s: one virtual router has addresses of one family only, and this one has IPv%d", FormatAddress(p), r.Family)
+		case seen[addr]:
+			return usagef("%s: given twice; once is enough", addr)
+		}
+		seen[addr] = true
+	}
+	return nil
+}
