@@ -1,0 +1,87 @@
+package hooks
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a program inherits although nobody gave it: ignored and blocked signals,
+// and descriptors.
+
+// withFreshSignals calls start so that the program it starts has no signal
+// ignored and none blocked.
+//
+// exec(2) keeps an ignored signal ignored, and Go does nothing about it: a
+// daemon that ignores SIGPIPE makes every "yes | head" in a script run for ever.
+// Handled signals, though, become default ones. So what the process ignores is
+// handled from here on, and discarded, which comes to the same for the process.
+// It is not undone: a signal that is ignored when the next command starts would
+// only have to be handled again, and in between a write to a closed stderr could
+// end the daemon.
+//
+// The mask is that of the thread that forks.
+func withFreshSignals(start func() error) error {
+	if ignored := ignoredSignals(); len(ignored) > 0 {
+		signal.Notify(make(chan os.Signal, 1), ignored...)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var none, before unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, &before); err != nil {
+		return fmt.Errorf("unblock signals: %w", err)
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	return start()
+}
+
+// lastClassic is the last signal that is not a real-time one.
+const lastClassic = 31
+
+// ignoredSignals asks the kernel, because signal.Ignored does not know of
+// SIGTTIN and its like when the process was started with them ignored. If the
+// kernel does not answer there are none: better a command with SIGPIPE ignored
+// than no command.
+func ignoredSignals() []os.Signal {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil
+	}
+	_, rest, _ := strings.Cut(string(status), "\nSigIgn:")
+	field, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(field), 16, 64)
+	if err != nil {
+		return nil
+	}
+	var ignored []os.Signal
+	for s := 1; s <= lastClassic; s++ {
+		if mask&(1<<(s-1)) != 0 {
+			ignored = append(ignored, syscall.Signal(s))
+		}
+	}
+	return ignored
+}
+
+// firstInherited is the first descriptor that is not a standard one.
+const firstInherited = 3
+
+// sealDescriptors sets close-on-exec on everything that the process has open.
+// What Go opens has it already; what the process inherited has not.
+func sealDescriptors() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("find open descriptors: %w", err)
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= firstInherited {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
