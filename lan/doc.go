@@ -1,0 +1,36 @@
+// Package lan sends and hears what virtual routers say on one parent
+// interface: adverts, gratuitous ARP, ARP probes and the answers to them.
+//
+// It deals in frames and IP headers and knows nothing of VRRP's own fields:
+// which VRID an advert is for, whether its checksum and its TTL are right, is
+// the business of package vrrp. It never configures an interface (vmacif) and
+// never watches one (rtnl).
+//
+// # Why packet sockets
+//
+// Adverts carry the virtual MAC as their source and leave by the parent, which
+// no IP socket can do. A packet socket also stands before netfilter: adverts
+// are sent and heard whatever the host's firewall says about protocol 112.
+//
+// # The sockets of a Port
+//
+//	send     AF_PACKET, protocol 0: receives nothing, so that neither the
+//	         receive errors nor the buffers of hearing touch sending; the
+//	         kernel reads each frame's protocol from its Ethernet header
+//	adverts  AF_PACKET, ETH_P_IP, filtered in the kernel, member of the group's
+//	         Ethernet address (the NIC lets the frames in)
+//	answers  AF_PACKET, ETH_P_ARP, ARP replies only
+//	group    AF_INET, member of 224.0.0.18 by interface index, never read: the
+//	         kernel speaks IGMP for it, so that snooping switches forward
+//
+// Both memberships belong to the sockets and survive when the parent goes down
+// and up: the kernel joins again and repeats the IGMP report. Hearing IPv6 is
+// one more receiver of the same kind (ETH_P_IPV6) and one more group (MLD).
+//
+// # Order of closing
+//
+// Close ends hearing first (adverts, answers: Run returns, the membership at
+// layer 2 goes), then leaves the group (the kernel says so by IGMP), and ends
+// sending last. What must still be said, a priority of 0 above all, is sent
+// before Close: a frame that Send has accepted leaves even if Close follows.
+package lan

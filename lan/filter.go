@@ -1,0 +1,66 @@
+package lan
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// The filters run in the kernel for every IPv4 or ARP frame that the parent
+// receives, the router's whole traffic: the first two instructions turn away
+// nearly everything.
+//
+// Both want the packet type to be host, broadcast or multicast. That keeps out
+// what the machine itself sends (a tap for one protocol does not see it anyway,
+// one for all protocols does), and frames of a VLAN that this machine does not
+// have: the kernel shows those to the taps of the trunk, without their tag, as
+// meant for another host.
+
+// maxUnicast keeps the jumps of the filter within their 8 bits.
+const maxUnicast = 200
+
+const (
+	refuse = 0
+	// whole is longer than any frame: the buffers decide how much is copied.
+	whole = 1 << 18
+)
+
+// advertFilter passes protocol 112 to Group4 and to the given addresses, at
+// most maxUnicast of IPv4. The offsets are right also with IP options: they
+// lie before them.
+func advertFilter(unicast []netip.Addr) ([]bpf.RawInstruction, error) {
+	n := uint8(1 + len(unicast)) // comparisons at the end
+	prog := []bpf.Instruction{
+		bpf.LoadAbsolute{Off: ethernetSize + 9, Size: 1}, // protocol
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ProtocolVRRP, SkipTrue: 3 + n},
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 1 + n},
+		bpf.LoadAbsolute{Off: ethernetSize + 16, Size: 4}, // destination
+	}
+	for i := range n {
+		dst := Group4().As4()
+		if i > 0 {
+			dst = unicast[i-1].As4()
+		}
+		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: binary.BigEndian.Uint32(dst[:]), SkipTrue: n - i})
+	}
+	return bpf.Assemble(append(prog, bpf.RetConstant{Val: refuse}, bpf.RetConstant{Val: whole}))
+}
+
+// answerFilter passes ARP replies for Ethernet and IPv4.
+func answerFilter() ([]bpf.RawInstruction, error) {
+	return bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: ethernetSize + 6, Size: 2}, // operation
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arpReply, SkipTrue: 6},
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 4},
+		bpf.LoadAbsolute{Off: ethernetSize, Size: 4}, // hardware and protocol type
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arpEthernetIPv4, SkipTrue: 2},
+		bpf.LoadAbsolute{Off: ethernetSize + 4, Size: 2}, // lengths
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: arpLengths, SkipTrue: 1},
+		bpf.RetConstant{Val: refuse},
+		bpf.RetConstant{Val: whole},
+	})
+}

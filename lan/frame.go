@@ -1,0 +1,118 @@
+package lan
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/mdlayher/ethernet"
+)
+
+// The builders write into the caller's buffer, so that a router's frames are
+// built once and sent as they are. ethernet.Frame gives the type numbers only:
+// its MarshalBinary allocates, and its Frame wants slices of MAC addresses.
+
+const (
+	// ProtocolVRRP is the IP protocol number of an advert (RFC 9568 5.1.1.4).
+	ProtocolVRRP = 112
+
+	// ethernetSize, ipv4Size and arpSize are the bytes of an Ethernet header,
+	// of an IPv4 header without options and of an ARP packet for IPv4.
+	ethernetSize = 14
+	ipv4Size     = 20
+	arpSize      = 28
+
+	// tosControl is DSCP CS6, network control (RFC 2474 4.2.2.2): routers and
+	// NICs queue it before everybody's traffic.
+	tosControl = 0xc0
+
+	arpRequest = 1
+	arpReply   = 2
+
+	// arpEthernetIPv4 and arpLengths are the first six bytes of every ARP
+	// packet that concerns us: Ethernet, IPv4, 6-byte and 4-byte addresses.
+	arpEthernetIPv4 = 1<<16 | uint32(ethernet.EtherTypeIPv4)
+	arpLengths      = 6<<8 | 4
+)
+
+// AdvertSize is how many bytes AppendAdvert appends for a payload of n bytes.
+func AdvertSize(n int) int { return ethernetSize + ipv4Size + n }
+
+// ARPSize is how many bytes the ARP builders append.
+const ARPSize = ethernetSize + arpSize
+
+// Group4 is where IPv4 adverts go: 224.0.0.18 (RFC 9568 5.1.1.2).
+func Group4() netip.Addr { return netip.AddrFrom4([4]byte{224, 0, 0, 18}) }
+
+// AppendAdvert appends an Ethernet frame with an IPv4 packet of protocol 112
+// and TTL 255 (RFC 9568 5.1.1) around payload, the VRRP message. src is the
+// primary address of the parent, group an IPv4 multicast address (Group4),
+// which also gives the destination MAC (RFC 1112 6.4). It panics on an address
+// that is not IPv4 and on a group that is not multicast: these never come from
+// the wire. Frames are not padded to Ethernet's minimum; drivers do that.
+func AppendAdvert(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, payload []byte) []byte {
+	s, g := src.As4(), group.As4()
+	if !group.IsMulticast() {
+		panic("lan: advert to " + group.String() + ", which is not a multicast group")
+	}
+	dst = append(dst, 0x01, 0x00, 0x5e, g[1]&0x7f, g[2], g[3])
+	dst = append(dst, vmac[:]...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(ethernet.EtherTypeIPv4))
+
+	ip := len(dst)
+	dst = append(dst, 4<<4|ipv4Size/4, tosControl)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(ipv4Size+len(payload)))
+	dst = binary.BigEndian.AppendUint16(dst, ipID)
+	// No flags, no offset; the checksum is filled in below.
+	dst = append(dst, 0, 0, 255, ProtocolVRRP, 0, 0)
+	dst = append(dst, s[:]...)
+	dst = append(dst, g[:]...)
+	binary.BigEndian.PutUint16(dst[ip+10:], ^sum16(dst[ip:ip+ipv4Size]))
+	return append(dst, payload...)
+}
+
+// AppendGratuitousARP appends the announcement that ip, an IPv4 address, lives
+// at mac (RFC 5227 section 3), to everybody and with mac as Ethernet source, so
+// that switches learn the port too.
+//
+// The request form has a target MAC of zero. The reply form, for hosts that
+// learn from replies only, carries mac as target MAC as well: RFC 5944 section
+// 4.6 asks for it, and Linux takes a reply for gratuitous only then.
+func AppendGratuitousARP(dst []byte, mac [6]byte, ip netip.Addr, reply bool) []byte {
+	a := ip.As4()
+	if reply {
+		return appendARP(dst, arpReply, mac, a, mac, a)
+	}
+	return appendARP(dst, arpRequest, mac, a, [6]byte{}, a)
+}
+
+// AppendARPProbe appends the question who has target, an IPv4 address, in the
+// form that changes nobody's cache: sender address 0.0.0.0 (RFC 5227 section
+// 2.1.1). The MAC is that of the parent: a backup that asked with the virtual
+// MAC would draw the switch's entry to itself.
+func AppendARPProbe(dst []byte, physMAC [6]byte, target netip.Addr) []byte {
+	return appendARP(dst, arpRequest, physMAC, [4]byte{}, [6]byte{}, target.As4())
+}
+
+func appendARP(dst []byte, op uint16, senderMAC [6]byte, sender [4]byte, targetMAC [6]byte, target [4]byte) []byte {
+	dst = append(dst, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	dst = append(dst, senderMAC[:]...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(ethernet.EtherTypeARP))
+	dst = binary.BigEndian.AppendUint32(dst, arpEthernetIPv4)
+	dst = binary.BigEndian.AppendUint16(dst, arpLengths)
+	dst = binary.BigEndian.AppendUint16(dst, op)
+	dst = append(dst, senderMAC[:]...)
+	dst = append(dst, sender[:]...)
+	dst = append(dst, targetMAC[:]...)
+	return append(dst, target[:]...)
+}
+
+// sum16 is the ones' complement sum of RFC 1071 over an even number of bytes:
+// 0xffff over an IP header whose checksum is right.
+func sum16(b []byte) uint16 {
+	var s uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		s += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	s = s>>16 + s&0xffff
+	return uint16(s>>16 + s)
+}

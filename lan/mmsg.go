@@ -1,0 +1,110 @@
+package lan
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// This is the one file with unsafe in it: sendmmsg and recvmmsg have no
+// wrapper in x/sys/unix, and the ones of x/net allocate per message.
+
+const (
+	// maxSend is what the kernel takes in one sendmmsg (UIO_MAXIOV); it
+	// silently ignores the rest.
+	maxSend = 1024
+
+	// batchSize is how many frames one recvmmsg takes: the call itself is a
+	// few per cent of the batch from here on.
+	batchSize = 64
+
+	// frameSize holds a whole Ethernet frame of 1500 bytes. An advert is never
+	// longer: 255 IPv4 addresses need 1054 bytes with every header there is.
+	frameSize = 1536
+)
+
+// mmsghdr is struct mmsghdr: a message and the bytes received or sent.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+}
+
+// outgoing is the argument of sendmmsg, kept to be filled again. It grows to
+// the largest batch seen.
+type outgoing struct {
+	iov  []unix.Iovec
+	msgs []mmsghdr
+}
+
+// fill points at the first frames, at most maxSend, and returns how many.
+func (o *outgoing) fill(frames [][]byte) int {
+	n := min(len(frames), maxSend)
+	if n > len(o.msgs) {
+		size := min(max(2*len(o.msgs), n), maxSend)
+		o.iov = make([]unix.Iovec, size)
+		o.msgs = make([]mmsghdr, size)
+		for i := range o.msgs {
+			o.msgs[i].hdr.Iov = &o.iov[i]
+			o.msgs[i].hdr.SetIovlen(1)
+		}
+	}
+	for i, f := range frames[:n] {
+		o.iov[i].Base = unsafe.SliceData(f)
+		o.iov[i].SetLen(len(f))
+	}
+	return n
+}
+
+// release forgets the first n frames, so that they can be collected.
+func (o *outgoing) release(n int) { clear(o.iov[:n]) }
+
+// send hands the first n messages to the kernel without waiting. It returns
+// how many the kernel took, or 0 and why it refused the first; why it refused
+// a later one is told only by a call that starts with that one.
+func (o *outgoing) send(fd uintptr, n int) (int, unix.Errno) {
+	r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd,
+		uintptr(unsafe.Pointer(&o.msgs[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), 0
+}
+
+// incoming is the argument of recvmmsg with its buffers.
+type incoming struct {
+	buf  []byte
+	iov  []unix.Iovec
+	msgs []mmsghdr
+}
+
+func newIncoming() *incoming {
+	in := &incoming{
+		buf:  make([]byte, batchSize*frameSize),
+		iov:  make([]unix.Iovec, batchSize),
+		msgs: make([]mmsghdr, batchSize),
+	}
+	for i := range in.msgs {
+		in.iov[i].Base = &in.buf[i*frameSize]
+		in.iov[i].SetLen(frameSize)
+		in.msgs[i].hdr.Iov = &in.iov[i]
+		in.msgs[i].hdr.SetIovlen(1)
+	}
+	return in
+}
+
+// receive takes what waits in the socket, at most batchSize frames.
+func (in *incoming) receive(fd uintptr) (int, unix.Errno) {
+	r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
+		uintptr(unsafe.Pointer(&in.msgs[0])), uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), 0
+}
+
+// frame is the i-th frame received, from its Ethernet header on; a frame that
+// is too long for the buffer is cut.
+func (in *incoming) frame(i int) []byte {
+	at := i * frameSize
+	return in.buf[at : at+int(in.msgs[i].n) : at+frameSize]
+}

@@ -1,0 +1,138 @@
+package lan
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+
+	"github.com/mdlayher/ethernet"
+)
+
+// Received is a VRRP message with what its headers say. Whether TTL is 255 is
+// left to package vrrp, which counts per virtual router.
+type Received struct {
+	SrcMAC   [6]byte
+	Src, Dst netip.Addr
+	TTL      uint8
+	// Payload is the VRRP message without Ethernet padding. It lies in the
+	// port's buffer and is valid during the callback only.
+	Payload []byte
+}
+
+// Answer says that MAC claims IP (the sender fields of an ARP reply).
+type Answer struct {
+	MAC [6]byte
+	IP  netip.Addr
+}
+
+// Drop says why a frame that the kernel's filter let through was not
+// delivered. It is a closed list of words.
+type Drop uint8
+
+const (
+	// Delivered: the frame was not dropped.
+	Delivered Drop = iota
+	// DropTruncated: the frame is shorter than its headers say.
+	DropTruncated
+	// DropHeader: version, header length, total length or header checksum of
+	// the IP packet is wrong. The checksum is ours to verify, because a packet
+	// socket stands before the kernel's IP layer.
+	DropHeader
+	// DropFragment: a part of an IP packet. Nobody needs to fragment an advert.
+	DropFragment
+	// DropDestination: not protocol 112, not an address that we listen to, or
+	// a unicast address in a frame for many (RFC 1122 section 3.3.6).
+	DropDestination
+	// DropSource: an address that nobody can send from (RFC 1122 3.2.1.3).
+	DropSource
+	// DropARP: an ARP packet that is no reply for Ethernet and IPv4.
+	DropARP
+
+	drops
+)
+
+var dropWords = [drops]string{
+	Delivered:       "none",
+	DropTruncated:   "truncated",
+	DropHeader:      "ip-header",
+	DropFragment:    "fragment",
+	DropDestination: "destination",
+	DropSource:      "source",
+	DropARP:         "arp-header",
+}
+
+func (d Drop) String() string {
+	if d < drops {
+		return dropWords[d]
+	}
+	return "unknown"
+}
+
+// ParseAdvert takes an Ethernet frame apart, as a Port does with every frame
+// that its filter lets through: IPv4, protocol 112, to Group4 or to one of
+// unicast. Received.Payload points into frame. The destination MAC of a
+// packet to the group is not looked at: bridges and access points may send
+// multicast to each member as unicast.
+func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
+	if len(frame) < ethernetSize+ipv4Size {
+		return Received{}, DropTruncated
+	}
+	if binary.BigEndian.Uint16(frame[12:]) != uint16(ethernet.EtherTypeIPv4) {
+		return Received{}, DropHeader
+	}
+	ip := frame[ethernetSize:]
+	head := int(ip[0]&0x0f) * 4
+	total := int(binary.BigEndian.Uint16(ip[2:]))
+	switch {
+	case ip[0]>>4 != 4 || head < ipv4Size || total < head:
+		return Received{}, DropHeader
+	case total > len(ip):
+		return Received{}, DropTruncated
+	case sum16(ip[:head]) != 0xffff:
+		return Received{}, DropHeader
+	case binary.BigEndian.Uint16(ip[6:])&0x3fff != 0: // more fragments, offset
+		return Received{}, DropFragment
+	case ip[9] != ProtocolVRRP:
+		return Received{}, DropDestination
+	}
+	r := Received{
+		SrcMAC:  [6]byte(frame[6:12]),
+		Src:     netip.AddrFrom4([4]byte(ip[12:16])),
+		Dst:     netip.AddrFrom4([4]byte(ip[16:20])),
+		TTL:     ip[8],
+		Payload: ip[head:total:total],
+	}
+	if r.Dst != Group4() && (frame[0]&1 != 0 || !slices.Contains(unicast, r.Dst)) {
+		return Received{}, DropDestination
+	}
+	if !canSend(r.Src) {
+		return Received{}, DropSource
+	}
+	return r, Delivered
+}
+
+// ParseAnswer takes an ARP reply apart, as a Port does.
+func ParseAnswer(frame []byte) (Answer, Drop) {
+	if len(frame) < ARPSize {
+		return Answer{}, DropTruncated
+	}
+	arp := frame[ethernetSize:]
+	if binary.BigEndian.Uint16(frame[12:]) != uint16(ethernet.EtherTypeARP) ||
+		binary.BigEndian.Uint32(arp) != arpEthernetIPv4 ||
+		binary.BigEndian.Uint16(arp[4:]) != arpLengths ||
+		binary.BigEndian.Uint16(arp[6:]) != arpReply {
+		return Answer{}, DropARP
+	}
+	a := Answer{MAC: [6]byte(arp[8:14]), IP: netip.AddrFrom4([4]byte(arp[14:18]))}
+	if !canSend(a.IP) {
+		return Answer{}, DropSource
+	}
+	return a, Delivered
+}
+
+// canSend reports whether a host can have this address: not 0.0.0.0, loopback,
+// multicast or the reserved block that ends in the broadcast address.
+func canSend(a netip.Addr) bool {
+	first := a.As4()[0]
+	return first != 0 && first != 127 && first < 224
+}

@@ -1,0 +1,714 @@
+package lan
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func TestSendAndReceive(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	before := boottime()
+	mustSend(t, pa, advert(7))
+	got := l.next()
+	after := boottime()
+	if len(got.Adverts) != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	r := got.Adverts[0]
+	if r.SrcMAC != vmac51 || r.Src != primary || r.Dst != Group4() || r.TTL != 255 || !bytes.Equal(r.Payload, payload) {
+		t.Errorf("received %+v", r)
+	}
+	if got.At < before || got.At > after {
+		t.Errorf("stamped %d, sent and received within %d..%d", got.At, before, after)
+	}
+	if c := pb.Counters(); c.Adverts != 1 || c.Overruns != 0 || c.Dropped != [drops]uint64{} {
+		t.Errorf("receiver counts %+v", c)
+	}
+	if c := pa.Counters(); c.Sent != 1 || c.Unsent != 0 || c.Adverts != 0 {
+		t.Errorf("sender counts %+v", c)
+	}
+}
+
+// A real kernel answers a probe with its real MAC, and a gratuitous reply is
+// heard too; requests are not answers.
+func TestAnswers(t *testing.T) {
+	a, b := newPair(t)
+	addr, err := netlink.ParseAddr("192.0.2.200/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.nl.AddrAdd(b.link(), addr); err != nil {
+		t.Fatal(err)
+	}
+	pa, pb := a.open(), b.open()
+	l := listen(t, pa)
+	mustSend(t, pa, AppendARPProbe(nil, a.mac(), vip))
+	if got := l.answer(); got != (Answer{MAC: b.mac(), IP: vip}) {
+		t.Errorf("answer %+v, want %v at %x", got, vip, b.mac())
+	}
+	mustSend(t, pb,
+		AppendGratuitousARP(nil, vmac51, vip, false),
+		AppendARPProbe(nil, b.mac(), primary),
+		AppendGratuitousARP(nil, vmac51, vip, true))
+	if got := l.answer(); got != (Answer{MAC: vmac51, IP: vip}) {
+		t.Errorf("answer %+v", got)
+	}
+	if c := pa.Counters(); c.Answers != 2 || c.Dropped != [drops]uint64{} {
+		t.Errorf("counts %+v", c)
+	}
+}
+
+// Linux learns from both forms of the gratuitous ARP.
+func TestGratuitousARPIsBelieved(t *testing.T) {
+	for _, reply := range []bool{false, true} {
+		a, b := newPair(t)
+		if err := b.nl.NeighAdd(&netlink.Neigh{LinkIndex: b.ifi.Index, IP: vip.AsSlice(), HardwareAddr: a.ifi.HardwareAddr, State: netlink.NUD_STALE}); err != nil {
+			t.Fatal(err)
+		}
+		// The address makes the interface one that speaks IPv4.
+		addr, _ := netlink.ParseAddr("192.0.2.12/24")
+		if err := b.nl.AddrAdd(b.link(), addr); err != nil {
+			t.Fatal(err)
+		}
+		pa := a.open()
+		l := listen(t, b.open())
+		mustSend(t, pa, AppendGratuitousARP(nil, vmac51, vip, reply), sentinel())
+		for len(l.next().Adverts) == 0 {
+			// The reply form is an answer, too.
+		} // the ARP before the sentinel has been handled
+		ns, err := b.nl.NeighList(b.ifi.Index, netlink.FAMILY_V4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		learned := false
+		for _, n := range ns {
+			learned = learned || n.IP.Equal(vip.AsSlice()) && bytes.Equal(n.HardwareAddr, vmac51[:])
+		}
+		if !learned {
+			t.Errorf("reply=%v: neighbours %v", reply, ns)
+		}
+	}
+}
+
+// otherFrames are frames that the kernel must not pass to us: none of them
+// appears in any counter.
+func otherFrames(b *host) map[string][]byte {
+	to := b.mac()
+	return map[string][]byte{
+		"UDP":                    edit(ipBytes(9, 17)),
+		"protocol 113":           edit(ipBytes(9, 113)),
+		"another group":          edit(ipBytes(16, 224, 0, 0, 5)),
+		"unicast to this host":   edit(func(f []byte) { copy(f, to[:]); ipBytes(16, 192, 0, 2, 12)(f) }),
+		"unicast to another MAC": edit(func(f []byte) { copy(f, physMAC[:]) }),
+		"a VLAN that is not here": func() []byte {
+			f := advert(1)
+			tagged := append(bytes.Clone(f[:12]), 0x81, 0x00, 0, 20)
+			return append(tagged, f[12:]...)
+		}(),
+		"IPv6":        func() []byte { f := advert(1); f[12], f[13] = 0x86, 0xdd; return f }(),
+		"ARP request": AppendGratuitousARP(nil, vmac51, vip, false),
+		"ARP probe":   AppendARPProbe(nil, physMAC, vip),
+		"ARP reply to another MAC": func() []byte {
+			f := AppendGratuitousARP(nil, vmac51, vip, true)
+			copy(f, physMAC[:])
+			return f
+		}(),
+		"RARP": func() []byte { f := AppendGratuitousARP(nil, vmac51, vip, true); f[21] = 4; return f }(),
+		"ARP for IPv6": func() []byte {
+			f := AppendGratuitousARP(nil, vmac51, vip, true)
+			f[16], f[17] = 0x86, 0xdd
+			return f
+		}(),
+		"ARP with 8-byte MACs": func() []byte { f := AppendGratuitousARP(nil, vmac51, vip, true); f[18] = 8; return f }(),
+	}
+}
+
+func TestKernelFilters(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	for name, frame := range otherFrames(b) {
+		mustSend(t, pa, frame, sentinel())
+		if r := l.advert(); !bytes.Equal(r.Payload, sentinelPayload) {
+			t.Errorf("%s came through: %+v", name, r)
+			l.advert()
+		}
+	}
+	mustSend(t, pa, AppendGratuitousARP(nil, vmac51, vip, true))
+	l.answer()
+	if c := pb.Counters(); c.Answers != 1 || c.Dropped != [drops]uint64{} {
+		t.Errorf("the parser had to refuse: %+v", c)
+	}
+}
+
+func TestUnicastDestination(t *testing.T) {
+	a, b := newPair(t)
+	own := netip.MustParseAddr("192.0.2.12")
+	pa := a.open()
+	pb := b.open(func(c *Config) { c.Unicast = []netip.Addr{netip.MustParseAddr("192.0.2.99"), own} })
+	l := listen(t, pb)
+	to := b.mac()
+	unicast := edit(func(f []byte) { copy(f, to[:]); ipBytes(16, 192, 0, 2, 12)(f) })
+	inBroadcast := edit(func(f []byte) { copy(f, bytes.Repeat([]byte{0xff}, 6)); ipBytes(16, 192, 0, 2, 12)(f) })
+	other := edit(func(f []byte) { copy(f, to[:]); ipBytes(16, 192, 0, 2, 13)(f) })
+	mustSend(t, pa, other, inBroadcast, unicast, sentinel())
+	if r := l.advert(); r.Dst != own || !bytes.Equal(r.Payload, payload) {
+		t.Errorf("got %+v, want the advert to %v", r, own)
+	}
+	if r := l.advert(); r.Dst != Group4() {
+		t.Errorf("got %+v, want the sentinel", r)
+	}
+	if c := pb.Counters(); c.Dropped[DropDestination] != 1 {
+		t.Errorf("%d dropped for their destination, want the broadcast one", c.Dropped[DropDestination])
+	}
+}
+
+// The tap for one protocol never sees what the machine sends; the filter is
+// proven on one for all protocols, which does.
+func TestOwnFramesAreFiltered(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	adverts, err := advertFilter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := answerFilter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	everything := a.tap(unix.ETH_P_ALL, nil)
+	onlyAdverts := a.tap(unix.ETH_P_ALL, adverts)
+	onlyAnswers := a.tap(unix.ETH_P_ALL, answers)
+	garp := AppendGratuitousARP(nil, vmac51, vip, true)
+	mustSend(t, pa, advert(1), garp)
+	theirs := AppendGratuitousARP(nil, physMAC, vip, true)
+	mustSend(t, pb, sentinel(), theirs)
+	all := func([]byte) bool { return true }
+	for _, f := range [][]byte{advert(1), garp} {
+		readTap(t, everything, func(got []byte) bool { return bytes.Equal(got, f) })
+	}
+	if got := readTap(t, onlyAdverts, all); !bytes.Equal(got, sentinel()) {
+		t.Errorf("first advert heard: %x", got)
+	}
+	if got := readTap(t, onlyAnswers, all); !bytes.Equal(got, theirs) {
+		t.Errorf("first answer heard: %x", got)
+	}
+}
+
+// roomy lets all that a test sends wait, should the reader not be scheduled.
+func roomy(c *Config) { c.ReceiveBuffer = 8 << 20 }
+
+func TestBatchOfThousand(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open(roomy)
+	l := listen(t, pb)
+	const n = 3000 // more than one sendmmsg takes
+	frames := make([][]byte, n)
+	for i := range frames {
+		frames[i] = AppendAdvert(nil, vmac51, primary, Group4(), uint16(i), binary.BigEndian.AppendUint32(nil, uint32(i)))
+	}
+	// First 1,000 in one call, then the three calls' worth.
+	for _, size := range []int{1000, n} {
+		mustSend(t, pa, frames[:size]...)
+		for i := range size {
+			if got := binary.BigEndian.Uint32(l.advert().Payload); got != uint32(i) {
+				t.Fatalf("advert %d of %d carries %d", i, size, got)
+			}
+		}
+	}
+	if c := pb.Counters(); c.Adverts != 1000+n || c.Overruns != 0 {
+		t.Errorf("counts %+v", c)
+	}
+}
+
+// What the wire brings in every shape, RFC trap 14 first: padding and options.
+func TestShapesOfFrames(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	padded := append(AppendAdvert(nil, vmac51, primary, Group4(), 0, payload[:12]), 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee, 0xee)
+	mustSend(t, pa, padded, withOptions(advert(1)))
+	if r := l.advert(); !bytes.Equal(r.Payload, payload[:12]) {
+		t.Errorf("padded: payload %x", r.Payload)
+	}
+	if r := l.advert(); !bytes.Equal(r.Payload, payload) {
+		t.Errorf("options: payload %x", r.Payload)
+	}
+	want := [drops]uint64{}
+	for _, bad := range badFrames {
+		if len(bad.frame) < AdvertSize(0) {
+			continue
+		}
+		want[bad.want]++
+		mustSend(t, pa, bad.frame)
+	}
+	mustSend(t, pa, sentinel())
+	if r := l.advert(); !bytes.Equal(r.Payload, sentinelPayload) {
+		t.Errorf("a bad frame came through: %+v", r)
+	}
+	if c := pb.Counters(); c.Dropped != want {
+		t.Errorf("dropped %v, want %v", c.Dropped, want)
+	}
+}
+
+func TestPartialSend(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	tooLong := AppendAdvert(nil, vmac51, primary, Group4(), 0, make([]byte, 1600))
+	n, err := pa.Send([][]byte{advert(1), advert(2), tooLong, advert(3)})
+	if n != 2 || !errors.Is(err, unix.EMSGSIZE) {
+		t.Fatalf("sent %d, %v; want 2 and EMSGSIZE", n, err)
+	}
+	if want := "send 2 of 4 frames to veth0: message too long"; err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	if c := pa.Counters(); c.Sent != 2 || c.Unsent != 2 {
+		t.Errorf("counts %+v", c)
+	}
+	if n, err := pa.Send([][]byte{{}}); n != 0 || err == nil {
+		t.Errorf("an empty frame: %d, %v", n, err)
+	}
+	if n, err := pa.Send(nil); n != 0 || err != nil {
+		t.Errorf("no frames: %d, %v", n, err)
+	}
+	for i, v := range pa.out.iov {
+		if v.Base != nil {
+			t.Errorf("frame %d of a past batch is kept alive", i)
+		}
+	}
+	mustSend(t, pa, sentinel())
+	l.advert()
+	l.advert()
+	if r := l.advert(); !bytes.Equal(r.Payload, sentinelPayload) {
+		t.Errorf("got %+v, want the sentinel", r)
+	}
+}
+
+func TestParentDownAndUp(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	mustSend(t, pa, advert(1))
+	l.advert()
+
+	b.setUp(false)
+	l.event(ParentDown)
+	reports := a.tap(unix.ETH_P_IP, nil) // not before: the first join reports too
+	if n, err := pb.Send([][]byte{advert(1)}); n != 0 || !errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENXIO) {
+		t.Errorf("sent %d, %v; want ENETDOWN", n, err)
+	}
+	b.setUp(true)
+	if eth, igmp := b.members(); eth != 2 || !igmp {
+		t.Errorf("membership after up: layer 2 %d times, IGMP %v", eth, igmp)
+	}
+	// The switch is told again: IGMPv3 for our group (record at 14+24+8), or v2.
+	readTap(t, reports, func(f []byte) bool {
+		return len(f) >= 50 && f[23] == unix.IPPROTO_IGMP && bytes.Contains(f[34:], []byte{224, 0, 0, 18})
+	})
+	a.carrier()
+	mustSend(t, pb, advert(2))
+	mustSend(t, pa, sentinel())
+	if r := l.advert(); !bytes.Equal(r.Payload, sentinelPayload) {
+		t.Errorf("after up: %+v", r)
+	}
+	mustSend(t, pa, AppendGratuitousARP(nil, vmac51, vip, true))
+	l.answer()
+	select {
+	case <-l.ended:
+		t.Errorf("Run ended: %v", l.err)
+	default:
+	}
+}
+
+// Why the doc comment of Send sends its reader to rtnl for a pulled cable.
+func TestSendWithoutCarrier(t *testing.T) {
+	a, b := newPair(t)
+	pa := a.open()
+	b.setUp(false)
+	a.operState(netlink.OperDown, netlink.OperLowerLayerDown)
+	if n, err := pa.Send([][]byte{advert(1)}); n != 1 || err != nil {
+		t.Errorf("without carrier: %d, %v; the comment of Send says it succeeds", n, err)
+	}
+}
+
+func TestOpenWhileDown(t *testing.T) {
+	a, b := newPair(t)
+	b.setUp(false)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	l.event(ParentDown)
+	b.setUp(true)
+	a.carrier()
+	mustSend(t, pa, advert(1))
+	l.advert()
+}
+
+func TestParentDeleted(t *testing.T) {
+	a, b := newPair(t)
+	pb := b.open()
+	l := listen(t, pb)
+	if err := a.nl.LinkDel(a.link()); err != nil { // takes the other end with it
+		t.Fatal(err)
+	}
+	l.event(ParentDown)
+	l.event(ParentGone)
+	if err := l.wait(); !errors.Is(err, unix.ENODEV) || !strings.Contains(err.Error(), "veth0") {
+		t.Errorf("Run: %v, want ENODEV on veth0", err)
+	}
+	if n, err := pb.Send([][]byte{advert(1)}); n != 0 || !errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENETDOWN) {
+		t.Errorf("sent %d, %v; want ENXIO", n, err)
+	}
+	if _, err := pb.Drain(); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Drain: %v", err)
+	}
+	if err := pb.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParentDeletedWhileDown(t *testing.T) {
+	_, b := newPair(t)
+	pb := b.open()
+	l := listen(t, pb)
+	b.setUp(false)
+	l.event(ParentDown)
+	if err := b.nl.LinkDel(b.link()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := pb.Send([][]byte{advert(1)}); n != 0 || !errors.Is(err, unix.ENXIO) {
+		t.Errorf("sent %d, %v; want ENXIO", n, err)
+	}
+	if err := pb.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := l.wait(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+// Drain may be the one that meets the end of the parent: Run must still see to
+// it, and go on where it only went down.
+func TestDrainMeetsTheEnd(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	l := listen(t, pb)
+	mustSend(t, pa, advert(1))
+	l.advert()
+	r := pb.receivers[0]
+	// drainFirst is Drain just after something happened that Run, which waits
+	// for mu, has not met.
+	drainFirst := func(happen func()) {
+		pb.mu.Lock()
+		defer pb.mu.Unlock()
+		happen()
+		if _, err := pb.drain(); err != nil {
+			t.Error(err)
+		}
+		if !r.down {
+			t.Error("the parent's end was not met")
+		}
+	}
+	drainFirst(func() { b.setUp(false) })
+	l.event(ParentDown)
+	b.setUp(true)
+	a.carrier()
+	mustSend(t, pa, advert(1))
+	l.advert()
+
+	drainFirst(func() {
+		if err := a.nl.LinkDel(a.link()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	l.event(ParentDown)
+	l.event(ParentGone)
+	if err := l.wait(); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	_, b := newPair(t)
+	b.enter()
+	for name, tc := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"no such parent":  {func(c *Config) { c.Index = 9999; c.Name = "eth7" }, "eth7"},
+		"IPv6 unicast":    {func(c *Config) { c.Unicast = []netip.Addr{netip.MustParseAddr("2001:db8::1")} }, "2001:db8::1 is not an IPv4 address"},
+		"too many of one": {func(c *Config) { c.Unicast = make([]netip.Addr, 201) }, "201 unicast addresses, at most 200"},
+	} {
+		cfg := b.config()
+		tc.change(&cfg)
+		p, err := Open(cfg)
+		if err == nil {
+			p.Close()
+			t.Errorf("%s: accepted", name)
+		} else if !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %q does not say %q", name, err, tc.want)
+		}
+	}
+	cfg := b.config()
+	cfg.Index = 9999
+	if _, err := Open(cfg); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("no such parent: %v, want ENODEV", err)
+	}
+	// As many as the filter's jumps allow.
+	p := b.open(func(c *Config) {
+		for i := range 200 {
+			c.Unicast = append(c.Unicast, netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}))
+		}
+	})
+	p.Close()
+}
+
+// A peer's advert has our own VMAC as source; it must reach the parent whether
+// our macvlan with that MAC is up (MASTER) or down (BACKUP).
+func TestMacvlanWithSameMAC(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	vmac := &netlink.Macvlan{
+		LinkAttrs: netlink.LinkAttrs{Name: "vrrp51", ParentIndex: b.ifi.Index, HardwareAddr: vmac51[:]},
+		Mode:      netlink.MACVLAN_MODE_BRIDGE,
+	}
+	if err := b.nl.LinkAdd(vmac); err != nil {
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			t.Skip("needs macvlan:", err)
+		}
+		t.Fatal(err)
+	}
+	l := listen(t, pb)
+	for _, up := range []bool{false, true, false} {
+		set := b.nl.LinkSetDown
+		if up {
+			set = b.nl.LinkSetUp
+		}
+		if err := set(vmac); err != nil {
+			t.Fatal(err)
+		}
+		mustSend(t, pa, advert(1))
+		if r := l.advert(); r.SrcMAC != vmac51 || !bytes.Equal(r.Payload, payload) {
+			t.Errorf("up=%v: %+v", up, r)
+		}
+		// An answer that comes from a machine with the same VMAC, too.
+		mustSend(t, pa, AppendGratuitousARP(nil, vmac51, vip, true))
+		if got := l.answer(); got.MAC != vmac51 {
+			t.Errorf("up=%v: answer %+v", up, got)
+		}
+	}
+}
+
+func TestRunEndsAndStartsAgain(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	for range 20 {
+		l := listen(t, pb)
+		mustSend(t, pa, advert(1))
+		l.advert()
+		if err := pb.Run(t.Context(), func(Batch) {}); err == nil || !strings.Contains(err.Error(), "another Run") {
+			t.Fatalf("second Run: %v", err)
+		}
+		l.cancel()
+		if err := l.wait(); err != nil {
+			t.Fatalf("Run: %v", err)
+		}
+	}
+	// A context that has ended before.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := pb.Run(ended, func(Batch) {}); err != nil {
+		t.Errorf("Run with an ended context: %v", err)
+	}
+	// What arrived while nobody was reading has waited.
+	mustSend(t, pa, sentinel())
+	l := listen(t, pb)
+	if r := l.advert(); !bytes.Equal(r.Payload, sentinelPayload) {
+		t.Errorf("got %+v", r)
+	}
+	if err := pb.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := l.wait(); err != nil {
+		t.Errorf("Run after Close: %v", err)
+	}
+	if err := pb.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+	if _, err := pb.Send([][]byte{advert(1)}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Send after Close: %v", err)
+	}
+	if _, err := pb.Drain(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Drain after Close: %v", err)
+	}
+	if err := pb.Run(t.Context(), func(Batch) {}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Run after Close: %v", err)
+	}
+	if c := pb.Counters(); c.Adverts != 21 {
+		t.Errorf("counts after Close: %+v", c)
+	}
+}
+
+func TestCloseLeavesTheGroup(t *testing.T) {
+	_, b := newPair(t)
+	if eth, igmp := b.members(); eth != 0 || igmp {
+		t.Fatalf("member before Open: layer 2 %d times, IGMP %v", eth, igmp)
+	}
+	p := b.open()
+	if eth, igmp := b.members(); eth != 2 || !igmp {
+		t.Errorf("member after Open: layer 2 %d times, IGMP %v", eth, igmp)
+	}
+	p.Close()
+	if eth, igmp := b.members(); eth != 0 || igmp {
+		t.Errorf("member after Close: layer 2 %d times, IGMP %v", eth, igmp)
+	}
+}
+
+// Without Run in between, Drain alone brings what waits.
+func TestDrain(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	if n, err := pb.Drain(); n != 0 || !errors.Is(err, ErrNotRunning) {
+		t.Errorf("before Run: %d, %v", n, err)
+	}
+	// As if Run's readers were stopped just after Run had begun.
+	var got []string
+	pb.sink = func(b Batch) {
+		for _, r := range b.Adverts {
+			got = append(got, string(r.Payload))
+		}
+		for _, a := range b.Answers {
+			got = append(got, a.IP.String())
+		}
+	}
+	arrived := b.sentinelTap()
+	arp := b.tap(unix.ETH_P_ARP, nil)
+	const n = 3*batchSize + 1
+	for range n - 1 {
+		mustSend(t, pa, advert(1))
+	}
+	garp := AppendGratuitousARP(nil, vmac51, vip, true)
+	mustSend(t, pa, garp, sentinel())
+	readTap(t, arp, func(f []byte) bool { return bytes.Equal(f, garp) })
+	readTap(t, arrived, func(f []byte) bool { return bytes.Equal(f, sentinel()) })
+	frames, err := pb.Drain()
+	if err != nil || frames != n+1 || len(got) != n+1 {
+		t.Fatalf("drained %d, delivered %d, %v; want %d", frames, len(got), err, n+1)
+	}
+	if got[n-1] != string(sentinelPayload) || got[n] != vip.String() {
+		t.Errorf("last are %q and %q", got[n-1], got[n])
+	}
+	if frames, err := pb.Drain(); frames != 0 || err != nil {
+		t.Errorf("again: %d, %v", frames, err)
+	}
+}
+
+// A flood must not keep the caller of Drain for ever.
+func TestDrainIsBounded(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open(func(c *Config) { c.ReceiveBuffer = 8 << 10 })
+	limit := pb.receivers[0].limit
+	batch := make([][]byte, batchSize)
+	for i := range batch {
+		batch[i] = advert(uint16(i))
+	}
+	pb.sink = func(Batch) { mustSend(t, pa, batch...) } // never empty
+	arrived := b.tap(unix.ETH_P_IP, nil)
+	mustSend(t, pa, batch...)
+	readTap(t, arrived, func(f []byte) bool { return true })
+	frames, err := pb.Drain()
+	if err != nil || frames == 0 || frames > limit+batchSize {
+		t.Errorf("drained %d, %v; the limit is %d", frames, err, limit)
+	}
+}
+
+// Run and Drain at once: every frame once, in order, one callback at a time.
+func TestDrainBesideRun(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open(roomy)
+	const n = 4000
+	var inside atomic.Int32
+	var next uint32
+	done := make(chan struct{})
+	sink := func(b Batch) {
+		if inside.Add(1) != 1 {
+			t.Error("callbacks overlap")
+		}
+		defer inside.Add(-1)
+		for _, r := range b.Adverts {
+			if got := binary.BigEndian.Uint32(r.Payload); got != next {
+				t.Errorf("got %d, want %d", got, next)
+			}
+			if next++; next == n {
+				close(done)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := pb.Run(ctx, sink); err != nil {
+			t.Error(err)
+		}
+	})
+	all.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := pb.Drain(); err != nil && !errors.Is(err, ErrNotRunning) {
+				t.Error(err)
+			}
+		}
+	})
+	for i := 0; i < n; i += 10 {
+		var frames [][]byte
+		for j := range 10 {
+			frames = append(frames, AppendAdvert(nil, vmac51, primary, Group4(), 0, binary.BigEndian.AppendUint32(nil, uint32(i+j))))
+		}
+		mustSend(t, pa, frames...)
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Errorf("delivered %d of %d; receiver %+v, sender %+v", pb.Counters().Adverts, n, pb.Counters(), pa.Counters())
+	}
+	cancel()
+	all.Wait()
+}
+
+func TestOverrunsAreCounted(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open(func(c *Config) { c.ReceiveBuffer = 16 << 10 })
+	frames := make([][]byte, 500)
+	for i := range frames {
+		frames[i] = advert(uint16(i))
+	}
+	arrived := b.sentinelTap()
+	mustSend(t, pa, append(frames, sentinel())...)
+	readTap(t, arrived, func(f []byte) bool { return bytes.Equal(f, sentinel()) })
+	first := pb.Counters().Overruns
+	pb.sink = func(Batch) {}
+	read, err := pb.Drain()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first == 0 || int(first)+read != len(frames)+1 {
+		t.Errorf("%d overruns and %d read, sent %d", first, read, len(frames)+1)
+	}
+	if again := pb.Counters().Overruns; again != first {
+		t.Errorf("asked again: %d overruns, before %d", again, first)
+	}
+}
