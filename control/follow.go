@@ -1,0 +1,192 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Follow watches every process of the run directory, those included that start
+// later, and calls f with each event, one at a time. A transition that several
+// processes of a group tell is told once; a process that dies is told as a
+// KindEnd. It returns nil when ctx ends, or f's error.
+func Follow(ctx context.Context, runDir string, f func(Event) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	hints, err := dirEvents(ctx, runDir)
+	if err != nil {
+		cancel()
+		return err
+	}
+	fl := follower{
+		dir: runDir, running: make(map[string]string), told: make(map[string]told),
+		events: make(chan Event), ended: make(chan ended),
+	}
+	defer fl.wg.Wait()
+	defer cancel()
+	fl.scan(ctx)
+	for {
+		var e Event
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hints:
+			fl.hints++
+			fl.scan(ctx)
+			continue
+		case e = <-fl.events:
+		case end := <-fl.ended:
+			fl.forget(end.path)
+			if fl.hints != end.hints {
+				// Perhaps it was asked a moment too early.
+				fl.scan(ctx)
+			}
+			if end.err == nil || IsDead(end.err) {
+				continue
+			}
+			e = Event{At: time.Now(), Kind: KindEnd, Message: "died: its watch broke off",
+				Instance: strings.TrimSuffix(filepath.Base(end.path), suffix)}
+			if !end.seen {
+				e.Message = end.err.Error()
+			}
+		}
+		if fl.known(e) {
+			continue
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+}
+
+// follower belongs to the goroutine of Follow, except its channels.
+type follower struct {
+	dir     string
+	hints   int               // changes of the directory so far
+	running map[string]string // sockets that are being watched, and their groups once known
+	told    map[string]told   // per group, the last transition that was told
+	events  chan Event
+	ended   chan ended
+	wg      sync.WaitGroup
+}
+
+// told is an epoch and the states that were told under it: a process that was
+// late tells several steps under the epoch that it found.
+type told struct {
+	epoch uint64
+	to    []string
+}
+
+type ended struct {
+	path  string
+	hints int  // follower.hints when it began
+	seen  bool // it had told something
+	err   error
+}
+
+// scan starts a watch on every socket that has none. The directory's events are
+// only hints; what is in it is the truth.
+func (fl *follower) scan(ctx context.Context) {
+	paths, err := sockets(fl.dir)
+	if err != nil {
+		return
+	}
+	for _, path := range paths {
+		if fl.watches(path) {
+			continue
+		}
+		fl.running[path] = ""
+		end := ended{path: path, hints: fl.hints}
+		fl.wg.Go(func() {
+			end.err = NewClient(path).Watch(ctx, func(e Event) error {
+				end.seen = true
+				select {
+				case fl.events <- e:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+			select {
+			case fl.ended <- end:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+func (fl *follower) watches(path string) bool {
+	_, ok := fl.running[path]
+	return ok
+}
+
+// forget ends the record of a socket. With the last process of a group goes its
+// count of transitions, which may begin anew.
+func (fl *follower) forget(path string) {
+	group := fl.running[path]
+	delete(fl.running, path)
+	for _, g := range fl.running {
+		if g == group {
+			return
+		}
+	}
+	delete(fl.told, group)
+}
+
+// known reports that another process of the group has told this already.
+func (fl *follower) known(e Event) bool {
+	if e.Kind == KindState {
+		if path := SocketPath(fl.dir, e.Instance); fl.watches(path) {
+			fl.running[path] = e.Group
+		}
+	}
+	if e.Kind != KindTransition && e.Kind != KindState || e.Epoch == 0 {
+		return false
+	}
+	last := fl.told[e.Group]
+	switch {
+	case e.Epoch < last.epoch || e.Epoch == last.epoch && slices.Contains(last.to, e.To):
+		return true
+	case e.Epoch > last.epoch:
+		last = told{epoch: e.Epoch}
+	}
+	last.to = append(last.to, e.To)
+	fl.told[e.Group] = last
+	return false
+}
+
+// dirEvents gives a hint whenever something appears in the directory or changes
+// its mode, until ctx ends.
+func dirEvents(ctx context.Context, dir string) (<-chan struct{}, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
+	}
+	file := os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_CREATE|unix.IN_ATTRIB|unix.IN_MOVED_TO); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("watch %s: %w", dir, err)
+	}
+	hints := make(chan struct{}, 1)
+	context.AfterFunc(ctx, func() { file.Close() })
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			if _, err := file.Read(buf); err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+			select {
+			case hints <- struct{}{}:
+			default: // one is waiting
+			}
+		}
+	}()
+	return hints, nil
+}

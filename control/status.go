@@ -1,0 +1,183 @@
+package control
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Model is the YANG module whose names the JSON uses for virtual routers
+// (RFC 8347). What the module does not know has names of ours beside it.
+const Model = "ietf-vrrp@2018-03-13"
+
+// Status is everything one process knows, as of Time. It is a value: the daemon
+// makes a new one and never changes one that it has handed out.
+type Status struct {
+	Model    string    `json:"model"`    // always Model; the server fills it in
+	Instance string    `json:"instance"` // name of the socket without .sock
+	PID      int       `json:"pid"`
+	Program  string    `json:"program"` // "vrrpd 2.0"
+	Time     time.Time `json:"time"`
+
+	Machine Machine  `json:"machine"`
+	Routers []Router `json:"vrrp-instance"`
+
+	Hooks       []HookResult `json:"hooks"`       // the last of each direction
+	Transitions []Transition `json:"transitions"` // of the machine, oldest first
+	LogLost     uint64       `json:"log-records-lost"`
+}
+
+// Machine is the state that the processes of a group share.
+type Machine struct {
+	Group  string    `json:"group"`                  // "" from the Source: alone, named after the instance
+	State  string    `json:"state"`                  // election.State.Outward: MASTER, BACKUP or INIT
+	Phase  string    `json:"phase"`                  // election.State: also HELD, PREPARE, LINGER, LISTEN
+	Reason string    `json:"reason"`                 // election.Reason of the last transition
+	Peer   string    `json:"peer,omitempty"`         // the router that caused it
+	Since  time.Time `json:"since"`                  // of the last transition
+	AgoMS  int64     `json:"since-ms-ago"`           // the same on the clock that cannot be set
+	HeldMS int64     `json:"hold-down-remaining-ms"` // ms until HELD may end; 0: not by time
+	Epoch  uint64    `json:"epoch"`                  // number of the last transition
+
+	Priority  Priority  `json:"priority"`
+	Wishes    Wishes    `json:"wishes"`
+	Processes Processes `json:"processes"`
+	Faults    []Fault   `json:"faults"` // of this process's members
+
+	Partition bool    `json:"partition"`  // a LAN is silent while another hears a master
+	MixedView bool    `json:"mixed-view"` // an inferior master here, silence there
+	Alarms    []Alarm `json:"alarms"`     // those that last
+}
+
+// Priority is the group's.
+type Priority struct {
+	Effective  uint8 `json:"effective"`
+	Configured uint8 `json:"configured"`
+}
+
+// Wishes are the operator's.
+type Wishes struct {
+	Soft bool `json:"backup"` // atropos --backup
+	Hold bool `json:"hold"`   // atropos --hold
+}
+
+// Processes of the group on this machine.
+type Processes struct {
+	Alive  int `json:"alive"`
+	Wanted int `json:"wanted"` // -M; 0: any number
+}
+
+// Fault is why one member cannot serve.
+type Fault struct {
+	Interface string `json:"interface"` // vrrp51
+	Parent    string `json:"parent"`    // eth0
+	VRID      uint8  `json:"vrid"`
+	Reason    string `json:"reason"` // election.Reason
+	Detail    string `json:"detail,omitempty"`
+}
+
+// Alarm is something that a person should know and that changes no state.
+type Alarm struct {
+	Interface string    `json:"interface,omitempty"` // "": the whole machine
+	Reason    string    `json:"reason"`              // election.Reason
+	Peer      string    `json:"peer,omitempty"`
+	Since     time.Time `json:"since"`
+}
+
+// Transition of the machine.
+type Transition struct {
+	At     time.Time `json:"at"`
+	Epoch  uint64    `json:"epoch"`
+	From   string    `json:"from"`   // election.State
+	To     string    `json:"to"`     // election.State
+	Reason string    `json:"reason"` // election.Reason
+	Peer   string    `json:"peer,omitempty"`
+}
+
+// HookResult is how a -U or -D command ended.
+type HookResult struct {
+	State    string    `json:"state"` // MASTER for -U, BACKUP for -D
+	Command  string    `json:"command"`
+	Started  time.Time `json:"started"`
+	MS       int64     `json:"duration-ms"`
+	Running  bool      `json:"running"`
+	ExitCode int       `json:"exit-code"`
+	Error    string    `json:"error,omitempty"` // why it could not run, or was killed
+}
+
+// Router is one virtual router. The names are those of RFC 8347; durations that
+// it wants in its own units stand in milliseconds beside them (SetTimers).
+type Router struct {
+	Interface string `json:"interface"`           // vrrp51, or the parent with -n
+	Parent    string `json:"parent"`              // eth0
+	Family    string `json:"address-family"`      // ipv4 or ipv6
+	MAC       string `json:"virtual-mac-address"` // "" with -n
+	VRID      uint8  `json:"vrid"`
+	Version   string `json:"version"` // VersionName
+	State     string `json:"state"`   // initialize, backup, master
+	Held      bool   `json:"held"`    // backup that may not be elected
+
+	Priority          uint8   `json:"priority"`
+	EffectivePriority uint8   `json:"effective-priority"`
+	Preempt           Preempt `json:"preempt"`
+	IsOwner           bool    `json:"is-owner"`
+
+	AdvertiseIntervalSec      uint16       `json:"advertise-interval-sec,omitempty"`
+	AdvertiseIntervalCentiSec uint16       `json:"advertise-interval-centi-sec,omitempty"`
+	AdvertiseIntervalMS       float64      `json:"advertise-interval-ms"`
+	VirtualIPv4Addresses      []netip.Addr `json:"virtual-ipv4-addresses,omitempty"`
+	VirtualIPv6Addresses      []netip.Addr `json:"virtual-ipv6-addresses,omitempty"`
+	LastAdvSource             netip.Addr   `json:"last-adv-source,omitzero"`
+	UpDatetime                time.Time    `json:"up-datetime,omitzero"`
+	MasterDownInterval        uint32       `json:"master-down-interval"` // centiseconds
+	MasterDownIntervalMS      float64      `json:"master-down-interval-ms"`
+	SkewTime                  uint32       `json:"skew-time"` // microseconds
+	SkewTimeMS                float64      `json:"skew-time-ms"`
+	LastEvent                 string       `json:"last-event"`        // LastEvent
+	NewMasterReason           string       `json:"new-master-reason"` // NewMasterReason
+	Lease                     Lease        `json:"lease"`
+	Statistics                Statistics   `json:"statistics"`
+}
+
+// Preempt is whether and after how many seconds a better router takes over.
+type Preempt struct {
+	Enabled  bool   `json:"enabled"`
+	HoldTime uint16 `json:"hold-time"` // s
+}
+
+// Lease is what silences this machine when the daemon no longer runs.
+type Lease struct {
+	Rung        string `json:"rung"`         // what enforces it, "none" if nothing does
+	RemainingMS int64  `json:"remaining-ms"` // 0: closed, or nothing enforces it
+}
+
+// Statistics of one virtual router since Discontinuity. The first block is RFC
+// 8347's (its global counters are kept per router), the second RFC 2787's for
+// authentication, the third ours.
+type Statistics struct {
+	Discontinuity      time.Time `json:"discontinuity-datetime,omitzero"`
+	MasterTransitions  uint64    `json:"master-transitions"`
+	AdvertisementRcvd  uint64    `json:"advertisement-rcvd"`
+	AdvertisementSent  uint64    `json:"advertisement-sent"`
+	IntervalErrors     uint64    `json:"interval-errors"`
+	PriorityZeroRcvd   uint64    `json:"priority-zero-pkts-rcvd"`
+	PriorityZeroSent   uint64    `json:"priority-zero-pkts-sent"`
+	InvalidTypeRcvd    uint64    `json:"invalid-type-pkts-rcvd"`
+	AddressListErrors  uint64    `json:"address-list-errors"`
+	PacketLengthErrors uint64    `json:"packet-length-errors"`
+	ChecksumErrors     uint64    `json:"checksum-errors"`
+	VersionErrors      uint64    `json:"version-errors"`
+	VRIDErrors         uint64    `json:"vrid-errors"`
+	TTLErrors          uint64    `json:"ip-ttl-errors"`
+
+	AuthFailures     uint64 `json:"auth-failures"`
+	InvalidAuthType  uint64 `json:"invalid-auth-type"`
+	AuthTypeMismatch uint64 `json:"auth-type-mismatch"`
+	ReplayErrors     uint64 `json:"replay-errors"`
+
+	LegacyChecksum uint64            `json:"checksum-legacy-pseudo-accepted"`
+	OwnerConflicts uint64            `json:"owner-conflicts"`
+	SendErrors     uint64            `json:"send-errors"`
+	GARPSent       uint64            `json:"garp-sent"`
+	UNASent        uint64            `json:"una-sent"`
+	Drops          map[string]uint64 `json:"drops,omitempty"` // by vrrp.Drop word, those that happened
+}
