@@ -1,0 +1,92 @@
+package show
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"vrrpd/control"
+)
+
+// Explained is a transition in plain language.
+type Explained struct {
+	Group string `json:"group"`
+	control.Transition
+	Sentence string `json:"sentence"`
+	Do       string `json:"what-to-do,omitempty"`
+}
+
+// Explain gives every transition that is remembered, oldest first, its words.
+func Explain(v control.View) []Explained {
+	all := []Explained{}
+	for _, g := range v.Groups {
+		for _, t := range g.Transitions {
+			w := about(t.Reason)
+			all = append(all, Explained{g.Machine.Group, t, w.sentence, w.do})
+		}
+	}
+	return all
+}
+
+// Why is the transitions as text, group by group, oldest first, so that the one
+// that explains the present stands just above the prompt.
+func Why(v control.View, now time.Time) string {
+	var b strings.Builder
+	for i, g := range v.Groups {
+		if len(v.Groups) > 1 {
+			if i > 0 {
+				b.WriteString("\n")
+			}
+			b.WriteString(Clean(g.Machine.Group) + ":\n")
+		}
+		if len(g.Transitions) == 0 {
+			b.WriteString("no transition since vrrpd started\n")
+		}
+		for _, t := range g.Transitions {
+			w := about(t.Reason)
+			fmt.Fprintf(&b, "%s  %s -> %s: %s\n    %s\n", clock(t.At, now), Clean(t.From), Clean(t.To), by(t.Reason, t.Peer), w.sentence)
+			if w.do != "" {
+				fmt.Fprintf(&b, "    What to do: %s.\n", w.do)
+			}
+		}
+	}
+	return b.String()
+}
+
+// Event is one event as one line. A transition is the group's, whichever of its
+// processes told it.
+func Event(e control.Event, now time.Time) string {
+	who := e.Interface
+	if who == "" || e.Kind == control.KindTransition {
+		who = e.Group
+	}
+	text := Clean(e.Message)
+	peer := ""
+	if e.Peer != "" {
+		peer = " (peer " + Clean(e.Peer) + ")"
+	}
+	switch e.Kind {
+	case control.KindState:
+		text = fmt.Sprintf("is %s: %s%s", Clean(e.To), Clean(e.Reason), peer)
+	case control.KindTransition:
+		text = fmt.Sprintf("%s -> %s: %s%s", Clean(e.From), Clean(e.To), Clean(e.Reason), peer)
+	case control.KindAlarm, control.KindFault:
+		begun := e.Kind
+		if !e.Active {
+			begun += " is over"
+		}
+		if text == "" {
+			text = about(e.Reason).because
+		}
+		text = fmt.Sprintf("%s: %s%s: %s", begun, Clean(e.Reason), peer, text)
+	case control.KindCommand:
+		text = "operator: " + text
+	case control.KindEnd:
+		who, text = e.Instance, "gone: "+text
+	case control.KindHook:
+		text = "script: " + text
+	default:
+		text = strings.TrimSpace(Clean(e.Kind) + " " + text)
+	}
+	return fmt.Sprintf("%s %s: %s", e.At.In(now.Location()).Format("15:04:05.000"), Clean(who), text)
+}
