@@ -1,0 +1,45 @@
+package daemon
+
+import (
+	"math"
+	"slices"
+)
+
+// agenda is what the loop does later, by its own clock: announcements that are
+// repeated, priority 0 said for a dead sibling. It is short; order is by time.
+type agenda struct {
+	items []item
+}
+
+type item struct {
+	at int64 // boottime ns
+	do func()
+}
+
+// add puts do on the agenda at the given time.
+func (a *agenda) add(at int64, do func()) {
+	i, _ := slices.BinarySearchFunc(a.items, at, func(x item, t int64) int {
+		if x.at <= t {
+			return -1 // equal times keep their order
+		}
+		return 1
+	})
+	a.items = slices.Insert(a.items, i, item{at, do})
+}
+
+// next is when the first item is due.
+func (a *agenda) next() int64 {
+	if len(a.items) == 0 {
+		return math.MaxInt64
+	}
+	return a.items[0].at
+}
+
+// run does what is due.
+func (a *agenda) run(now int64) {
+	for len(a.items) > 0 && a.items[0].at <= now {
+		do := a.items[0].do
+		a.items = slices.Delete(a.items, 0, 1)
+		do()
+	}
+}

@@ -1,0 +1,264 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"vrrpd/election"
+	"vrrpd/lan"
+	"vrrpd/vmacif"
+)
+
+// carryOut does what the election asks for, in its order. What comes of it is
+// appended to d.results for the next step.
+func (d *Daemon) carryOut(actions []election.Action) {
+	for i := 0; i < len(actions); i++ {
+		a := &actions[i]
+		switch a.Kind {
+		case election.DoAdvert:
+			n := i + 1
+			for n < len(actions) && actions[n].Kind == election.DoAdvert {
+				n++
+			}
+			d.advertise(actions[i:n])
+			i = n - 1
+		case election.DoPromote:
+			d.promote(d.routers[a.VR], a.Epoch)
+		case election.DoDemote:
+			d.demote(d.routers[a.VR])
+		case election.DoAnnounce:
+			d.announceAll(d.routers[a.VR])
+		case election.DoAnnounceOwn:
+			d.announceOwn(d.routers[a.VR].parent)
+		case election.DoProbe:
+			d.probe(d.routers[a.VR])
+		case election.DoHook:
+			d.runHook(a)
+		case election.DoReport:
+			d.report(a)
+			if epoch := a.Epoch; a.To == election.Held && a.From != a.To && a.Reason == election.MemberStuck {
+				d.afterStep = append(d.afterStep, func() { d.expel(epoch) })
+			}
+		case election.DoExit:
+			d.exit = true
+		}
+	}
+}
+
+// passed reports that the machine has changed since the action was decided:
+// another process of it may have left while we were not looking.
+func (d *Daemon) passed(epoch uint64) bool { return d.board.Load().Epoch() != epoch }
+
+// advertise sends a run of adverts: those of one parent as one batch.
+func (d *Daemon) advertise(run []election.Action) {
+	for len(run) > 0 {
+		p := d.routers[run[0].VR].parent
+		n := 0
+		d.batch, d.batched = d.batch[:0], d.batched[:0]
+		for n < len(run) && d.routers[run[n].VR].parent == p {
+			a := &run[n]
+			n++
+			if d.passed(a.Epoch) {
+				continue
+			}
+			frame, err := d.routers[a.VR].frame(a.Priority)
+			if err != nil || p.port == nil {
+				d.unsent(a)
+				continue
+			}
+			d.batch = append(d.batch, frame)
+			d.batched = append(d.batched, *a)
+		}
+		run = run[n:]
+		d.sendBatch(p)
+	}
+}
+
+// sendBatch sends d.batch; one frame that is refused does not keep back those
+// behind it.
+func (d *Daemon) sendBatch(p *parent) {
+	frames, actions := d.batch, d.batched
+	for len(frames) > 0 {
+		before := boottime()
+		sent, err := p.port.Send(frames)
+		after := boottime()
+		for i := range actions[:sent] {
+			a := &actions[i]
+			r := d.routers[a.VR]
+			r.sent.adverts++
+			if a.Priority == 0 {
+				r.sent.zero++
+			}
+			d.results = append(d.results, election.Event{
+				Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
+			})
+		}
+		frames, actions = frames[sent:], actions[sent:]
+		if err != nil && len(actions) > 0 {
+			d.unsent(&actions[0])
+			d.lastSendError = err
+			frames, actions = frames[1:], actions[1:]
+		}
+	}
+}
+
+func (d *Daemon) unsent(a *election.Action) {
+	d.routers[a.VR].sent.failed++
+	d.results = append(d.results, election.Event{Kind: election.EvSendFailed, VR: a.VR, Priority: a.Priority})
+}
+
+// promote brings the interface up with its addresses.
+func (d *Daemon) promote(r *router, epoch uint64) {
+	r.wanted = true
+	r.masters++
+	if d.passed(epoch) {
+		return // the step that obeys the new epoch follows
+	}
+	d.raise(r)
+}
+
+// raise makes the interface what a MASTER's is: 80 us, so on the loop.
+func (d *Daemon) raise(r *router) {
+	if r.iface == nil {
+		d.setFault(r, election.FaultInterface, true, "the virtual interface does not exist")
+		d.retryInterface(r)
+		return
+	}
+	if err := r.iface.Up(context.Background()); err != nil {
+		d.setFault(r, election.FaultInterface, true, err.Error())
+		d.retryInterface(r)
+		return
+	}
+	for _, a := range r.vips {
+		r.present[a] = true
+	}
+}
+
+// demote takes every address off the interface at once, and has the worker take
+// it down: that waits for the kernel (16 ms, and more when there are many).
+func (d *Daemon) demote(r *router) {
+	r.wanted = false
+	r.announceGen++
+	if r.iface == nil {
+		return
+	}
+	if err := r.iface.RemoveAddrs(); err != nil {
+		d.log.Error("cannot remove the virtual addresses", d.about(r, "err", err)...)
+	}
+	clear(r.present)
+	d.takeDown(r)
+}
+
+// downAfter is how long an interface without addresses stays up. Taking it down
+// holds the kernel's RTNL mutex for 16 to 28 ms; the other processes of the
+// machine, which have just been told to leave, need that mutex to remove their
+// addresses.
+const downAfter = 20 * time.Millisecond
+
+// takeDown has the worker set the interface down, a little later. A promotion
+// may overtake it; then what it undid is done again.
+func (d *Daemon) takeDown(r *router) {
+	iface := r.iface
+	d.agenda.add(boottime()+int64(downAfter), func() {
+		if r.wanted || r.iface != iface {
+			return
+		}
+		d.work(func() {
+			err := iface.Down()
+			d.inbox.call(func() { d.isDown(r, iface, err) })
+		})
+	})
+}
+
+func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
+	if err != nil {
+		d.log.Error("cannot take the virtual interface down", d.about(r, "err", err)...)
+	}
+	if r.wanted && r.iface == iface {
+		d.raise(r)
+		d.announce(r, r.announcedAddresses())
+	}
+}
+
+// announceAll announces every address of the router now and, because the first
+// announcement may be lost, twice more.
+func (d *Daemon) announceAll(r *router) {
+	r.announceGen++
+	gen := r.announceGen
+	d.announce(r, r.announcedAddresses())
+	for _, after := range announceAgain {
+		d.agenda.add(boottime()+int64(after), func() {
+			if r.announceGen == gen && r.wanted {
+				d.announce(r, r.announcedAddresses())
+			}
+		})
+	}
+}
+
+// announce sends gratuitous ARP for the addresses, as request and as reply,
+// from the parent with the virtual MAC.
+func (d *Daemon) announce(r *router, addrs []netip.Addr) {
+	r.sent.announced += d.gratuitous(r.parent, r.mac, addrs)
+}
+
+// announceOwn tells the LAN that the machine's own addresses are where they
+// were: the manual's gratuitous ARP on every change of sides.
+func (d *Daemon) announceOwn(p *parent) {
+	if p.port == nil || !p.link.Carrier() {
+		return
+	}
+	var own []netip.Addr
+	for _, a := range d.addrs[p.link.Index] {
+		if a.Prefix.Addr().Is4() && !d.isVirtual(a.Prefix.Addr()) {
+			own = append(own, a.Prefix.Addr())
+		}
+	}
+	d.gratuitous(p, p.link.MAC, own)
+}
+
+// gratuitous returns how many frames were really sent.
+func (d *Daemon) gratuitous(p *parent, mac [6]byte, addrs []netip.Addr) uint64 {
+	if p.port == nil || len(addrs) == 0 {
+		return 0
+	}
+	// Announcements are rare and may be many: one buffer for all of them.
+	buf := make([]byte, 0, 2*len(addrs)*lan.ARPSize)
+	frames := make([][]byte, 0, 2*len(addrs))
+	for _, ip := range addrs {
+		for _, reply := range [...]bool{false, true} {
+			start := len(buf)
+			buf = lan.AppendGratuitousARP(buf, mac, ip, reply)
+			frames = append(frames, buf[start:])
+		}
+	}
+	sent, err := p.port.Send(frames)
+	if err != nil {
+		d.log.Debug("announcement not sent", "parent", p.name, "err", err)
+	}
+	return uint64(sent)
+}
+
+// probe asks the LAN who serves the first address, without telling anybody
+// anything: see lan.AppendARPProbe.
+func (d *Daemon) probe(r *router) {
+	if r.parent.port == nil {
+		return
+	}
+	d.probeBuf = lan.AppendARPProbe(d.probeBuf[:0], r.parent.link.MAC, r.vips[0])
+	if _, err := r.parent.port.Send([][]byte{d.probeBuf}); err != nil {
+		d.log.Debug("probe not sent", "parent", r.parent.name, "err", err)
+	}
+}
+
+// isVirtual reports whether ip is an address of one of our virtual routers.
+func (d *Daemon) isVirtual(ip netip.Addr) bool {
+	for _, r := range d.routers {
+		for _, v := range r.vips {
+			if v == ip {
+				return true
+			}
+		}
+	}
+	return false
+}

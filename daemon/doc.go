@@ -1,0 +1,33 @@
+// Package daemon owns every virtual router of one process and wires the rooms
+// together: a packet comes in through lan and is judged by vrrp; election
+// decides; vmacif, lan and hooks carry the decision out; grouplock shares it
+// with the machine's other processes; control and sysd tell people.
+//
+// One goroutine, locked to its thread, owns the truth: the loop. Readers
+// (adverts, kernel events, the group's doorbell, the control socket, signals)
+// decode and post to the inbox, and touch nothing else. What is slow runs
+// elsewhere and its result comes back through the inbox: taking an interface
+// down waits for the kernel, commands of the user may sleep an hour, journald
+// may be stuck; no advert waits for any of them.
+//
+// What must never happen here: a decision. Whatever could be argued about is in
+// package election, where it can be tested without a kernel.
+//
+//	start.go     setting everything up, and taking it down in reverse
+//	loop.go      the loop: wait, drain, step, carry out
+//	inbox.go     what readers post, and how the loop is woken
+//	agenda.go    what is due later: repeated announcements
+//	worker.go    what must not be waited for
+//	parent.go    one parent interface: its port, its adverts in
+//	links.go     what the kernel says of links and addresses becomes facts
+//	carryout.go  actions of the election become frames and interfaces
+//	router.go    one virtual router: its prebuilt frames
+//	iface.go     its interface: set-up, retries, repairs
+//	group.go     the other processes: doorbell, the dead, their cleaning
+//	hooks.go     the user's commands
+//	report.go    transitions and alarms become log records, STATUS and history
+//	status.go    the snapshot for the control socket
+//	command.go   what the operator asks for, and when that is done
+//	signals.go   the same by signals
+//	release.go   vrrpd --release and --check
+package daemon

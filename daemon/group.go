@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vrrpd/election"
+	"vrrpd/grouplock"
+	"vrrpd/lan"
+	"vrrpd/sysd"
+	"vrrpd/vmacif"
+)
+
+// bell is what the doorbell of the group says. It runs on the loop, which looks
+// at the shared memory in the step that follows.
+func (d *Daemon) bell(b grouplock.Bell) {
+	for _, name := range b.Left {
+		if d.dead[name] {
+			delete(d.dead, name) // buried; it is still its death that is missed
+			continue
+		}
+		d.results = append(d.results, election.Event{Kind: election.EvMemberGone, Reason: election.MemberLeft})
+		d.log.Info(name+" has left the group", d.about(d.routers[0])...)
+	}
+	for _, name := range b.Joined {
+		delete(d.dead, name)
+		d.log.Info(name+" has joined the group", d.about(d.routers[0])...)
+	}
+	for _, name := range b.Dead {
+		d.dead[name] = true
+		d.results = append(d.results, election.Event{Kind: election.EvMemberGone, Reason: election.MemberDead})
+		// First our own part: the step that follows takes this machine to HELD
+		// and says priority 0 on our LANs. Then the dead one's.
+		d.afterStep = append(d.afterStep, func() { d.bury(name) })
+	}
+	for _, name := range b.Lost {
+		d.log.Error("the file "+name+" of this process was removed from the run directory: nobody can join the group any more; restart the vrrpd processes of this machine",
+			d.about(d.routers[0])...)
+	}
+}
+
+// bury cleans up after a dead sibling: what it cannot say any more is said, its
+// addresses go, its interface goes down. Of several survivors one does it.
+func (d *Daemon) bury(name string) {
+	corpse, err := d.group.TakeOver(name)
+	switch {
+	case errors.Is(err, grouplock.ErrBusy), errors.Is(err, grouplock.ErrAlive), errors.Is(err, grouplock.ErrClean):
+		return
+	case err != nil:
+		d.log.Error("cannot clean up after "+name, d.about(d.routers[0], "err", err)...)
+		return
+	}
+	d.log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", name, corpse.Member.Pid),
+		d.about(d.routers[0], slog.String(sysd.KeyReason, election.MemberDead.String()))...)
+	for _, id := range corpse.Member.Routers {
+		if id.VMAC == "" {
+			continue
+		}
+		if err := strip(d.hands, id.VMAC); err != nil {
+			d.log.Error("cannot end the service of "+id.VMAC, "err", err)
+		}
+		if corpse.Served() {
+			d.resignFor(id)
+		}
+	}
+	// Removing interfaces waits for the kernel (see downAfter). The corpse's lock
+	// is held meanwhile, so that its owner cannot come back half way.
+	d.agenda.add(boottime()+int64(downAfter), func() {
+		d.work(func() {
+			if err := buryFiles(d.hands, d.cfg.RunDir, corpse); err != nil {
+				d.log.Error("cannot clean up after "+name, "err", err)
+			}
+		})
+	})
+}
+
+// expel ends the service of siblings that live but do not move: SIGSTOP, a disk
+// that hangs. Their lock cannot be taken, and they cannot obey; what they wake up
+// to do they check against the epoch first. Every survivor takes the addresses
+// away, which does no harm twice; the one that made the transition speaks.
+func (d *Daemon) expel(epoch uint64) {
+	for _, m := range d.group.Members() {
+		if m.Status != grouplock.Alive || len(m.Facts) == 0 || boottime()-m.Facts[0].BeatAt < int64(d.interval()) {
+			continue
+		}
+		d.log.Warn(fmt.Sprintf("%s (pid %d) does not move: ending its service", m.Instance, m.Pid),
+			d.about(d.routers[0], slog.String(sysd.KeyReason, election.MemberStuck.String()))...)
+		for _, id := range m.Routers {
+			if id.VMAC == "" {
+				continue
+			}
+			if err := strip(d.hands, id.VMAC); err != nil {
+				d.log.Error("cannot end the service of "+id.VMAC, "err", err)
+			}
+			if m.Realised.State().Serving() && d.board.Load().Slot() == d.group.Slot() {
+				d.resignFor(id)
+			}
+			d.silenceLater(id.VMAC, epoch)
+		}
+	}
+}
+
+// silenceLater has the worker take down the interface of a stuck sibling, unless
+// the machine has moved on and it may be wanted again.
+func (d *Daemon) silenceLater(name string, epoch uint64) {
+	d.agenda.add(boottime()+int64(downAfter), func() {
+		if d.passed(epoch) {
+			return
+		}
+		d.work(func() {
+			if err := d.hands.Silence(name); err != nil {
+				d.log.Error("cannot take down "+name, "err", err)
+			}
+		})
+	})
+}
+
+// buryFiles removes what a dead instance has left on the machine: interfaces,
+// its part in the parents' settings, files; and gives the instance free.
+func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error {
+	var errs []error
+	for _, id := range corpse.Member.Routers {
+		if id.VMAC != "" {
+			errs = append(errs, hands.Release(id.VMAC))
+		}
+	}
+	name := corpse.Member.Instance
+	errs = append(errs, hands.ReleaseOwner(name))
+	for _, suffix := range [...]string{".pid", ".sock"} {
+		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		corpse.GiveBack() // somebody may have more luck later
+		return err
+	}
+	return corpse.Done()
+}
+
+// resignFor says priority 0 for a dead sibling's virtual router, and again
+// after 2 % and 10 % of an interval, as for ours (group.md: fault). It is the
+// worker's, because closing the socket waits for the kernel (10 to 60 ms).
+func (d *Daemon) resignFor(id grouplock.Identity) {
+	if len(id.Frame) == 0 {
+		return
+	}
+	say := func() {
+		d.work(func() {
+			if err := lan.SendOnce(id.Parent, id.Frame); err != nil {
+				d.log.Error("cannot resign for "+id.VMAC, "parent", id.Parent, "err", err)
+			}
+		})
+	}
+	say()
+	epoch := d.board.Load().Epoch()
+	for _, share := range [...]time.Duration{50, 10} {
+		d.agenda.add(boottime()+int64(d.interval()/share), func() {
+			if d.board.Load().Epoch() == epoch {
+				say()
+			}
+		})
+	}
+}
+
+// identity is what a survivor needs to clean up after us.
+func (r *router) identity() grouplock.Identity {
+	id := grouplock.Identity{Parent: r.cfg.Interface, VMAC: r.cfg.Name, Family: uint8(r.rules.Family), VRID: r.cfg.VRID}
+	// Without an address there is no frame, and nothing to resign from.
+	if frame, err := r.frame(0); err == nil {
+		id.Frame = frame
+	}
+	return id
+}
+
+// identityChanged tells the survivors-to-be what has become of a router.
+func (d *Daemon) identityChanged(r *router) {
+	if d.group == nil {
+		return
+	}
+	if err := d.group.Describe(r.vr, r.identity()); err != nil {
+		d.log.Error("cannot describe the virtual router to the group", d.about(r, "err", err)...)
+	}
+}

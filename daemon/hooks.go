@@ -1,0 +1,63 @@
+package daemon
+
+import (
+	"log/slog"
+	"time"
+
+	"vrrpd/control"
+	"vrrpd/election"
+	"vrrpd/hooks"
+	"vrrpd/sysd"
+)
+
+// runHook posts the user's command for a change of sides. It does not wait.
+func (d *Daemon) runHook(a *election.Action) {
+	r := d.routers[0]
+	command := d.cfg.OnBackup
+	if a.Up {
+		command = d.cfg.OnMaster
+	}
+	group := ""
+	if d.cfg.Monitor > 0 {
+		group = d.groupName
+	}
+	d.hooks.Post(hooks.Job{
+		Argv: command.Argv, State: a.To, Reason: a.Reason, VRID: r.cfg.VRID,
+		Interface: r.cfg.Name, Parent: r.cfg.Interface, Addresses: r.cfg.Addresses,
+		Priority: d.machine.View().Priority, Group: group, Peer: d.lastPeer,
+	})
+}
+
+// hookDone records how a command ended.
+func (d *Daemon) hookDone(h hooks.Result) {
+	result := &control.HookResult{
+		State: h.Job.State.Outward().String(), Command: h.Job.Argv[0],
+		Started: time.Now().Add(-h.Duration), MS: h.Duration.Milliseconds(), ExitCode: h.ExitCode,
+	}
+	i := 0
+	if h.Job.State.Serving() {
+		i = 1
+	}
+	d.hookLog[i] = result
+	e := control.Event{
+		At: time.Now(), Kind: control.KindHook, Group: d.groupName, Interface: h.Job.Interface, Parent: h.Job.Parent,
+		VRID: h.Job.VRID, To: result.State, Message: h.Job.Argv[0] + " is done",
+	}
+	if h.Err != nil {
+		result.Error = h.Err.Error()
+		e.Message = result.Error
+		d.log.Error(result.Error, d.about(d.routers[0],
+			slog.String(sysd.KeyMessageID, sysd.MessageHookFailed), slog.String(sysd.KeyState, result.State))...)
+	}
+	d.feed.Publish(e)
+}
+
+func (d *Daemon) hookResults() []control.HookResult {
+	var out []control.HookResult
+	for _, h := range d.hookLog {
+		if h != nil {
+			out = append(out, *h)
+		}
+	}
+	return out
+}

@@ -1,0 +1,85 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"vrrpd/election"
+)
+
+const (
+	// retryAfter is how long a virtual interface that cannot be set up is left
+	// alone before the next attempt.
+	retryAfter = 5 * time.Second
+	// repairLimit is how many repairs in repairWindow are a fault: something
+	// fights us.
+	repairLimit  = 20
+	repairWindow = time.Minute
+)
+
+// ensure makes the virtual interface of a router stand, down and empty.
+func (d *Daemon) ensure(r *router) error {
+	iface, err := d.hands.Ensure(r.spec(d.instance))
+	if err != nil {
+		d.setFault(r, election.FaultInterface, true, err.Error())
+		d.retryInterface(r)
+		return err
+	}
+	r.iface, r.index = iface, iface.Index()
+	d.setFault(r, election.FaultInterface, false, "")
+	return nil
+}
+
+// retryInterface tries again later, as long as the parent exists.
+func (d *Daemon) retryInterface(r *router) {
+	if r.retrying {
+		return
+	}
+	r.retrying = true
+	d.agenda.add(boottime()+int64(retryAfter), func() {
+		r.retrying = false
+		if r.parent.port != nil && r.faults&election.FaultInterface != 0 {
+			_ = d.ensure(r) // it reports, and comes back here
+		}
+	})
+}
+
+// repair puts right what somebody else has done to the interface, without
+// leaving the state; more often than repairLimit it is a fault.
+func (d *Daemon) repair(r *router, found string) {
+	now := boottime()
+	if now-r.repairsSince > int64(repairWindow) {
+		r.repairs, r.repairsSince = 0, now
+	}
+	r.repairs++
+	if r.repairs > repairLimit {
+		d.setFault(r, election.FaultInterface, true, fmt.Sprintf("%s, %d repairs within %v: something fights us", found, repairLimit, repairWindow))
+		d.retryInterface(r)
+		return
+	}
+	if r.repairPending {
+		return
+	}
+	// Several things are often found at once (an interface that goes takes its
+	// addresses along): one repair for all of them, in this turn, under the
+	// epoch of this turn.
+	r.repairPending = true
+	d.afterStep = append(d.afterStep, func() {
+		r.repairPending = false
+		// What was found may have been the parent's fault, or the machine may
+		// have left meanwhile; then there is nothing to repair.
+		if r.parent.link.Index == 0 || r.index != 0 && !r.wanted {
+			return
+		}
+		d.log.Warn("repairing: "+found, d.about(r)...)
+		if r.index == 0 {
+			if d.ensure(r) != nil {
+				return
+			}
+		}
+		if r.wanted {
+			d.raise(r)
+			d.announceAll(r)
+		}
+	})
+}

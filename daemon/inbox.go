@@ -1,0 +1,82 @@
+package daemon
+
+import (
+	"sync"
+
+	"vrrpd/election"
+)
+
+// inbox is where readers post for the loop. It has no limit and never blocks a
+// reader; what a flood of adverts could make of that is prevented by folding
+// adverts that say the same into one, because facts are level-triggered.
+type inbox struct {
+	bell chan struct{} // capacity 1
+
+	mu     sync.Mutex
+	events []election.Event
+	calls  []func()
+}
+
+func newInbox() *inbox { return &inbox{bell: make(chan struct{}, 1)} }
+
+// foldDepth is how far back an equal advert is looked for.
+const foldDepth = 8
+
+// post hands events to the loop, in order.
+func (b *inbox) post(events ...election.Event) {
+	if len(events) == 0 {
+		return
+	}
+	b.mu.Lock()
+	for i := range events {
+		if e := &events[i]; e.Kind != election.EvAdvert || !b.folded(e) {
+			b.events = append(b.events, *e)
+		}
+	}
+	b.mu.Unlock()
+	b.ring()
+}
+
+// folded reports whether the same advert is waiting already, with nothing of
+// another kind behind it.
+func (b *inbox) folded(e *election.Event) bool {
+	for i, n := len(b.events)-1, 0; i >= 0 && n < foldDepth; i, n = i-1, n+1 {
+		if b.events[i].Kind != election.EvAdvert {
+			return false
+		}
+		if b.events[i] == *e {
+			return true
+		}
+		if b.events[i].VR == e.VR && b.events[i].Addr == e.Addr {
+			return false // the same router has said something else since
+		}
+	}
+	return false
+}
+
+// call has the loop run f, before the events that wait.
+func (b *inbox) call(f func()) {
+	b.mu.Lock()
+	b.calls = append(b.calls, f)
+	b.mu.Unlock()
+	b.ring()
+}
+
+func (b *inbox) ring() {
+	select {
+	case b.bell <- struct{}{}:
+	default:
+	}
+}
+
+// take moves what waits into the loop's own slices and returns them.
+func (b *inbox) take(events []election.Event, calls []func()) ([]election.Event, []func()) {
+	b.mu.Lock()
+	events = append(events, b.events...)
+	calls = append(calls, b.calls...)
+	b.events = b.events[:0]
+	clear(b.calls)
+	b.calls = b.calls[:0]
+	b.mu.Unlock()
+	return events, calls
+}

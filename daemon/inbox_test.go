@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"vrrpd/election"
+)
+
+func advertFrom(vr int, src string, priority uint8) election.Event {
+	return election.Event{Kind: election.EvAdvert, VR: vr, Addr: netip.MustParseAddr(src), Priority: priority, Interval: time.Second}
+}
+
+// Equal adverts that wait together are one fact; anything that came between
+// them keeps them apart, because its order matters.
+func TestInboxFolding(t *testing.T) {
+	a, zero := advertFrom(0, "192.0.2.2", 100), advertFrom(0, "192.0.2.2", 0)
+	other := advertFrom(1, "192.0.2.2", 100)
+	fault := election.Event{Kind: election.EvFault, On: true}
+	for _, c := range []struct {
+		name string
+		post []election.Event
+		want int
+	}{
+		{"one", []election.Event{a}, 1},
+		{"the same again", []election.Event{a, a, a}, 1},
+		{"another router's between", []election.Event{a, other, a}, 2},
+		{"the router said something else between", []election.Event{a, zero, a}, 3},
+		{"the resignation repeated", []election.Event{a, zero, zero}, 2},
+		{"a fault between", []election.Event{a, fault, a}, 3},
+		{"faults are never folded", []election.Event{fault, fault}, 2},
+	} {
+		b := newInbox()
+		for _, e := range c.post {
+			b.post(e)
+		}
+		if got, _ := b.take(nil, nil); len(got) != c.want {
+			t.Errorf("%s: %d events wait, want %d: %+v", c.name, len(got), c.want, got)
+		}
+	}
+}
+
+// A flood of equal adverts takes no memory, however long the loop is away.
+func TestInboxFlood(t *testing.T) {
+	b := newInbox()
+	for range 100_000 {
+		b.post(advertFrom(0, "192.0.2.2", 100), advertFrom(1, "198.51.100.2", 100))
+	}
+	if got, _ := b.take(nil, nil); len(got) != 2 {
+		t.Errorf("%d events wait after a flood of two adverts, want 2", len(got))
+	}
+}
+
+// The bell is rung for whatever is posted, and take leaves nothing behind.
+func TestInboxBell(t *testing.T) {
+	b := newInbox()
+	b.post()
+	select {
+	case <-b.bell:
+		t.Error("nothing was posted, and the bell rang")
+	default:
+	}
+	ran := 0
+	b.call(func() { ran++ })
+	b.post(advertFrom(0, "192.0.2.2", 1))
+	select {
+	case <-b.bell:
+	default:
+		t.Fatal("the bell did not ring")
+	}
+	events, calls := b.take(nil, nil)
+	for _, c := range calls {
+		c()
+	}
+	if len(events) != 1 || ran != 1 {
+		t.Errorf("took %d events and %d calls, want 1 and 1", len(events), ran)
+	}
+	if events, calls = b.take(nil, nil); len(events)+len(calls) != 0 {
+		t.Errorf("%d events and %d calls were left behind", len(events), len(calls))
+	}
+}
+
+func TestInboxAllocs(t *testing.T) {
+	b := newInbox()
+	e := []election.Event{advertFrom(0, "192.0.2.2", 100)}
+	var events []election.Event
+	var calls []func()
+	if n := testing.AllocsPerRun(1000, func() {
+		b.post(e...)
+		events, calls = b.take(events[:0], calls[:0])
+	}); n != 0 {
+		t.Errorf("an advert through the inbox allocates %v times", n)
+	}
+}

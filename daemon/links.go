@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"slices"
+
+	"vrrpd/election"
+	"vrrpd/rtnl"
+)
+
+// kernel takes what rtnl has seen. The state is already true in the kernel;
+// here it becomes facts of the election, and repairs.
+func (d *Daemon) kernel(changes []rtnl.Change) {
+	touched := map[*parent]bool{}
+	for i := range changes {
+		c := &changes[i]
+		switch c.Kind {
+		case rtnl.AddrAdded, rtnl.AddrGone:
+			d.addrChanged(c, touched)
+		case rtnl.LinkChanged, rtnl.LinkGone:
+			d.linkChanged(c, touched)
+		}
+	}
+	for _, p := range d.parents {
+		if touched[p] {
+			d.judgeParent(p)
+		}
+	}
+}
+
+func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
+	index, a := c.Addr.Index, c.Addr
+	same := func(b rtnl.Addr) bool { return b.Prefix == a.Prefix && b.Peer == a.Peer }
+	d.addrs[index] = slices.DeleteFunc(d.addrs[index], same)
+	if c.Kind == rtnl.AddrAdded {
+		d.addrs[index] = append(d.addrs[index], a)
+	} else if len(d.addrs[index]) == 0 {
+		delete(d.addrs, index)
+	}
+	for _, p := range d.parents {
+		if p.link.Index == index {
+			touched[p] = true
+		}
+	}
+	for _, r := range d.routers {
+		if r.index != index || index == 0 {
+			continue
+		}
+		ip := a.Prefix.Addr()
+		switch known := r.present[ip]; {
+		case c.Kind == rtnl.AddrAdded && !known:
+			r.present[ip] = true
+			if r.wanted {
+				// By whatever hand it came: it lives at the virtual MAC now, and
+				// the neighbours must know.
+				d.announceLater(r, ip)
+			}
+		case c.Kind == rtnl.AddrGone && known:
+			delete(r.present, ip)
+			if r.wanted && slices.Contains(r.vips, ip) {
+				d.repair(r, "address "+ip.String()+" was removed")
+			}
+		}
+	}
+}
+
+func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
+	link := c.New
+	gone := c.Kind == rtnl.LinkGone
+	if gone {
+		link = c.Old
+	}
+	for _, p := range d.parents {
+		switch {
+		case gone && p.link.Index == link.Index, !gone && p.link.Index == link.Index && link.Name != p.name:
+			p.link = rtnl.Link{}
+			touched[p] = true
+		case !gone && link.Name == p.name:
+			p.link = link
+			touched[p] = true
+		}
+	}
+	for _, r := range d.routers {
+		if r.index != link.Index || r.index == 0 {
+			continue
+		}
+		switch {
+		case gone:
+			r.index = 0
+			clear(r.present)
+			// With its parent it goes; alone somebody has deleted it.
+			if r.parent.link.Index != 0 {
+				d.repair(r, "interface was deleted")
+			}
+		case r.wanted && c.Old.Up && !link.Up:
+			d.repair(r, "interface was taken down")
+		}
+	}
+}
+
+// judgeParent posts what the parent's state means for its routers.
+func (d *Daemon) judgeParent(p *parent) {
+	if p.link.Index == 0 {
+		d.parentGone(p)
+	} else if p.port == nil || p.opened.Index != p.link.Index || p.opened.MAC != p.link.MAC {
+		d.parentBack(p)
+	}
+	source, ok := rtnl.PrimaryIPv4(d.addrs[p.link.Index])
+	if ok = ok && p.link.Index != 0; !ok {
+		source = addr{}
+	}
+	faults := p.faults()
+	if !ok && p.link.Index != 0 {
+		faults |= election.FaultNoAddress
+	}
+	for _, r := range p.routers {
+		if r.source != source {
+			r.source = source
+			d.results = append(d.results, election.Event{Kind: election.EvSource, VR: r.vr, Addr: source})
+			d.identityChanged(r)
+		}
+		// What begins comes before what ends: an interface that goes, comes back
+		// and gets its carrier is one fault, and makes one hold-down.
+		for _, on := range [...]bool{true, false} {
+			for _, f := range [...]election.Fault{election.FaultParentGone, election.FaultLinkDown, election.FaultNoAddress} {
+				if faults&f != 0 == on {
+					d.setFault(r, f, on, p.name)
+				}
+			}
+		}
+	}
+}
+
+// parentGone: the interface was deleted or renamed; with it went the virtual
+// interfaces on it and the memberships of the sockets.
+func (d *Daemon) parentGone(p *parent) {
+	if p.port == nil {
+		return
+	}
+	d.log.Warn("parent interface is gone", "parent", p.name)
+	// Closing a packet socket waits for the kernel (30 ms), and this machine has
+	// to leave now.
+	closing := p.detach()
+	d.work(func() {
+		if err := closing(); err != nil {
+			d.log.Debug("close port", "parent", p.name, "err", err)
+		}
+	})
+	for _, r := range p.routers {
+		r.iface, r.index = nil, 0
+		clear(r.present)
+	}
+}
+
+// parentBack: the interface exists (again), or has another MAC: open it and
+// make the virtual interfaces anew.
+func (d *Daemon) parentBack(p *parent) {
+	if err := p.close(); err != nil {
+		d.log.Debug("close port", "parent", p.name, "err", err)
+	}
+	if err := p.open(); err != nil {
+		d.log.Error("cannot hear and speak on the parent interface", "parent", p.name, "err", err)
+		for _, r := range p.routers {
+			d.setFault(r, election.FaultInterface, true, err.Error())
+		}
+		d.agenda.add(boottime()+int64(retryAfter), func() {
+			if p.port == nil && p.link.Index != 0 {
+				d.judgeParent(p)
+			}
+		})
+		return
+	}
+	for _, r := range p.routers {
+		_ = d.ensure(r) // it reports, and tries again
+	}
+}
+
+// announceLater announces one address now and again, as long as it stays.
+func (d *Daemon) announceLater(r *router, ip addr) {
+	gen := r.announceGen
+	say := func() {
+		if r.announceGen == gen && r.wanted && r.present[ip] {
+			d.announce(r, []addr{ip})
+		}
+	}
+	say()
+	for _, after := range announceAgain {
+		d.agenda.add(boottime()+int64(after), say)
+	}
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"vrrpd/election"
+)
+
+// loop is the one goroutine that owns the machine. It returns when the election
+// says that everything is left in order.
+func (d *Daemon) loop(ctx context.Context) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	d.slept, d.lastTurn = asleep(), boottime()
+	d.actions = d.machine.Start(d.lastTurn, d.actions[:0])
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		d.turn()
+		if d.exit {
+			return
+		}
+		d.becomeReady()
+		d.alive()
+		timer.Reset(time.Duration(d.due() - boottime()))
+		select {
+		case <-d.inbox.bell:
+		case <-timer.C:
+		case <-ctx.Done():
+			// Nobody waits for a successor any more.
+			return
+		}
+	}
+}
+
+// due is when the loop must run again if nothing happens.
+func (d *Daemon) due() int64 {
+	t := min(d.machine.Deadline(), d.agenda.next())
+	if d.watchdog > 0 {
+		t = min(t, d.barked+int64(d.watchdog))
+	}
+	return t
+}
+
+// turn takes what waits, steps the election until nothing is left to carry out.
+func (d *Daemon) turn() {
+	d.drainIfLate()
+	d.events, d.calls = d.inbox.take(d.events[:0], d.calls[:0])
+	for i, call := range d.calls {
+		call()
+		d.calls[i] = nil
+	}
+	d.agenda.run(boottime())
+	// Results of earlier actions come before what arrived since.
+	d.results = append(d.results, d.events...)
+	for {
+		d.events, d.results = d.results, d.events[:0]
+		d.actions = d.machine.Step(boottime(), d.events, d.actions)
+		d.carryOut(d.actions)
+		d.actions = d.actions[:0]
+		for _, f := range d.afterStep {
+			f()
+		}
+		clear(d.afterStep)
+		d.afterStep = d.afterStep[:0]
+		if len(d.results) == 0 {
+			break
+		}
+	}
+	if w := d.board.Load(); w != d.realised && w == d.machine.View().Word {
+		d.realised = w
+		d.group.Realise(w)
+	}
+	d.settled()
+}
+
+// drainIfLate: a process that was stopped, or a machine that was suspended,
+// must see what waited in the sockets before it decides anything.
+func (d *Daemon) drainIfLate() {
+	now := boottime()
+	late := now - d.lastTurn
+	d.lastTurn = now
+	if late < int64(d.interval()) {
+		return
+	}
+	for _, p := range d.parents {
+		if p.port != nil {
+			// ErrNotRunning: the reader has not begun; it reads first.
+			_, _ = p.port.Drain()
+		}
+	}
+	if s := asleep(); s-d.slept > int64(d.interval()) {
+		d.log.Warn("the machine was suspended", "for", time.Duration(s-d.slept).Round(time.Millisecond))
+		d.slept = s
+		d.results = append(d.results, election.Event{Kind: election.EvSuspended})
+	}
+}
+
+// interval is the advertisement interval, which all routers of a group share.
+func (d *Daemon) interval() time.Duration { return d.routers[0].cfg.Interval }
+
+// alive tells the service manager that the loop turns. It is here and nowhere
+// else, so that a stuck loop is noticed.
+func (d *Daemon) alive() {
+	if now := boottime(); d.watchdog > 0 && now-d.barked >= int64(d.watchdog) {
+		d.barked = now
+		d.notify.Watchdog()
+	}
+}

@@ -1,0 +1,219 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/election"
+	"vrrpd/lan"
+	"vrrpd/rtnl"
+	"vrrpd/vrrp"
+)
+
+// lanDrop is the word for a frame that package lan has dropped.
+func lanDrop(why int) string { return lan.Drop(why).String() }
+
+// parent is one interface that virtual routers stand on. It is known by name:
+// an interface that is deleted and made again is the same parent with another
+// index.
+type parent struct {
+	d    *Daemon
+	name string
+	link rtnl.Link // as last seen; the zero Link: it does not exist
+
+	port    *lan.Port // nil while the interface does not exist
+	opened  rtnl.Link // the link that port was opened on
+	stop    context.CancelFunc
+	stopped chan struct{}
+
+	routers []*router // fixed
+
+	// mu guards what the reader of the port writes, here and in the routers.
+	mu       sync.Mutex
+	byVRID   [256]*router
+	counters vrrp.Counters // packets that no virtual router of ours is meant by
+	noted    map[note]bool
+	batch    []election.Event // scratch of the reader
+}
+
+// note is something odd about a peer's adverts that people are told of once per
+// peer and state.
+type note struct {
+	what oddity
+	vrid uint8
+	src  netip.Addr
+}
+
+// oddity is a vrrp.Drop, or one of these about adverts that were accepted.
+type oddity uint16
+
+const (
+	addressesDiffer oddity = 0x100 + iota // version 3 goes by the VRID alone
+	intervalDiffers                       // version 3 learns it
+)
+
+func (o oddity) String() string {
+	switch o {
+	case addressesDiffer:
+		return "addresses-differ"
+	case intervalDiffers:
+		return "interval-differs"
+	}
+	return vrrp.Drop(o).String()
+}
+
+// notesLimit bounds what a flood of forged sources can make us say.
+const notesLimit = 64
+
+// open begins to hear and speak on the parent, whose link must be known.
+func (p *parent) open() error {
+	port, err := lan.Open(lan.Config{Index: p.link.Index, Name: p.name, MAC: p.link.MAC})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(p.d.readers)
+	p.port, p.stop, p.stopped, p.opened = port, cancel, make(chan struct{}), p.link
+	go func() {
+		defer close(p.stopped)
+		err := port.Run(ctx, p.deliver)
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.ENODEV):
+			// rtnl says the same, and opens the next port when it is back.
+		default:
+			p.d.inbox.call(func() { p.d.lostPort(p, port, err) })
+		}
+	}()
+	return nil
+}
+
+// close stops hearing; nothing is delivered once it returns.
+func (p *parent) close() error { return p.detach()() }
+
+// detach takes the port away from the parent. What it returns closes it, on
+// whatever goroutine, and waits until nothing is delivered any more.
+func (p *parent) detach() (closing func() error) {
+	port, stop, stopped := p.port, p.stop, p.stopped
+	if port == nil {
+		return func() error { return nil }
+	}
+	p.port = nil
+	return func() error {
+		stop()
+		err := port.Close()
+		<-stopped
+		return err
+	}
+}
+
+// deliver judges a batch of packets and posts what is ours. It runs on the
+// reader of the port, or on the loop when that drains.
+func (p *parent) deliver(b lan.Batch) {
+	p.mu.Lock()
+	events := p.batch[:0]
+	for i := range b.Adverts {
+		if e, ok := p.judge(&b.Adverts[i]); ok {
+			events = append(events, e)
+		}
+	}
+	for _, a := range b.Answers {
+		for _, r := range p.routers {
+			if a.IP == r.vips[0] {
+				events = append(events, election.Event{Kind: election.EvAnswer, VR: r.vr, MAC: a.MAC})
+			}
+		}
+	}
+	p.batch = events[:0]
+	p.d.inbox.post(events...)
+	p.mu.Unlock()
+}
+
+// judge turns one packet into an event, or counts why not. Called under mu.
+func (p *parent) judge(in *lan.Received) (election.Event, bool) {
+	_, vrid, drop := vrrp.Identify(in.Payload)
+	r := p.byVRID[vrid]
+	if drop == vrrp.DropNone && r == nil {
+		drop = vrrp.DropVRID
+	}
+	if drop != vrrp.DropNone {
+		p.counters[drop]++
+		return election.Event{}, false
+	}
+	packet := vrrp.Packet{Src: in.Src, Dst: in.Dst, TTL: in.TTL, Payload: in.Payload}
+	a := &r.advert
+	drop = r.rules.Receive(packet, a)
+	r.counters[drop]++
+	if drop != vrrp.DropNone {
+		p.note(note{oddity(drop), vrid, in.Src}, r)
+		return election.Event{}, false
+	}
+	if a.Priority == 0 {
+		r.received.zero++
+	}
+	if a.LegacyChecksum {
+		r.received.legacyChecksum++
+	}
+	if a.IntervalDiffers {
+		r.received.intervalDiffers++
+		p.note(note{intervalDiffers, vrid, in.Src}, r)
+	}
+	if a.AddressesDiffer {
+		r.received.addressesDiffer++
+		p.note(note{addressesDiffer, vrid, in.Src}, r)
+	}
+	return election.Event{
+		Kind: election.EvAdvert, VR: r.vr, Addr: in.Src, MAC: in.SrcMAC,
+		Priority: a.Priority, Interval: a.Interval,
+	}, true
+}
+
+// note has people told, once, of a router that is not or not quite understood;
+// most of these end with two masters. Called under mu.
+func (p *parent) note(n note, r *router) {
+	if len(p.noted) >= notesLimit || p.noted[n] {
+		return
+	}
+	p.noted[n] = true
+	seen := peerAdvert{interval: r.advert.Interval, addrs: slices.Clone(r.advert.Addrs)}
+	p.d.inbox.call(func() { p.d.reportOddity(r, n, seen) })
+}
+
+// peerAdvert is what a report may say of a peer's advert.
+type peerAdvert struct {
+	interval time.Duration
+	addrs    []netip.Addr
+}
+
+// forget makes every oddity news again: the machine has changed its state.
+func (p *parent) forget() {
+	p.mu.Lock()
+	clear(p.noted)
+	p.mu.Unlock()
+}
+
+// lostPort: the socket has failed for a reason that rtnl does not see.
+func (d *Daemon) lostPort(p *parent, port *lan.Port, err error) {
+	if p.port != port {
+		return
+	}
+	d.log.Error("cannot hear the parent interface any more", "parent", p.name, "err", err)
+	_ = p.close()
+	d.judgeParent(p) // opens another
+}
+
+// faults are the facts of the parent as the election knows them.
+func (p *parent) faults() election.Fault {
+	switch {
+	case p.link.Index == 0:
+		return election.FaultParentGone
+	case !p.link.Carrier():
+		return election.FaultLinkDown
+	}
+	return 0
+}

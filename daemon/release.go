@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"vrrpd/config"
+	"vrrpd/grouplock"
+	"vrrpd/lan"
+	"vrrpd/vmacif"
+)
+
+// Check is vrrpd --check: it validates a configuration against the machine and
+// changes nothing.
+func Check(cfg config.Config) (warnings []string, err error) {
+	d := New(cfg, Options{Log: slog.New(slog.DiscardHandler), Warn: func(w string) { warnings = append(warnings, w) }})
+	err = d.check()
+	if d.hands != nil {
+		err = errors.Join(err, d.hands.Close())
+	}
+	return warnings, err
+}
+
+// Release is vrrpd --release: it cleans up after instances that were killed,
+// the one that the configuration names or every dead one of the run directory.
+// It resigns for what was MASTER, removes the interfaces and restores the
+// parents. An instance that lives is left alone.
+func Release(cfg config.Config, log *slog.Logger) error {
+	if err := capable(); err != nil {
+		return err
+	}
+	hands, err := vmacif.Open(vmacif.Config{RunDir: cfg.RunDir, Alive: func(o string) bool { return instanceAlive(cfg.RunDir, o) }})
+	if err != nil {
+		return err
+	}
+	defer hands.Close()
+	only := ""
+	if len(cfg.Routers) > 0 {
+		only = instanceName(cfg.Routers[0])
+	}
+	members, err := grouplock.List(cfg.RunDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var errs []error
+	for _, m := range members {
+		if only != "" && m.Instance != only {
+			continue
+		}
+		switch m.Status {
+		case grouplock.Alive:
+			log.Info(m.Instance+" lives: nothing to release", "pid", m.Pid)
+		case grouplock.Dead:
+			errs = append(errs, releaseDead(cfg, hands, m.Instance, log))
+		}
+	}
+	// The record may be gone (a run directory that was emptied) while the
+	// interface still stands.
+	if only != "" && !instanceAlive(cfg.RunDir, only) {
+		name := cfg.Routers[0].Name
+		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == only {
+			log.Warn("removing " + name + ", which a dead " + only + " has left")
+			errs = append(errs, hands.Release(name))
+		}
+		errs = append(errs, hands.ReleaseOwner(only))
+	}
+	return errors.Join(errs...)
+}
+
+// strip removes every address from the interface that a dead instance left: it
+// ends the service, in microseconds. No such interface serves nothing.
+func strip(hands *vmacif.Hands, name string) error {
+	if name == "" {
+		return nil
+	}
+	iface, err := hands.Leftover(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return iface.RemoveAddrs()
+}
+
+// resignations are when priority 0 is said for the dead: one lost frame would
+// cost the peers a master-down interval.
+var resignations = [...]time.Duration{0, 20 * time.Millisecond, 80 * time.Millisecond}
+
+func releaseDead(cfg config.Config, hands *vmacif.Hands, instance string, log *slog.Logger) error {
+	corpse, err := grouplock.TakeOver(cfg.RunDir, instance)
+	switch {
+	case errors.Is(err, grouplock.ErrBusy), errors.Is(err, grouplock.ErrAlive), errors.Is(err, grouplock.ErrClean):
+		return nil // somebody cleans up, or has
+	case err != nil:
+		return fmt.Errorf("release %s: %w", instance, err)
+	}
+	log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", instance, corpse.Member.Pid))
+	var errs []error
+	// The addresses first: what claims them no more may then say so.
+	for _, id := range corpse.Member.Routers {
+		errs = append(errs, strip(hands, id.VMAC))
+	}
+	if corpse.Served() {
+		for i, after := range resignations {
+			if i > 0 {
+				time.Sleep(after - resignations[i-1])
+			}
+			for _, id := range corpse.Member.Routers {
+				if len(id.Frame) > 0 {
+					errs = append(errs, lan.SendOnce(id.Parent, id.Frame))
+				}
+			}
+		}
+	}
+	if err := errors.Join(append(errs, buryFiles(hands, cfg.RunDir, corpse))...); err != nil {
+		return fmt.Errorf("release %s: %w", instance, err)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"vrrpd/config"
+	"vrrpd/election"
+	"vrrpd/lan"
+	"vrrpd/vmacif"
+	"vrrpd/vrrp"
+)
+
+// router is one virtual router at work. The loop owns it; what the reader of
+// its parent touches besides is under parent.mu.
+type router struct {
+	vr      int // index in the election
+	cfg     config.Router
+	parent  *parent
+	mac     [6]byte
+	vips    []netip.Addr // as configured, in that order
+	iface   *vmacif.Iface
+	index   int // of the VMAC interface; 0: does not exist
+	wanted  bool
+	present map[netip.Addr]bool // addresses that the interface has now
+
+	source netip.Addr // parent's primary address; invalid: none
+	frames [2]frame   // [0] the present priority, [1] priority 0
+
+	faults        election.Fault // as told to the election
+	detail        string         // of the last fault
+	retrying      bool           // another attempt at the interface is on the agenda
+	repairs       int            // since repairsSince
+	repairsSince  int64          // boottime ns
+	repairPending bool
+
+	announceGen int // a change of sides makes scheduled announcements void
+	sent        struct{ adverts, zero, failed, announced uint64 }
+	masters     uint64 // times promoted
+
+	rules vrrp.Rules // fixed after set-up
+
+	// Under parent.mu: what was received.
+	advert   vrrp.Advert // decoding scratch
+	counters vrrp.Counters
+	received struct{ zero, legacyChecksum, intervalDiffers, addressesDiffer uint64 }
+}
+
+// frame is an advert ready to be sent, built again only when what it says
+// changes: in steady state a tick copies nothing.
+type frame struct {
+	bytes    []byte
+	priority uint8
+	source   netip.Addr
+}
+
+func newRouter(vr int, c config.Router, p *parent) *router {
+	r := &router{vr: vr, cfg: c, parent: p, present: map[netip.Addr]bool{}}
+	for _, a := range c.Addresses {
+		r.vips = append(r.vips, a.Addr())
+	}
+	family := vrrp.FamilyOf(r.vips[0])
+	r.mac = family.VMAC(c.VRID)
+	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips}
+	return r
+}
+
+// spec is what package vmacif shall make of this router.
+func (r *router) spec(instance string) vmacif.Spec {
+	return vmacif.Spec{
+		Name: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Family: uint8(r.rules.Family),
+		MAC: r.mac, Addresses: r.vips, Owner: instance,
+	}
+}
+
+// frame returns the router's advert with the priority, ready to be sent.
+func (r *router) frame(priority uint8) ([]byte, error) {
+	f := &r.frames[0]
+	if priority == 0 {
+		f = &r.frames[1]
+	}
+	if f.bytes != nil && f.priority == priority && f.source == r.source {
+		return f.bytes, nil
+	}
+	if !r.source.IsValid() {
+		return nil, fmt.Errorf("advert on %s: the interface has no address to send from", r.cfg.Interface)
+	}
+	a := vrrp.Advert{
+		Version: r.cfg.Version, VRID: r.cfg.VRID, Priority: priority,
+		Interval: r.cfg.Interval, Addrs: r.vips,
+	}
+	group := r.rules.Family.Group()
+	message, err := a.AppendTo(nil, r.source, group, vrrp.RFC9568)
+	if err != nil {
+		return nil, fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
+	}
+	// The identification is fixed: an advert is never fragmented, and a frame
+	// that never changes needs no work in steady state.
+	f.bytes = lan.AppendAdvert(f.bytes[:0], r.mac, r.source, group, uint16(r.cfg.VRID)<<8|1, message)
+	f.priority, f.source = priority, r.source
+	return f.bytes, nil
+}
+
+// announcedAddresses are the addresses that live at the virtual MAC now: the
+// configured ones, and what scripts have added to the interface.
+func (r *router) announcedAddresses() []netip.Addr {
+	all := slices.Clone(r.vips)
+	for a := range r.present {
+		if !slices.Contains(r.vips, a) && a.Is4() == r.vips[0].Is4() {
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(all[len(r.vips):], netip.Addr.Compare)
+	return all
+}
+
+// announceAgain are the repetitions of a gratuitous ARP: the first may be lost,
+// or come while a switch port is still learning.
+var announceAgain = [...]time.Duration{time.Second, 5 * time.Second}

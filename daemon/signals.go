@@ -1,0 +1,106 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/control"
+	"vrrpd/election"
+)
+
+// catchSignals installs the handlers of the original's signals, first thing at
+// start: none of them may kill a router that is half set up. A burst of equal
+// signals is one signal.
+func (d *Daemon) catchSignals() (stop func()) {
+	ch := make(chan os.Signal, 16)
+	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTTIN, unix.SIGTTOU, unix.SIGHUP)
+	quit := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case s := <-ch:
+				d.inbox.call(func() { d.signal(s) })
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(ch)
+		close(quit)
+	}
+}
+
+// signal does what the manual says of a signal. It runs on the loop.
+func (d *Daemon) signal(s os.Signal) {
+	d.log.Info("signal "+unix.SignalName(s.(unix.Signal)), d.about(d.routers[0])...)
+	switch s {
+	case unix.SIGTERM, unix.SIGINT:
+		d.notify.Stopping()
+		d.results = append(d.results, election.Event{Kind: election.EvStop})
+	case unix.SIGUSR1:
+		d.writeState()
+	case unix.SIGUSR2:
+		d.results = append(d.results, election.Event{Kind: election.EvBackup})
+	case unix.SIGTTIN, unix.SIGTTOU:
+		p := d.shiftPriority(s == unix.SIGTTOU)
+		d.log.Info(fmt.Sprintf("priority is now %d", p), d.about(d.routers[0])...)
+	case unix.SIGHUP:
+		d.notify.Reloading()
+		d.log.Info("nothing to reload: this instance is configured by its command line", d.about(d.routers[0])...)
+		d.notify.Ready()
+	}
+}
+
+// writeState writes the state to the log and to INSTANCE.state.
+func (d *Daemon) writeState() {
+	s := d.snapshot()
+	m := s.Machine
+	line := fmt.Sprintf("%s since %s: %s, priority %d", m.Phase, m.Since.Format("2006-01-02 15:04:05"), m.Reason, m.Priority.Effective)
+	if m.Peer != "" {
+		line += ", peer " + m.Peer
+	}
+	d.log.Info("state: "+line, d.about(d.routers[0])...)
+	text := line + "\n"
+	for _, r := range s.Routers {
+		text += fmt.Sprintf("%s %s vrid %d %s %v: sent %d, received %d\n", r.Interface, r.Parent, r.VRID, r.State,
+			append(r.VirtualIPv4Addresses, r.VirtualIPv6Addresses...), r.Statistics.AdvertisementSent, r.Statistics.AdvertisementRcvd)
+	}
+	path := filepath.Join(d.cfg.RunDir, d.instance+".state")
+	d.work(func() {
+		if err := replaceFile(path, text); err != nil {
+			d.log.Error("cannot write the state file", "err", err)
+		}
+	})
+}
+
+// replaceFile writes a file of ours in the run directory as a whole, without
+// following what somebody may have put there.
+func replaceFile(path, text string) error {
+	next := path + ".new"
+	if err := os.Remove(next); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.WriteString(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// Interface checks.
+var _ control.Source = (*Daemon)(nil)

@@ -1,0 +1,356 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/config"
+	"vrrpd/control"
+	"vrrpd/election"
+	"vrrpd/grouplock"
+	"vrrpd/hooks"
+	"vrrpd/rtnl"
+	"vrrpd/sysd"
+	"vrrpd/vmacif"
+)
+
+// Run sets everything up, runs the election until it is told to stop (a signal)
+// and leaves the machine as it was found. An error says why the daemon could
+// not start; nothing is left behind then. A config.UsageError means that the
+// configuration cannot work on this machine, and that nothing was changed.
+//
+// Setting up goes from what changes nothing to what serves: checks, the
+// instance's lock, kernel events, interfaces, sockets, the control socket; the
+// loop comes last. Taking down is the reverse: the loop has resigned, the
+// readers end, the last on-backup command may finish, then the interfaces go,
+// and the place in the group is given back last, because as long as it is held
+// nobody cleans up after us.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	defer d.catchSignals()()
+	defer d.stopReaders()
+	var undo []func()
+	defer func() {
+		for i := len(undo) - 1; i >= 0; i-- {
+			undo[i]()
+		}
+	}()
+	later := func(f func()) { undo = append(undo, f) }
+	later(func() {
+		if d.ready {
+			d.log.Info("stopped", d.about(d.routers[0], sysd.KeyMessageID, sysd.MessageStopped)...)
+		}
+	})
+	if err := d.check(); err != nil {
+		return err
+	}
+	if err := d.join(later); err != nil {
+		return err
+	}
+	changes, err := d.watchKernel(later)
+	if err != nil {
+		return err
+	}
+	go d.worker.run()
+	later(d.worker.end)
+	if err := d.stand(changes, later); err != nil {
+		return err
+	}
+	if err := d.listen(later); err != nil {
+		return err
+	}
+	d.startHooks(later)
+	d.startNotifier(later)
+	d.machine = election.New(election.Config{
+		PreemptDelay: d.routers[0].cfg.PreemptDelay,
+		Seed:         uint64(boottime())<<16 ^ uint64(os.Getpid()),
+	}, d.board, d.electionRouters())
+	// The group's doorbell rings on the loop, which owns the machine.
+	d.goRead(later, func(ctx context.Context) error {
+		return d.group.Run(ctx, func(b grouplock.Bell) { d.inbox.call(func() { d.bell(b) }) })
+	})
+	d.loop(ctx)
+	close(d.done)
+	d.feed.Close("vrrpd is stopping")
+	return nil
+}
+
+// check refuses what cannot work here. It changes nothing.
+func (d *Daemon) check() error {
+	if err := capable(); err != nil {
+		return err
+	}
+	hands, err := vmacif.Open(vmacif.Config{RunDir: d.cfg.RunDir, Alive: d.alive1})
+	if err != nil {
+		return err
+	}
+	d.hands = hands
+	for _, r := range d.routers {
+		warnings, err := hands.Check(r.spec(d.instance))
+		for _, w := range warnings {
+			d.opt.Warn(w)
+			d.log.Warn(w, d.about(r)...)
+		}
+		var refused vmacif.Refused
+		if errors.As(err, &refused) {
+			return config.UsageError(refused)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// capable says plainly what is missing.
+func capable() error {
+	var header unix.CapUserHeader
+	var data [2]unix.CapUserData
+	header.Version = unix.LINUX_CAPABILITY_VERSION_3
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	for _, c := range []struct {
+		bit  uint
+		name string
+	}{{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_NET_RAW, "CAP_NET_RAW"}} {
+		if data[c.bit/32].Effective&(1<<(c.bit%32)) == 0 {
+			return fmt.Errorf("%s is missing: run vrrpd as root, or give the service CAP_NET_ADMIN and CAP_NET_RAW", c.name)
+		}
+	}
+	return nil
+}
+
+// join takes the instance's lock and the place in the group.
+func (d *Daemon) join(later func(func())) error {
+	group := ""
+	if d.cfg.Monitor > 0 {
+		group = machineGroup
+	}
+	ids := make([]grouplock.Identity, len(d.routers))
+	for i, r := range d.routers {
+		ids[i] = r.identity()
+	}
+	g, err := grouplock.Join(grouplock.Config{
+		Dir: d.cfg.RunDir, Group: group, Instance: d.instance, Wanted: d.cfg.Monitor, Routers: ids,
+	})
+	if err != nil {
+		return err
+	}
+	d.group, d.board, d.groupName = g, g, g.Name()
+	later(func() {
+		if err := g.Leave(); err != nil {
+			d.log.Error("cannot leave the group in order", "err", err)
+		}
+	})
+	for _, m := range g.Members() {
+		if m.Status != grouplock.Alive || len(m.Facts) == 0 {
+			continue
+		}
+		if theirs, ours := time.Duration(m.Facts[0].Interval), d.interval(); theirs != ours {
+			return fmt.Errorf("-d %g: %s of this machine has an interval of %v, and all processes with -M need the same one",
+				ours.Seconds(), m.Instance, theirs)
+		}
+	}
+	if p := g.Previous(); p != nil {
+		d.log.Warn(fmt.Sprintf("the previous instance (pid %d) did not leave in order: cleaning up after it", p.Pid), d.about(d.routers[0])...)
+	}
+	pid := filepath.Join(d.cfg.RunDir, d.instance+".pid")
+	if err := replaceFile(pid, strconv.Itoa(os.Getpid())+"\n"); err != nil {
+		return err
+	}
+	later(func() { _ = os.Remove(pid) })
+	if !g.Volatile() {
+		d.log.Warn("the run directory is on a disk; put it on a tmpfs (/run), or a busy disk may delay adverts", "dir", d.cfg.RunDir)
+	}
+	return nil
+}
+
+// alive1 tells vmacif whether another instance of the run directory lives.
+func (d *Daemon) alive1(owner string) bool { return instanceAlive(d.cfg.RunDir, owner) }
+
+func instanceAlive(dir, owner string) bool {
+	members, err := grouplock.List(dir)
+	if err != nil {
+		return true // not known: take nothing from anybody
+	}
+	for _, m := range members {
+		if m.Instance == owner {
+			return m.Status == grouplock.Alive
+		}
+	}
+	return false
+}
+
+// watchKernel starts the eyes and returns the kernel's state at this moment.
+func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
+	w, err := rtnl.Open(rtnl.Config{})
+	if err != nil {
+		return nil, err
+	}
+	d.watcher = w
+	later(func() { _ = w.Close() })
+	initial := make(chan []rtnl.Change, 1)
+	failed := make(chan error, 1)
+	first := true
+	d.goRead(later, func(ctx context.Context) error {
+		err := w.Run(ctx, func(c []rtnl.Change) {
+			if first {
+				first = false
+				initial <- c
+				return
+			}
+			d.inbox.call(func() { d.kernel(c) })
+		})
+		failed <- err
+		return err
+	})
+	select {
+	case c := <-initial:
+		return c, nil
+	case err := <-failed:
+		return nil, fmt.Errorf("watch the kernel: %w", err)
+	}
+}
+
+// stand makes the interfaces and sockets stand.
+func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
+	later(func() {
+		for _, p := range d.parents {
+			_ = p.close()
+		}
+		if err := d.hands.DeleteAll(); err != nil {
+			d.log.Error("cannot remove the virtual interfaces", "err", err)
+		}
+		_ = d.hands.Close()
+	})
+	touched := map[*parent]bool{}
+	for i := range initial {
+		if c := &initial[i]; c.Kind == rtnl.AddrAdded {
+			d.addrChanged(c, touched)
+		} else {
+			d.linkChanged(c, touched)
+		}
+	}
+	for _, p := range d.parents {
+		if p.link.Index == 0 {
+			return config.UsageError(fmt.Sprintf("-i %s: there is no such interface", p.name))
+		}
+		if err := p.open(); err != nil {
+			return err
+		}
+		for _, r := range p.routers {
+			if err := d.ensure(r); err != nil {
+				return err
+			}
+		}
+		d.judgeParent(p)
+	}
+	return nil
+}
+
+// listen opens the control socket.
+func (d *Daemon) listen(later func(func())) error {
+	server := &control.Server{Source: d, Feed: &d.feed, Log: d.log}
+	if err := server.Listen(filepath.Join(d.cfg.RunDir, d.instance+".sock")); err != nil {
+		return err
+	}
+	d.goRead(later, server.Run)
+	return nil
+}
+
+// goRead runs a reader until everything is taken down. A reader that fails
+// while the daemon runs is said, and stops it: a daemon that is deaf on one ear
+// must not go on as if it heard.
+func (d *Daemon) goRead(later func(func()), run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(d.readers)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			d.inbox.call(func() { d.fatal(err) })
+		}
+	})
+	later(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
+// fatal resigns in order and leaves, so that the service manager starts anew.
+func (d *Daemon) fatal(err error) {
+	d.log.Error("vrrpd cannot go on", "err", err)
+	d.notify.Stopping()
+	d.results = append(d.results, election.Event{Kind: election.EvStop})
+}
+
+// electionRouters are the members as the election knows them.
+func (d *Daemon) electionRouters() []election.Router {
+	out := make([]election.Router, len(d.routers))
+	for i, r := range d.routers {
+		out[i] = election.Router{
+			Family: uint8(r.rules.Family), VRID: r.cfg.VRID, Version: r.cfg.Version, Priority: r.cfg.Priority,
+			Interval: r.cfg.Interval, Preempt: r.cfg.Preempt, VIP: r.vips[0], Source: r.source,
+		}
+	}
+	return out
+}
+
+// startHooks runs the user's commands; at the end the last one may finish.
+func (d *Daemon) startHooks(later func(func())) {
+	d.hooks = hooks.New(hooks.Options{
+		Output: func(j hooks.Job, line string) { d.log.Info(j.Argv[0]+": "+line, d.about(d.routers[0])...) },
+		Done:   func(r hooks.Result) { d.inbox.call(func() { d.hookDone(r) }) },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = d.hooks.Run(ctx) })
+	later(func() {
+		patience, done := context.WithTimeout(context.Background(), hooks.DefaultLimit+time.Second)
+		if err := d.hooks.Idle(patience); err != nil {
+			d.log.Error("stopping without waiting any longer", "err", err)
+		}
+		done()
+		cancel()
+		wg.Wait()
+	})
+}
+
+// startNotifier lets the service manager hear from us.
+func (d *Daemon) startNotifier(later func(func())) {
+	if iv, err := sysd.WatchdogInterval(); err != nil {
+		d.log.Warn("no watchdog", "err", err)
+	} else {
+		d.watchdog = iv / 2
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = d.notify.Run(ctx) })
+	later(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
+// becomeReady tells whoever waits that the interface and the sockets stand and
+// that the first state is reached.
+func (d *Daemon) becomeReady() {
+	if d.ready {
+		return
+	}
+	d.ready = true
+	d.notifyStatus()
+	d.notify.Ready()
+	r := d.routers[0]
+	d.log.Info(fmt.Sprintf("ready: VRID %d with %v on %s, priority %d, VRRPv%d every %v", r.cfg.VRID, r.vips, r.cfg.Interface,
+		r.cfg.Priority, r.cfg.Version, r.cfg.Interval),
+		d.about(r, sysd.KeyMessageID, sysd.MessageStarted, "version", d.opt.Version, "go", runtime.Version())...)
+	d.opt.Ready()
+}

@@ -1,0 +1,171 @@
+package daemon
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"vrrpd/control"
+	"vrrpd/election"
+	"vrrpd/vrrp"
+)
+
+// statusPatience is how long a status request waits for the loop before it is
+// given the last snapshot: a loop that is stuck is just what somebody may be
+// asking about.
+const statusPatience = 100 * time.Millisecond
+
+// Status implements control.Source.
+func (d *Daemon) Status() control.Status {
+	fresh := make(chan struct{})
+	d.inbox.call(func() {
+		s := d.snapshot()
+		d.status.Store(&s)
+		close(fresh)
+	})
+	patience := time.NewTimer(statusPatience)
+	defer patience.Stop()
+	select {
+	case <-fresh:
+	case <-d.done:
+	case <-patience.C:
+	}
+	if s := d.status.Load(); s != nil {
+		return *s
+	}
+	return control.Status{Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now()}
+}
+
+// snapshot describes everything as it stands. It runs on the loop.
+func (d *Daemon) snapshot() control.Status {
+	v := d.machine.View()
+	s := control.Status{
+		Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now(),
+		Machine:     d.machineStatus(v),
+		Hooks:       slices.Clone(d.hookResults()),
+		Transitions: slices.Clone(d.history),
+	}
+	for _, r := range d.routers {
+		s.Routers = append(s.Routers, d.routerStatus(r, v))
+	}
+	return s
+}
+
+func (d *Daemon) machineStatus(v election.View) control.Machine {
+	state := v.Word.State()
+	configured := d.routers[0].cfg.Priority
+	for _, r := range d.routers {
+		configured = min(configured, r.cfg.Priority)
+	}
+	m := control.Machine{
+		Group: d.groupName, State: state.Outward().String(), Phase: state.String(),
+		Reason: v.Word.Reason().String(), Peer: peerText(d.lastPeer),
+		Since: wallTime(v.Since), AgoMS: (boottime() - v.Since) / int64(time.Millisecond), Epoch: v.Word.Epoch(),
+		Priority:  control.Priority{Effective: v.Priority, Configured: configured},
+		Wishes:    control.Wishes{Soft: v.Wishes.Soft, Hold: v.Wishes.Hold},
+		Processes: control.Processes{Alive: max(d.cfg.Monitor, 1) - v.Missing, Wanted: max(d.cfg.Monitor, 1)},
+		Faults:    []control.Fault{},
+		Partition: v.Parted == election.Partition, MixedView: v.Parted == election.MixedView,
+		Alarms: slices.Clone(d.alarms),
+	}
+	if state == election.Held {
+		// Why it is held now may not be why it once became so.
+		m.Reason = v.Holding.String()
+		if left := v.HoldUntil - boottime(); v.Holding == election.Recovered && left > 0 {
+			m.HeldMS = left / int64(time.Millisecond)
+			m.Reason = v.Word.Reason().String()
+		}
+	}
+	for _, r := range d.routers {
+		if why := d.machine.Facts(r.vr).Faults.Reason(); why != election.NoReason {
+			m.Faults = append(m.Faults, control.Fault{
+				Interface: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Reason: why.String(), Detail: r.detail,
+			})
+		}
+	}
+	return m
+}
+
+func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
+	state := v.Word.State()
+	f := d.machine.Facts(r.vr)
+	s := control.Router{
+		Interface: r.cfg.Name, Parent: r.cfg.Interface, Family: strings.ToLower(r.rules.Family.String()), MAC: macText(r.mac),
+		VRID: r.cfg.VRID, Version: control.VersionName(r.cfg.Version),
+		State: control.StateName(state), Held: state == election.Held,
+		Priority: r.cfg.Priority, EffectivePriority: v.Priority,
+		Preempt:         control.Preempt{Enabled: v.Preempt, HoldTime: uint16(r.cfg.PreemptDelay / time.Second)},
+		IsOwner:         r.cfg.Priority == vrrp.PriorityOwner,
+		LastEvent:       control.LastEvent(v.Word.Reason()),
+		NewMasterReason: control.NewMasterReason(state, v.Word.Reason()),
+		Lease:           control.Lease{Rung: "none"},
+		UpDatetime:      d.started,
+	}
+	if r.rules.Family == vrrp.IPv4 {
+		s.VirtualIPv4Addresses = r.vips
+	} else {
+		s.VirtualIPv6Addresses = r.vips
+	}
+	if src := f.AccSrc.Addr(); src.IsValid() && !state.Serving() {
+		s.LastAdvSource = src
+	} else if state.Serving() {
+		s.LastAdvSource = r.source
+	}
+	s.SetTimers(r.cfg.Interval, d.machine.MasterDown(r.vr), d.machine.Skew(r.vr))
+	s.Statistics = d.statistics(r)
+	return s
+}
+
+// statistics adds what the reader of the parent has counted to what the loop
+// has. Packets that could not be told a virtual router are counted for each of
+// the parent's.
+func (d *Daemon) statistics(r *router) control.Statistics {
+	p := r.parent
+	p.mu.Lock()
+	c, unknown, received := r.counters, p.counters, r.received
+	p.mu.Unlock()
+	s := control.Statistics{
+		Discontinuity: d.started, MasterTransitions: r.masters,
+		AdvertisementRcvd: c[vrrp.DropNone], AdvertisementSent: r.sent.adverts,
+		PriorityZeroRcvd: received.zero, PriorityZeroSent: r.sent.zero,
+		IntervalErrors: c[vrrp.DropInterval] + received.intervalDiffers, AddressListErrors: c[vrrp.DropAddressList] + received.addressesDiffer,
+		ChecksumErrors: c[vrrp.DropChecksum], TTLErrors: c[vrrp.DropTTL],
+		AuthFailures: c[vrrp.DropAuth], AuthTypeMismatch: c[vrrp.DropAuthType],
+		PacketLengthErrors: c[vrrp.DropLength] + unknown[vrrp.DropLength],
+		VersionErrors:      c[vrrp.DropVersion] + unknown[vrrp.DropVersion],
+		InvalidTypeRcvd:    unknown[vrrp.DropType], VRIDErrors: unknown[vrrp.DropVRID],
+		LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, GARPSent: r.sent.announced,
+		Drops: map[string]uint64{},
+	}
+	for why, n := range c.Drops() {
+		if n += unknown[why]; n > 0 {
+			s.Drops[why.String()] = n
+		}
+	}
+	if p.port != nil {
+		counters := p.port.Counters()
+		for why, n := range counters.Dropped {
+			if n > 0 {
+				s.Drops[lanDrop(why)] += n
+			}
+		}
+	}
+	return s
+}
+
+func macText(m [6]byte) string {
+	const hex = "0123456789abcdef"
+	out := make([]byte, 0, 17)
+	for i, b := range m {
+		if i > 0 {
+			out = append(out, ':')
+		}
+		out = append(out, hex[b>>4], hex[b&15])
+	}
+	return string(out)
+}
+
+// addr is short for what this room handles most.
+type addr = netip.Addr
