@@ -1,0 +1,186 @@
+package vmacif
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Check says whether Ensure and Up could do what spec asks for on this machine
+// as it is, without changing anything. A Refused error is one sentence with
+// what to do; warnings are sentences about what will work less well than the
+// administrator may think.
+func (h *Hands) Check(spec Spec) (warnings []string, err error) {
+	if err := spec.validate(); err != nil {
+		return nil, err
+	}
+	s, err := h.survey(spec)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := h.wire.held(0)
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	if err := h.judgeAddresses(spec, s, addrs); err != nil {
+		return nil, err
+	}
+	return warn(spec, s, addrs)
+}
+
+// judgeParent refuses what cannot carry a macvlan, or would carry it elsewhere
+// than the user thinks.
+func judgeParent(spec Spec, p device, byIndex map[int]device) error {
+	switch p.Kind {
+	case "macvlan", "macvtap", "ipvlan", "ipvtap":
+		if _, ours := ownerOf(p.Alias); ours {
+			return refuse("%s is the virtual interface of a vrrpd itself: name the interface under it", p.Name)
+		}
+		lower, known := byIndex[p.Parent]
+		if p.Foreign || !known {
+			return refuse("%s is a %s whose lower interface is outside of this network namespace, where no virtual MAC can be put on it: use another interface, or do without a virtual MAC with -n", p.Name, p.Kind)
+		}
+		return refuse("%s is a %s, and the kernel would put the virtual interface on its lower interface: use -i %s", p.Name, p.Kind, lower.Name)
+	}
+	if p.Master != 0 {
+		master := byIndex[p.Master]
+		if master.Kind == "vrf" {
+			return refuse("%s is in the VRF %s, where the virtual interface would not be: use an interface outside of VRFs", p.Name, master.Name)
+		}
+		if master.Name == "" {
+			return refuse("%s is a port of another interface: use that one", p.Name)
+		}
+		return refuse("%s is a port of %s: use -i %s", p.Name, master.Name, master.Name)
+	}
+	switch {
+	case p.Type == unix.ARPHRD_LOOPBACK:
+		return refuse("%s is the loopback interface: use the one that leads to the LAN", p.Name)
+	case p.Type != unix.ARPHRD_ETHER:
+		return refuse("%s is not an Ethernet interface, and a virtual MAC needs one: use another interface", p.Name)
+	case p.MAC == spec.MAC:
+		return refuse("%s itself has the virtual MAC %s: stop the program that gave it to it, and restore its own MAC", p.Name, macString(p.MAC))
+	}
+	return nil
+}
+
+// judgeAddresses refuses virtual addresses that the machine has elsewhere.
+func (h *Hands) judgeAddresses(spec Spec, s survey, addrs []held) error {
+	byIndex := make(map[int]device, len(s.all))
+	for _, d := range s.all {
+		byIndex[d.Index] = d
+	}
+	leaving := func(d device) bool {
+		return d.Name == spec.Name || slices.ContainsFunc(s.stale, func(x device) bool { return x.Index == d.Index })
+	}
+	for _, vip := range spec.Addresses {
+		for _, a := range addrs {
+			d := byIndex[a.Index]
+			ip := a.Prefix.Addr()
+			if ip == vip && !leaving(d) {
+				owner, ours := ownerOf(d.Alias)
+				switch {
+				case d.Index == s.parent.Index:
+					return refuse("%s is the own address of %s: a virtual address must belong to no machine, so choose a free one of the LAN, or give %s another address first", vip, d.Name, d.Name)
+				case ours && h.alive(owner):
+					return refuse("%s is already served on %s by the instance %s: choose another address", vip, d.Name, owner)
+				case ours:
+					return refuse("%s is still on %s, which the dead instance %s left: clean up with vrrpd --release", vip, d.Name, owner)
+				default:
+					return refuse("%s is an address of this machine on %s: choose a free address, or remove it there first", vip, d.Name)
+				}
+			}
+			if a.Index != s.parent.Index || !ip.Is4() || a.Prefix.Bits() > 30 {
+				continue
+			}
+			if net := a.Prefix.Masked(); vip == net.Addr() || vip == broadcastOf(net) {
+				return refuse("%s is the network or broadcast address of %s on %s: choose a free address of the LAN", vip, net, d.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func broadcastOf(net netip.Prefix) netip.Addr {
+	b := net.Addr().As4()
+	for bit := net.Bits(); bit < 32; bit++ {
+		b[bit/8] |= 1 << (7 - bit%8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// warn collects what is allowed and probably not meant.
+func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
+	say := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	byIndex := make(map[int]device, len(s.all))
+	for _, d := range s.all {
+		byIndex[d.Index] = d
+	}
+	var nets []netip.Prefix
+	for _, a := range addrs {
+		if a.Index == s.parent.Index && a.Prefix.Addr().Is4() && a.Prefix.Bits() < 32 {
+			nets = append(nets, a.Prefix.Masked())
+		}
+	}
+	inside := func(ip netip.Addr) bool {
+		return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(ip) })
+	}
+	for _, vip := range spec.Addresses {
+		if len(nets) > 0 && !inside(vip) {
+			say("%s is in no subnet of %s: its users need a route to it, and this machine one back", vip, spec.Parent)
+		}
+	}
+
+	sysctl := func(iface, key string) string {
+		v, rerr := readSysctl("ipv4", iface, key)
+		if rerr != nil && err == nil {
+			err = rerr
+		}
+		return v
+	}
+	// arp_ignore=1 on the parent ends answers for addresses held elsewhere: on
+	// lo, whatever they are, and on other cards, if they are asked for here.
+	if sysctl(s.parent.Name, "arp_ignore") == "0" && sysctl("all", "arp_ignore") == "0" {
+		var silent []string
+		for _, a := range addrs {
+			d, ip := byIndex[a.Index], a.Prefix.Addr()
+			_, ours := ownerOf(d.Alias)
+			if a.Index == s.parent.Index || ours || !ip.Is4() || ip.IsLoopback() || a.Scope >= unix.RT_SCOPE_HOST {
+				continue
+			}
+			if d.Type == unix.ARPHRD_LOOPBACK || d.Kind == "dummy" || inside(ip) {
+				silent = append(silent, fmt.Sprintf("%s (%s)", ip, d.Name))
+			}
+		}
+		if len(silent) > 0 {
+			say("%s will answer ARP for its own addresses only, no longer for %s: route to them, or announce them otherwise", spec.Parent, strings.Join(silent, ", "))
+		}
+	}
+	if v := sysctl("all", "arp_ignore"); v != "0" && v != "1" {
+		say("net.ipv4.conf.all.arp_ignore is %s, with which nobody gets an answer for a virtual address: set it to 0 or 1", v)
+	}
+	if sysctl("all", "arp_filter") != "0" {
+		say("net.ipv4.conf.all.arp_filter is 1, with which nobody gets an answer for a virtual address: set it to 0")
+	}
+	if sysctl(s.parent.Name, "proxy_arp") != "0" || sysctl("all", "proxy_arp") != "0" {
+		say("proxy ARP on %s answers with its physical MAC: what it stands for does not move to the other machine", spec.Parent)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("check %s: %w", spec.Parent, err)
+	}
+	return warnings, nil
+}
+
+// oneOf lists candidates in a sentence.
+func oneOf(names []string) string {
+	const most = 8
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) > most:
+		names = append(slices.Clone(names[:most]), "...")
+	}
+	return ": use one of " + strings.Join(names, ", ")
+}

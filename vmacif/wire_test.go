@@ -1,0 +1,94 @@
+package vmacif
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"testing"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+func message(typ netlink.HeaderType, flags netlink.HeaderFlags, seq uint32, body []byte) []byte {
+	m := netlink.Message{Header: netlink.Header{Length: uint32(16 + len(body)), Type: typ, Flags: flags, Sequence: seq}, Data: body}
+	b, err := m.MarshalBinary()
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func TestTally(t *testing.T) {
+	code := func(e unix.Errno) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(-int32(e))) }
+	ack := func(seq uint32, e unix.Errno) []byte { return message(netlink.Error, 0, seq, code(e)) }
+	data := []byte("data")
+	odd := errors.New("odd")
+	for _, c := range []struct {
+		name      string
+		datagrams [][]byte
+		want      [2]error // of the requests 7 and 8
+		open      int
+		bodies    int
+		err       error
+	}{
+		{"two acknowledgements", [][]byte{ack(7, 0), ack(8, 0)}, [2]error{}, 0, 0, nil},
+		{"the first fails", [][]byte{ack(7, unix.EEXIST), ack(8, 0)}, [2]error{unix.EEXIST}, 0, 0, nil},
+		{"the second fails", [][]byte{ack(7, 0), ack(8, unix.EBUSY)}, [2]error{nil, unix.EBUSY}, 0, 0, nil},
+		{"one is missing", [][]byte{ack(8, 0)}, [2]error{}, 1, 0, nil},
+		{"strangers", [][]byte{ack(6, unix.EPERM), message(16, 0, 9, data), ack(7, 0), ack(8, 0)}, [2]error{}, 0, 0, nil},
+		{"data, then the acknowledgement", [][]byte{message(16, 0, 7, data), ack(7, 0), ack(8, 0)}, [2]error{}, 0, 1, nil},
+		{"dump", [][]byte{message(16, netlink.Multi, 7, data), message(netlink.Done, netlink.Multi, 7, code(0)), ack(8, 0)}, [2]error{}, 0, 1, nil},
+		{"interrupted in the middle", [][]byte{message(16, netlink.Multi|netlink.DumpInterrupted, 7, data), message(netlink.Done, netlink.Multi, 7, code(0)), ack(8, 0)}, [2]error{errInterrupted}, 0, 1, nil},
+		{"interrupted at the end", [][]byte{message(netlink.Done, netlink.Multi|netlink.DumpInterrupted, 7, code(0)), ack(8, 0)}, [2]error{errInterrupted}, 0, 0, nil},
+		{"bad data", [][]byte{message(16, 0, 7, []byte("odd!")), ack(7, 0), ack(8, 0)}, [2]error{odd}, 0, 1, nil},
+		{"cut short", [][]byte{ack(7, 0)[:18]}, [2]error{}, 2, 0, errTruncated},
+	} {
+		bodies := 0
+		y := tally{results: make([]error, 2), open: map[uint32]int{7: 0, 8: 1}, each: func(b []byte) error {
+			bodies++
+			if string(b) != "data" {
+				return odd
+			}
+			return nil
+		}}
+		err := y.take(bytes.Join(c.datagrams, nil))
+		if !errors.Is(err, c.err) || len(y.open) != c.open || bodies != c.bodies {
+			t.Errorf("%s: error %v, %d open, %d bodies", c.name, err, len(y.open), bodies)
+		}
+		for i, want := range c.want {
+			if !errors.Is(y.results[i], want) || (want == nil) != (y.results[i] == nil) {
+				t.Errorf("%s: result %d is %v, want %v", c.name, i, y.results[i], want)
+			}
+		}
+	}
+}
+
+// A bridge tells of its ports in messages that look like those about links.
+func TestDecodeDeviceOfABridge(t *testing.T) {
+	body, err := linkBody(5, 0, 0, func(ae *netlink.AttributeEncoder) { ae.String(unix.IFLA_IFNAME, "port0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, ok, err := decodeDevice(body); err != nil || !ok || d.Name != "port0" || d.Index != 5 {
+		t.Errorf("link: %+v %t %v", d, ok, err)
+	}
+	body[0] = unix.AF_BRIDGE
+	if d, ok, err := decodeDevice(body); err != nil || ok {
+		t.Errorf("port: %+v %t %v", d, ok, err)
+	}
+}
+
+// A kernel that does not filter dumps by interface.
+func TestHeldWithoutStrictChecking(t *testing.T) {
+	l := newLab(t)
+	h := l.hands()
+	l.must(h.wire.conn.SetOption(netlink.GetStrictCheck, false))
+	i := l.ensure(h, spec51())
+	l.up(i)
+	l.wantState("addresses of vrrp51 only", i, true, "192.0.2.200/32")
+	l.must(i.RemoveAddrs())
+	if addrs, err := h.wire.held(l.link("eth0").Attrs().Index); err != nil || len(addrs) != 1 {
+		t.Errorf("addresses of eth0 after RemoveAddrs of vrrp51: %v %v", addrs, err)
+	}
+}
