@@ -9,12 +9,9 @@ import "time"
 
 const (
 	askSteps    = 10
-	askPatience = 5 // probes that must stay unanswered
-)
-
-var (
-	askGrace  = int64(10 * time.Millisecond)
-	askMinWin = int64(5 * time.Millisecond)
+	askPatience = 5 // probes that must stay unanswered, for askMinWin at least
+	askGrace    = int64(10 * time.Millisecond)
+	askMinWin   = int64(5 * time.Millisecond)
 )
 
 // grace is how long we wait for the priority 0 of the other LANs, which were
@@ -47,9 +44,10 @@ func (m *Machine) askFrom() Time {
 }
 
 // askWindow is how long the question stays open: the largest skew time, so that
-// of several backups the one with the highest priority finishes asking first.
+// of several backups the one with the highest priority finishes asking first;
+// and long enough for an answer after the grace.
 func (m *Machine) askWindow() int64 {
-	w := askMinWin
+	w := m.grace() + askMinWin
 	for i := range m.own {
 		w = max(w, m.own[i].skew(m.priority))
 	}
@@ -61,9 +59,13 @@ func (m *Machine) askWindow() int64 {
 
 // unanswered reports that the question which began at t0 has gone without an
 // answer on the member's LAN for long enough.
-func (f *Facts) unanswered(now, t0 Time, step int64) bool {
-	return f.NoAsk == 0 && f.AskFrom == t0 && f.Probes >= askPatience &&
-		(f.AnsAt == 0 || now-f.AnsAt > askPatience*step)
+func (m *Machine) unanswered(f *Facts, now, t0 Time, step int64) bool {
+	patience := max(askPatience, 1+askMinWin/step)
+	if m.off(RulePatience) {
+		patience = 1
+	}
+	return f.NoAsk == 0 && f.AskFrom == t0 && f.Probes >= patience &&
+		(f.AnsAt == 0 || now-f.AnsAt > askPatience*step && !m.off(RuleKeepAsking))
 }
 
 // allUnanswered: every LAN has resigned or stays silent.
@@ -74,12 +76,12 @@ func (m *Machine) allUnanswered() bool {
 	}
 	win := m.askWindow()
 	for i := range m.own {
-		if f := &m.own[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !f.unanswered(m.now, t0, win/askSteps)) {
+		if f := &m.own[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !m.unanswered(f, m.now, t0, win/askSteps)) {
 			return false
 		}
 	}
 	for i := range m.others {
-		if f := &m.others[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !f.unanswered(m.now, t0, win/askSteps)) {
+		if f := &m.others[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !m.unanswered(f, m.now, t0, win/askSteps)) {
 			return false
 		}
 	}
@@ -98,23 +100,26 @@ func (m *Machine) ask() {
 	}
 	step := m.askWindow() / askSteps
 	for i := range m.own {
-		f := &m.own[i]
+		f, v := &m.own[i], &m.vr[i]
 		if f.P0At != 0 || f.NoAsk != 0 {
 			continue
 		}
 		if f.AskFrom != t0 {
 			f.AskFrom, f.Probes, f.AnsAt = t0, 0, 0
+			v.probeAt = t0 + m.grace()
 		}
-		due := t0 + m.grace() + f.Probes*step
-		if m.now >= due {
+		if m.now >= v.probeAt {
 			m.do(Action{Kind: DoProbe, VR: i})
 			f.Probes++
-			m.ring = true
-			// A loop that was late asks once, not once for every step missed.
-			due = max(t0+m.grace()+f.Probes*step, m.now+step/2)
+			// A loop that was late, or that may ask only now that it is no
+			// longer held, asks once and not once for every step missed: an
+			// answer takes its time.
+			if v.probeAt += step; v.probeAt <= m.now {
+				v.probeAt = m.now + step
+			}
 		}
-		if m.askNext == 0 || due < m.askNext {
-			m.askNext = due
+		if m.askNext == 0 || v.probeAt < m.askNext {
+			m.askNext = v.probeAt
 		}
 	}
 }

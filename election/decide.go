@@ -15,10 +15,10 @@ const (
 // the word, lost or won, and obeyed before the next is considered.
 func (m *Machine) decide() {
 	m.judgeSends()
-	m.watch()
 	for range 8 {
 		before := m.seen
 		m.obey()
+		m.watch()
 		m.decideOnce()
 		if m.seen == before {
 			return
@@ -30,7 +30,7 @@ func (m *Machine) decideOnce() {
 	hard, _ := m.hardFault()
 	switch m.seen.State() {
 	case Held:
-		if hard == NoReason && m.softFault() == NoReason && m.now >= m.holdUntil() {
+		if hard == NoReason && m.softFault() == NoReason && m.now >= m.holdUntil() && m.allObeyed() {
 			m.swap(Backup, Recovered)
 		}
 	case Backup:
@@ -45,7 +45,9 @@ func (m *Machine) decideOnce() {
 		case m.heldBy(hard):
 		case m.vetoed():
 			m.swap(Backup, Vetoed)
-		case !m.cfg.Guard || m.allPrepared() || m.now >= m.since+prepareLimit:
+		case m.suspended:
+			m.swap(Listen, Suspended)
+		case !m.cfg.Guard || m.off(RulePrepare) || m.allPrepared() || m.now >= m.since+prepareLimit:
 			m.swap(Master, m.seen.Reason())
 		}
 	case Master:
@@ -83,10 +85,11 @@ func (m *Machine) decideMaster(hard Reason) {
 	case m.expired && m.heard:
 		// We slept past our lease, and what waited in the socket says that
 		// somebody else has taken over meanwhile.
-		m.successor = verdict{}
 		m.swap(Backup, LeaseExpired)
 	case m.expired && m.suspended:
 		m.swap(Listen, Suspended)
+	case m.overdueAny():
+		m.swap(Listen, LeaseExpired)
 	case m.superior.reason != NoReason:
 		m.swap(Backup, m.superior.reason)
 	case m.softFault() != NoReason:
@@ -97,14 +100,29 @@ func (m *Machine) decideMaster(hard Reason) {
 		// Nobody else has spoken: speak now, and let that renew the lease.
 		m.expired = false
 		for i := range m.own {
-			m.own[i].LeaseAt = 0
+			m.own[i].LeaseAt = m.now + m.leaseSpan()
 		}
 		m.nextAdvert = m.now
 	}
 }
 
+// overdueAny: an advert of ours has left after the lease that it should have
+// renewed. It claims what may be somebody else's by now.
+func (m *Machine) overdueAny() bool {
+	for i := range m.vr {
+		if m.vr[i].overdue && !m.off(RuleLateZero) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *Machine) decideLinger(hard Reason) {
 	after := m.softFault()
+	if m.successor.reason == NoReason && m.superior.reason != NoReason {
+		// Heard in this batch before the operator's wish.
+		m.successor = verdict{m.superior.vr, Successor, m.superior.peer}
+	}
 	switch {
 	case hard != NoReason:
 		m.swap(Held, hard)
@@ -115,6 +133,8 @@ func (m *Machine) decideLinger(hard Reason) {
 	case m.now < m.linger.end:
 	case after != NoReason:
 		m.swap(Held, NoSuccessor)
+	case m.suspended:
+		m.swap(Listen, Suspended)
 	default:
 		// --backup, and nobody is there to serve instead: serve on.
 		m.wish(func(w *Wishes) { w.Soft = false })
@@ -131,11 +151,12 @@ func (m *Machine) promotion() Reason {
 			return
 		}
 		voters++
-		silent = silent && f.silent(m.now)
+		silent = silent && f.silent(m.now) && m.now >= m.respected(f) && f.listened() &&
+			(m.seen.Reason() != Vetoed || f.BeatAt >= m.since)
 		if f.P0At != 0 {
 			zero++
 		}
-		if f.InferiorAt != 0 && m.now-f.InferiorAt <= f.down(1) {
+		if f.P0At == 0 && f.InferiorAt != 0 && m.now-f.InferiorAt <= f.down(1) {
 			inferior++
 		}
 	})
@@ -151,16 +172,30 @@ func (m *Machine) promotion() Reason {
 		}
 		return MasterTimeout
 	case m.allUnanswered():
+		if zero == voters {
+			return MasterResigned // nobody had to be asked
+		}
 		return Unanswered
 	}
 	return NoReason
+}
+
+// respected is until when the inferior master of a LAN must be left alone. A
+// master that was heard while we meant to preempt it has not restarted the
+// timer; if we may not preempt any more (--backup) or not yet (preempt-delay
+// after HELD), it counts as if it had.
+func (m *Machine) respected(f *Facts) Time {
+	if f.InferiorAt == 0 || f.P0At != 0 || m.preempting() {
+		return 0
+	}
+	return f.InferiorAt + f.down(m.priority)
 }
 
 // mixed: one LAN hears a master that we would preempt, another hears nobody.
 // A port blocked by spanning tree looks like that, and taking over would cut
 // off the LAN behind it; so this vetoes preemption, for a limited time.
 func (m *Machine) mixed() bool {
-	if m.mixedAt == 0 || m.seen.State() != Backup {
+	if m.mixedAt == 0 || m.seen.State() != Backup || m.off(RuleMixedView) {
 		return false
 	}
 	return m.cfg.MixedLimit < 0 || m.now < m.mixedUntil()
@@ -173,14 +208,18 @@ func (m *Machine) mixedUntil() Time {
 	return m.mixedAt + mixedLimit
 }
 
-// watch keeps track of views that contradict each other: since when the view
+// watch raises the alarms about members that want different things, and keeps
+// track of views that contradict each other: since when the view
 // is mixed, and since when the machine sees a partition (a LAN of the group
 // silent, another with a master). The latter is reported after a master-down
 // interval; nothing is done about it.
 func (m *Machine) watch() {
 	var inferior, nobody, silent, master bool
+	var differs, preDiffers bool
 	var down int64
 	m.each(func(f *Facts) {
+		differs = differs || f.Priority != m.own[0].Priority
+		preDiffers = preDiffers || f.Preempt != m.own[0].Preempt
 		if f.Joining == 1 {
 			return
 		}
@@ -195,6 +234,9 @@ func (m *Machine) watch() {
 		silent = silent || m.now >= f.DownAt && (f.HeardAt == 0 || m.now-f.HeardAt > window)
 		master = master || f.AccAt != 0 && m.now < f.DownAt && m.now-f.AccAt <= window
 	})
+	m.alarm(0, PriorityDiffers, differs, Addr16{})
+	m.alarm(0, PreemptDiffers, preDiffers, Addr16{})
+	m.alarm(0, TooManyMembers, m.board.Missing() < 0, Addr16{})
 	backup := m.seen.State() == Backup
 	switch mixed := backup && m.preempting() && inferior && nobody; {
 	case !mixed:
@@ -217,18 +259,18 @@ func (m *Machine) watch() {
 	}
 	if what == NoReason && m.parted != NoReason {
 		m.parted = NoReason
-		m.report(0, PartitionOver, Addr16{}, false)
+		m.report(m.partedVR, PartitionOver, Addr16{}, false)
 	}
 	if what != NoReason && what != m.parted && m.now-m.partedAt >= down {
-		m.parted = what
-		m.report(m.silentMember(), what, Addr16{}, true)
+		m.parted, m.partedVR = what, m.silentMember()
+		m.report(m.partedVR, what, Addr16{}, true)
 	}
 }
 
 // silentMember is the first local member whose LAN hears nobody, or -1.
 func (m *Machine) silentMember() int {
 	for i := range m.own {
-		if f := &m.own[i]; f.Joining == 0 && m.now >= f.DownAt {
+		if f := &m.own[i]; f.Joining == 0 && m.now >= f.DownAt && (f.HeardAt == 0 || m.now-f.HeardAt > f.down(1)) {
 			return i
 		}
 	}
@@ -246,6 +288,17 @@ func (m *Machine) allPrepared() bool {
 	all := true
 	m.each(func(f *Facts) { all = all && (f.Joining == 1 || f.Prepared == m.seen.Epoch()) })
 	return all
+}
+
+// allObeyed: every process of the machine knows the present word. One that was
+// expelled because it is stuck is so until it has obeyed.
+func (m *Machine) allObeyed() bool {
+	for i := range m.others {
+		if m.others[i].Seen != m.seen.Epoch() {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *Machine) heardSince(t Time) bool {

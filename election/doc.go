@@ -28,8 +28,12 @@
 // # The contract of the actions
 //
 // Actions are carried out in the order in which they stand. Every action
-// carries the epoch under which it was decided; the caller loads the word
-// before each send and each repair, and drops an action whose epoch has passed.
+// carries the epoch of the word that the step left behind. Another process may
+// have changed the word since: the caller loads it before each send and each
+// repair, and drops what would serve (an advert, DoRenew, DoPrepare, DoPromote,
+// DoAnnounce, DoProbe) if the epoch has passed. What ends serving (DoCloseGuard,
+// DoUnprepare, DoDemote, DoAnnounceOwn, DoHook, DoReport, DoExit) is never
+// dropped.
 //
 // Entering MASTER: DoAdvert for every member (which opens the guards), Promote,
 // Announce, Hook(up). Leaving it: CloseGuard for every member, DoAdvert(0),

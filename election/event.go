@@ -18,10 +18,10 @@ const (
 	EvFault
 	// EvSource: the member's own primary address is now Addr (VR, Addr).
 	EvSource
-	// EvSent: an advert was really sent (VR; At: clock before, After: clock
-	// after the send).
+	// EvSent: an advert was really sent (VR, Priority; At: clock before, After:
+	// clock after the send).
 	EvSent
-	// EvSendFailed: an advert could not be sent (VR, At).
+	// EvSendFailed: an advert could not be sent (VR).
 	EvSendFailed
 	// EvPrepared: the interface stands behind its closed guard (VR, Epoch).
 	EvPrepared

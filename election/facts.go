@@ -106,7 +106,7 @@ type Facts struct {
 
 	// What was done.
 	SentAt   Time   // clock read before the last advert that was really sent
-	LeaseAt  Time   // end of the lease that this advert renewed
+	LeaseAt  Time   // end of the lease that it renewed, or by when the first one is due; 0: none
 	HoldAt   Time   // hold-down: not electable before
 	BeatAt   Time   // the owner's loop was alive here
 	Prepared uint64 // epoch whose PREPARE this member has completed
@@ -141,6 +141,11 @@ func (f *Facts) down(p uint8) int64 { return int64(MasterDownInterval(f.Version,
 
 // silent reports that no master is heard on the member's LAN any more.
 func (f *Facts) silent(now Time) bool { return now >= f.DownAt+f.Extra }
+
+// listened reports that the owner has looked since the master-down timer fired.
+// After the whole machine has been stopped every timer has; the process that
+// wakes first must not take for silence what its siblings have not read yet.
+func (f *Facts) listened() bool { return f.BeatAt >= f.DownAt+f.Extra }
 
 // before orders members; the lowest is the group's reference member, on which
 // ties are decided. Every machine of the group finds the same one.

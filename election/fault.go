@@ -39,7 +39,8 @@ func (m *Machine) fault(vr int, bit Fault, on bool) {
 		return
 	}
 	if on {
-		if f.Faults == 0 {
+		// Several members on one parent fail together; that is one fault.
+		if !m.faulty() {
 			m.hold.note(m.now, m.lastPromoted, 2*m.interval())
 		}
 		f.Faults |= bit
@@ -57,21 +58,39 @@ func (m *Machine) fault(vr int, bit Fault, on bool) {
 	m.ring = true
 }
 
+// voting reports whether any local member has a vote.
+func (m *Machine) voting() bool {
+	for i := range m.own {
+		if m.own[i].Joining == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// faulty reports whether any local member has a fault.
+func (m *Machine) faulty() bool {
+	for i := range m.own {
+		if m.own[i].Faults != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // sent: an advert left the machine. The lease counts from the clock read
 // before the send, so that a send that hung cannot lengthen it.
 func (m *Machine) sent(e *Event) {
 	f, v := &m.own[e.VR], &m.vr[e.VR]
 	v.failSince = 0
-	if e.Priority == 0 || m.seen.State() != Master || !v.serving {
-		return
-	}
-	previous := f.LeaseAt
-	f.SentAt, f.LeaseAt = e.At, e.At+m.leaseSpan()
-	if previous != 0 && e.After > previous {
-		// We were stopped between the check and the send: what has just left
-		// claims what may be somebody else's by now.
-		m.do(Action{Kind: DoAdvert, VR: e.VR})
-		m.swap(Listen, LeaseExpired)
+	switch {
+	case e.Priority == 0:
+	case m.seen.State() == Master && v.serving:
+		v.overdue = v.overdue || f.LeaseAt != 0 && e.After > f.LeaseAt
+		f.SentAt, f.LeaseAt = e.At, e.At+m.leaseSpan()
+	case !m.seen.State().Serving() && e.After > m.since:
+		// The word changed between the check and the send.
+		v.overdue = true
 	}
 }
 
@@ -100,8 +119,9 @@ func (m *Machine) judgeSends() {
 		// Whether sending works again is only known by trying: the fault goes
 		// after a hold-down, which doubles while this repeats.
 		if f.Faults&FaultSend != 0 && m.now >= v.sendFree {
+			held := f.HoldAt
 			m.fault(i, FaultSend, false)
-			f.HoldAt = m.now
+			f.HoldAt = max(held, m.now)
 		}
 	}
 }
@@ -118,40 +138,53 @@ func (m *Machine) hardFault() (Reason, int) {
 	}
 	m.gone = NoReason
 	for i := range m.own {
-		if r := m.own[i].Faults.Reason(); r != NoReason {
+		if r := m.own[i].Faults.Reason(); r != NoReason && m.own[i].Joining == 0 {
 			return r, i
 		}
 	}
 	for i := range m.others {
 		f := &m.others[i]
+		if f.Joining == 1 {
+			continue // no vote, and nothing that it could take from us
+		}
 		if r := f.Faults.Reason(); r != NoReason {
 			return r, -1
 		}
 		if m.stuck(f) {
 			return MemberStuck, -1
 		}
-		if f.Interval != m.interval() {
+		if f.Interval != m.interval() && m.voting() {
 			return IntervalDiffers, -1
 		}
 	}
 	return NoReason, -1
 }
 
-// stuck: the process lives, but its loop has not moved for as long as a lease.
+// stuck: the process lives, but its loop does not move. It is expelled when its
+// lease ends, so that its LAN is not dark while ours is served, and at the latest
+// when it has not moved for as long as a lease.
 func (m *Machine) stuck(f *Facts) bool {
-	return m.now >= m.graceAt && m.now > f.BeatAt+m.leaseSpan()
+	return !m.off(RuleExpel) && m.now >= m.graceAt && m.now >= m.stuckAt(f)
+}
+
+func (m *Machine) stuckAt(f *Facts) Time {
+	t := f.BeatAt + m.leaseSpan() + 1
+	if m.seen.State() == Master && f.Seen == m.seen.Epoch() && f.Joining == 0 && f.LeaseAt != 0 {
+		t = min(t, f.LeaseAt)
+	}
+	return t
 }
 
 // softFault says why this machine should stop serving as soon as somebody else
 // does: a process that leaves, or the operator's hold.
 func (m *Machine) softFault() Reason {
 	for i := range m.own {
-		if m.own[i].Stopping == 1 {
+		if m.own[i].Stopping == 1 && m.own[i].Joining == 0 {
 			return Stop
 		}
 	}
 	for i := range m.others {
-		if m.others[i].Stopping == 1 {
+		if m.others[i].Stopping == 1 && m.others[i].Joining == 0 {
 			return MemberLeft
 		}
 	}

@@ -35,6 +35,8 @@ type Config struct {
 	MixedLimit time.Duration
 	// Seed of the random delays; any value will do, equal seeds replay.
 	Seed uint64
+	// Without switches rules off, for internal/sim alone: see Rules.
+	Without Rules
 }
 
 // Machine is the part of one process in the election of its machine: its own
@@ -73,6 +75,7 @@ type Machine struct {
 	mixedAt      Time
 	partedAt     Time
 	parted       Reason
+	partedVR     int  // the member that it was reported about, or -1
 	graceAt      Time // others' heartbeats are not judged before
 	lastPromoted Time
 	beatNext     Time
@@ -88,6 +91,9 @@ type member struct {
 	source     Addr16
 	serving    bool // DoPromote was given
 	prepared   bool // DoPrepare was given
+	overdue    bool // an advert left after the lease: priority 0 must follow
+	resigned   bool // served when the priority 0 that is pending was decided
+	probeAt    Time // next question may be asked
 	lastReply  Time // immediate re-advert
 	lastHeal   Time // re-announcement
 	reply      bool // re-advert wanted after this batch
@@ -141,11 +147,10 @@ func flag(b bool) uint8 {
 func (m *Machine) Start(now Time, acts []Action) []Action {
 	m.started = true
 	m.now, m.acts = now, acts
-	m.others = m.board.Others(m.others[:0])
-	m.adoptWishes()
+	m.refresh()
 	iv := m.interval()
 	m.hold.now = 2 * iv
-	running := m.board.Load().State()
+	running := m.begin()
 	for i := range m.own {
 		f := &m.own[i]
 		f.DownAt = now + f.down(m.priority)
@@ -155,12 +160,31 @@ func (m *Machine) Start(now Time, acts []Action) []Action {
 	}
 	m.beatNext = now + iv/2
 	m.lastStep = now
-	if w := m.board.Load(); w.State() == Init {
-		m.board.Swap(w, w.Next(Held, Startup), now)
-	}
 	m.board.Publish(m.own)
 	m.board.Ring()
 	return m.Step(now, nil, m.acts)
+}
+
+// begin makes the word fit the arrival of this process, and returns the state
+// that it arrives in. Nothing has begun yet: HELD. Or the group wants as many
+// processes as there are with this one: then it was incomplete until now, even
+// if it was for too short a time for the others to notice, and is held as well.
+// Only who is added to a complete group finds it at work.
+func (m *Machine) begin() State {
+	for range 64 {
+		w := m.board.Load()
+		why := Startup
+		switch s := w.State(); {
+		case s == Held, s != Init && m.board.Missing() < 0:
+			return s
+		case s != Init:
+			why = MemberMissing
+		}
+		if m.board.Swap(w, w.Next(Held, why), m.now) {
+			return Held
+		}
+	}
+	return m.board.Load().State()
 }
 
 // Step applies the events, which must have arrived no later than now, as one
@@ -174,10 +198,11 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 	m.now, m.acts = now, acts
 	m.superior, m.successor = verdict{}, verdict{}
 	m.heard, m.expired, m.suspended = false, false, false
-	m.others = m.board.Others(m.others[:0])
+	first := len(acts)
 	m.late()
-	m.adoptWishes()
-	m.obey()
+	if !m.obey() {
+		m.refresh()
+	}
 	for i := range events {
 		m.apply(&events[i])
 	}
@@ -192,6 +217,11 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 		m.board.Ring()
 	}
 	acts, m.acts = m.acts, nil
+	// A step may make several transitions; what the earlier ones ask for must
+	// not look outdated to the caller because of the later ones.
+	for i := first; i < len(acts); i++ {
+		acts[i].Epoch = m.seen.Epoch()
+	}
 	return acts
 }
 
@@ -208,16 +238,26 @@ func (m *Machine) late() {
 		return
 	}
 	for i := range m.own {
-		if f := &m.own[i]; m.vr[i].serving && f.LeaseAt != 0 && m.now >= f.LeaseAt {
+		if f := &m.own[i]; m.vr[i].serving && f.LeaseAt != 0 && m.now >= f.LeaseAt && !m.off(RuleWake) {
 			m.expired = true
 		}
 	}
 }
 
+// nextTick is the next point of the grid on which the group's adverts lie.
+func (m *Machine) nextTick() Time {
+	iv := m.interval()
+	return m.since + ((m.now-m.since)/iv+1)*iv
+}
+
 // beat is the heartbeat that the other processes of the machine judge us by.
 func (m *Machine) beat() {
 	for i := range m.own {
-		m.own[i].BeatAt = m.now
+		f := &m.own[i]
+		if at := f.DownAt + f.Extra; f.BeatAt < at && at <= m.now {
+			m.ring = true // others wait for this: see listened
+		}
+		f.BeatAt = m.now
 	}
 	m.beatNext = m.now + m.interval()/2
 }
@@ -227,14 +267,7 @@ func (m *Machine) beat() {
 func (m *Machine) adoptWishes() {
 	m.wishes = m.board.Wishes()
 	p, pre := uint8(255), true
-	differs, preDiffers := false, false
 	m.each(func(f *Facts) {
-		if f.Priority != m.own[0].Priority {
-			differs = true
-		}
-		if f.Preempt != m.own[0].Preempt {
-			preDiffers = true
-		}
 		p = min(p, f.Priority)
 		pre = pre && f.Preempt == 1
 	})
@@ -251,9 +284,12 @@ func (m *Machine) adoptWishes() {
 	}
 	m.priority = p
 	m.preempt = pre || p == 255
-	m.alarm(0, PriorityDiffers, differs, Addr16{})
-	m.alarm(0, PreemptDiffers, preDiffers, Addr16{})
-	m.alarm(0, TooManyMembers, m.board.Missing() < 0, Addr16{})
+}
+
+// refresh reads again what the processes of the machine share.
+func (m *Machine) refresh() {
+	m.others = m.board.Others(m.others[:0])
+	m.adoptWishes()
 }
 
 // each visits the facts of every member of the machine, own ones first.
@@ -284,6 +320,9 @@ func (m *Machine) leaseSpan() int64 {
 		if m.interval() < int64(100*time.Millisecond) {
 			n = 3
 		}
+	}
+	if m.off(RuleLease) {
+		n += 2
 	}
 	return n * m.interval()
 }

@@ -24,7 +24,7 @@ func (m *Machine) apply(e *Event) {
 		// Proxy-ARP hosts answer for anything: only the virtual MAC, or the MAC
 		// from which the master's adverts came, is an answer.
 		f := &m.own[e.VR]
-		if e.MAC == f.vmac() || (e.MAC != MAC{} && e.MAC == f.AccMAC) {
+		if e.MAC == f.vmac() || (e.MAC != MAC{} && e.MAC == f.AccMAC) || m.off(RuleRightAnswer) {
 			f.AnsAt = m.now
 			m.ring = true
 		}
@@ -53,6 +53,7 @@ func (m *Machine) apply(e *Event) {
 		m.gone = e.Reason
 	case EvSuspended:
 		m.suspended = true
+		m.awake()
 	case EvBackup:
 		m.wish(func(w *Wishes) { w.Soft = true })
 	case EvHold:
@@ -74,6 +75,16 @@ func (m *Machine) apply(e *Event) {
 
 func (m *Machine) valid(vr int) bool { return vr >= 0 && vr < len(m.own) }
 
+// awake: while the machine slept nothing was heard, and what that seems to say
+// about the other masters is not true. Listen as long as LISTEN does.
+func (m *Machine) awake() {
+	for i := range m.own {
+		f := &m.own[i]
+		f.DownAt = max(f.DownAt, m.now+m.interval()+f.skew(1))
+		f.P0At = 0
+	}
+}
+
 // receive applies one advert: the rows of RFC 3768 and RFC 9568 section 6.4,
 // widened by group.md for the states of ours.
 func (m *Machine) receive(e *Event) {
@@ -81,9 +92,12 @@ func (m *Machine) receive(e *Event) {
 	src := AddrFrom(e.Addr)
 	mine := src == v.source && src != Addr16{}
 	st := m.seen.State()
+	if st.Serving() && f.Joining == 1 {
+		st = Backup // what the group does is not yet this member's business
+	}
 	if mine {
 		m.alarm(e.VR, OwnAddressHeard, true, src)
-		if st.Serving() {
+		if st.Serving() || e.Priority == 0 {
 			return // an echo of ours, or a thief of our address: never a reason to yield
 		}
 	}
@@ -92,7 +106,7 @@ func (m *Machine) receive(e *Event) {
 		return
 	}
 	f.HeardAt = m.now
-	m.heard = true
+	m.heard = m.heard || f.Joining == 0
 	switch st {
 	case Master:
 		m.receiveAsMaster(e, src)
@@ -111,6 +125,9 @@ func (m *Machine) receive(e *Event) {
 			// must not restart it (RFC 9568 section 6.4.2).
 			if f.InferiorAt == 0 {
 				m.ring = true
+			}
+			if f.P0At != 0 && m.now > f.P0At+m.grace() {
+				f.P0At = 0 // somebody serves after all
 			}
 			f.InferiorAt = m.now
 			f.AccMAC, f.AccSrc = e.MAC, src
@@ -138,7 +155,7 @@ func (m *Machine) receiveZero(vr int, st State, src Addr16) {
 		f.P0At = m.now
 	}
 	f.DownAt = m.now + f.skew(m.priority)
-	if t0 := m.askFrom(); t0 != 0 {
+	if t0 := m.askFrom(); t0 != 0 && !m.off(RuleZeroAligned) {
 		// Several resignations are one: the repetitions of a priority 0 must
 		// not push the take-over away.
 		f.DownAt = max(m.now, min(f.DownAt, t0+f.skew(m.priority)))
@@ -154,7 +171,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 		return
 	case e.Priority == m.priority && src.Compare(v.source) > 0:
 		m.alarm(e.VR, SamePriorityPeer, true, src)
-		if m.isReference(f) {
+		if m.isReference(f) || m.off(RuleTieReference) {
 			m.yield(e, src, TieLost)
 			return
 		}
@@ -167,7 +184,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 			v.tieNeed = m.interval() + m.random(m.interval())
 		}
 		v.tieHeard = m.now
-		if m.now-v.tieSince > v.tieNeed {
+		if m.now-v.tieSince > v.tieNeed && !m.off(RuleTiePersists) {
 			m.yield(e, src, TieLost)
 			return
 		}

@@ -15,9 +15,7 @@ func (m *Machine) timers() {
 	case Master:
 		if m.now >= m.nextAdvert {
 			m.adverts()
-			for m.nextAdvert <= m.now {
-				m.nextAdvert += m.interval()
-			}
+			m.nextAdvert = m.nextTick()
 		}
 		for i := range m.vr {
 			if v := &m.vr[i]; v.failSince != 0 && m.now >= v.retryAt && m.own[i].Faults == 0 {
@@ -30,7 +28,7 @@ func (m *Machine) timers() {
 		if m.now >= m.linger.renew {
 			until := min(m.linger.end, m.now+m.interval()/10)
 			for i := range m.vr {
-				if m.vr[i].serving {
+				if m.vr[i].serving && !m.off(RuleShortLease) {
 					m.do(Action{Kind: DoRenew, VR: i, Until: until})
 				}
 			}
@@ -41,15 +39,20 @@ func (m *Machine) timers() {
 	if m.now >= m.beatNext {
 		m.beat()
 	}
-	if m.stopping && !m.seen.State().Serving() && m.seen.State() != Prepare && !m.resign.pending() && !m.exited {
+	if m.stopping && !m.servingAny() && m.seen.State() != Prepare && !m.resign.pending() {
 		m.exited = true
 		m.do(Action{Kind: DoExit, VR: -1})
 	}
 }
 
 // joinLate lets a member that was added while the group serves join it, once it
-// has heard nobody for a master-down interval.
+// has heard nobody for a master-down interval and would not bring the group down.
 func (m *Machine) joinLate() {
+	for i := range m.others {
+		if m.others[i].Interval != m.interval() {
+			return
+		}
+	}
 	joined := false
 	for i := range m.own {
 		if f := &m.own[i]; f.Joining == 1 && f.Faults == 0 && f.silent(m.now) {
@@ -62,19 +65,23 @@ func (m *Machine) joinLate() {
 	}
 }
 
-// resigns sends the priority 0 that is due.
+// resigns sends the priority 0 that is due: of the group, and of members whose
+// last advert left when it should not have.
 func (m *Machine) resigns() {
 	r := &m.resign
+	due := false
 	for r.pending() && m.now >= r.due[r.next] {
-		r.next++
-		for i := range m.own {
-			f := &m.own[i]
-			if f.Joining == 1 || f.Faults&(FaultLinkDown|FaultParentGone|FaultNoAddress) != 0 {
-				continue
-			}
-			if r.quiet && f.HeardAt != 0 && m.now-f.HeardAt < quietHeard {
-				continue
-			}
+		r.next++ // a loop that was late resigns once
+		due = true
+	}
+	for i := range m.own {
+		f, v := &m.own[i], &m.vr[i]
+		if v.overdue && m.seen.State() != Master && !m.off(RuleLateZero) {
+			v.overdue = false
+		} else if !due || !v.resigned || r.quiet && f.HeardAt != 0 && m.now-f.HeardAt < quietHeard {
+			continue
+		}
+		if f.Faults&(FaultLinkDown|FaultParentGone|FaultNoAddress) == 0 {
 			m.do(Action{Kind: DoAdvert, VR: i})
 		}
 	}
@@ -125,8 +132,12 @@ func (m *Machine) answer(vr int) {
 	}
 }
 
-// Deadline is when Step must be called again if nothing happens before.
+// Deadline is when Step must be called again if nothing happens before. It is
+// later than the last Step, and math.MaxInt64 when nothing is to be done ever.
 func (m *Machine) Deadline() Time {
+	if !m.started || m.exited {
+		return math.MaxInt64
+	}
 	t := min(m.beatNext, m.resign.at())
 	soon := func(at Time) {
 		if at > m.now && at < t {
@@ -141,7 +152,7 @@ func (m *Machine) Deadline() Time {
 		}
 	}
 	for i := range m.others {
-		soon(m.others[i].BeatAt + m.leaseSpan() + 1)
+		soon(m.stuckAt(&m.others[i]))
 	}
 	switch m.seen.State() {
 	case Held:
@@ -181,7 +192,7 @@ func (m *Machine) promotionDue() Time {
 			return
 		}
 		at := f.DownAt + f.Extra
-		all = max(all, at)
+		all = max(all, at, m.respected(f))
 		// A member that falls silent alone may begin a mixed view.
 		if at > m.now {
 			next = min(next, at)
@@ -194,6 +205,9 @@ func (m *Machine) promotionDue() Time {
 	})
 	if m.mixedAt != 0 && m.cfg.MixedLimit >= 0 && m.mixedUntil() > m.now {
 		next = min(next, m.mixedUntil())
+	}
+	if m.preemptFrom > m.now {
+		next = min(next, m.preemptFrom)
 	}
 	if t0 := m.askFrom(); t0 != 0 {
 		var extra int64

@@ -27,14 +27,19 @@ func (r *resign) at() Time {
 }
 
 // obey makes the local members what the word says, whoever changed it. A
-// process that slept through some epochs obeys the last one only.
-func (m *Machine) obey() {
+// process that slept through some epochs obeys the last one only. It reports
+// whether there was anything to obey.
+func (m *Machine) obey() bool {
 	w := m.board.Load()
 	if w == m.seen {
-		return
+		return false
 	}
 	old := m.seen
 	m.seen = w
+	// Who changed the word knew more than what was read before: with wishes or
+	// facts older than the word its transition would be undone at once.
+	m.refresh()
+	m.expired = false // that was judged by the lease of an earlier epoch
 	m.since = m.board.Since()
 	if m.since == 0 || m.since > m.now {
 		m.since = m.now
@@ -42,12 +47,17 @@ func (m *Machine) obey() {
 	for i := range m.own {
 		m.own[i].Seen = w.Epoch()
 	}
-	m.reportTransition(old, w)
+	if old.State() != w.State() { // else it is where we left it, whatever has been
+		m.reportTransition(old, w)
+	}
 	switch {
 	case w.State().Serving():
 		m.enter(old, w)
 	case m.servingAny():
 		m.leave(w)
+		if w.State() == Prepare {
+			m.prepare()
+		}
 	case w.State() == Prepare:
 		m.prepare()
 	default:
@@ -69,6 +79,7 @@ func (m *Machine) obey() {
 	if !w.State().Serving() && w.State() != Held {
 		m.join()
 	}
+	return true
 }
 
 func (m *Machine) servingAny() bool {
@@ -88,7 +99,7 @@ func (m *Machine) join() {
 }
 
 func (m *Machine) prepare() {
-	if !m.cfg.Guard {
+	if !m.cfg.Guard || m.off(RulePrepare) {
 		return
 	}
 	for i := range m.vr {
@@ -115,21 +126,30 @@ func (m *Machine) enter(old, w Word) {
 	m.resign = resign{}
 	first := !m.servingAny()
 	for i := range m.vr {
-		if v := &m.vr[i]; !v.serving && m.own[i].Joining == 0 {
-			m.own[i].LeaseAt = 0
-			v.tieSince, v.inferior, v.failSince = 0, 0, 0
+		f, v := &m.own[i], &m.vr[i]
+		if f.Joining == 1 {
+			continue
+		}
+		if !v.serving {
+			v.tieSince, v.inferior, v.failSince, v.overdue = 0, 0, 0, false
+			// From here on the master is us: its interval is ours, and whoever
+			// we preempt has not been heard yet.
+			f.Learned, f.InferiorAt = f.Interval, 0
+		}
+		switch {
+		case w.State() == Linger:
+			f.LeaseAt = 0 // short leases of its own follow
+		case !v.serving || old != w:
+			f.LeaseAt = m.now + m.leaseSpan() // for the first advert to be sent
 		}
 	}
 	if w.State() == Master {
 		m.adverts()
-		m.nextAdvert = m.since
-		for m.nextAdvert <= m.now {
-			m.nextAdvert += m.interval()
-		}
+		m.nextAdvert = m.nextTick()
 	}
-	// Back from LINGER nothing was taken down, but who followed the priority 0
-	// may have been sent elsewhere meanwhile.
-	again := old.State() == Linger && w.State() == Master
+	// Back from LINGER, or from epochs slept through, nothing was taken down;
+	// but the neighbours may have been sent elsewhere meanwhile.
+	again := old != w && w.State() == Master
 	for i := range m.vr {
 		if m.own[i].Joining == 0 && !m.vr[i].serving {
 			m.do(Action{Kind: DoPromote, VR: i})
@@ -150,14 +170,11 @@ func (m *Machine) enter(old, w Word) {
 		m.lastPromoted = m.now
 		m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: w.Reason(), To: Master})
 	}
-	if w.State() == Master {
-		m.wish(func(w *Wishes) {
-			if first {
-				w.Soft = false
-			}
-		})
-	} else {
+	switch {
+	case w.State() == Linger:
 		m.startLinger()
+	case first && m.servingAny():
+		m.wish(func(w *Wishes) { w.Soft = false })
 	}
 }
 
@@ -177,7 +194,18 @@ func (m *Machine) startLinger() {
 	var skew int64
 	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
 	m.linger = linger{end: m.since + skew + lingerMargin, renew: m.now}
-	m.resign = resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3}
+	m.resigning(resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3})
+}
+
+// resigning has those members resign that serve now.
+func (m *Machine) resigning(r resign) {
+	if m.off(RuleRepeatZero) {
+		r.count = 1
+	}
+	m.resign = r
+	for i := range m.vr {
+		m.vr[i].resigned = m.vr[i].serving
+	}
 }
 
 // leave: the guards first, then (where it helps) priority 0, then the
@@ -195,26 +223,26 @@ func (m *Machine) leave(w Word) {
 		// Somebody took over, heard on one LAN at least. Where he was not
 		// heard, his adverts may be lost, or he is not there: then those who
 		// listen should not wait for us.
-		m.resign = resign{due: [3]Time{m.now + quietAfter}, count: 1, quiet: true}
+		m.resigning(resign{due: [3]Time{m.now + quietAfter}, count: 1, quiet: true})
 	case NoSuccessor, Stop, OperatorHold:
-		m.resign = resign{due: [3]Time{m.now}, count: 1}
+		m.resigning(resign{due: [3]Time{m.now}, count: 1})
 	default:
-		m.resign = resign{due: [3]Time{m.now, m.now + iv/50, m.now + iv/10}, count: 3}
+		m.resigning(resign{due: [3]Time{m.now, m.now + iv/50, m.now + iv/10}, count: 3})
 	}
 	m.resigns()
 	for i := range m.vr {
 		if v := &m.vr[i]; v.serving || v.prepared {
-			v.serving, v.prepared = false, false
+			v.serving, v.prepared, v.failSince = false, false, 0
 			m.do(Action{Kind: DoDemote, VR: i})
 		}
 	}
 	for i := range m.own {
 		f := &m.own[i]
-		f.DownAt, f.P0At = m.now+f.down(m.priority), 0
+		f.DownAt, f.P0At, f.InferiorAt = m.now+f.down(m.priority), 0, 0
 		f.AskFrom, f.Probes, f.AnsAt = 0, 0, 0
 		m.do(Action{Kind: DoAnnounceOwn, VR: i})
 	}
-	if w.Reason() == TieLost && m.superior.reason == TieLost {
+	if w.Reason() == TieLost && m.superior.reason == TieLost && !m.off(RuleTieDelay) {
 		// Both machines may have lost a tie to each other: whoever waits
 		// longer hears the other first.
 		m.own[m.superior.vr].Extra = m.random(m.interval())
