@@ -5,6 +5,7 @@ import "time"
 const (
 	prepareLimit = int64(100 * time.Millisecond)
 	lingerMargin = int64(20 * time.Millisecond)
+	handOverlap  = int64(20 * time.Millisecond)
 	mixedLimit   = int64(60 * time.Second)
 	quietAfter   = int64(10 * time.Millisecond) // priority 0 after a superior advert
 	quietHeard   = int64(20 * time.Millisecond)
@@ -119,16 +120,13 @@ func (m *Machine) overdueAny() bool {
 
 func (m *Machine) decideLinger(hard Reason) {
 	after := m.softFault()
-	if m.successor.reason == NoReason && m.superior.reason != NoReason {
-		// Heard in this batch before the operator's wish.
-		m.successor = verdict{m.superior.vr, Successor, m.superior.peer}
-	}
+	came := m.succeeded()
 	switch {
 	case hard != NoReason:
 		m.swap(Held, hard)
-	case m.successor.reason != NoReason && after != NoReason:
+	case came && after != NoReason:
 		m.swap(Held, Successor)
-	case m.successor.reason != NoReason:
+	case came:
 		m.swap(Backup, Successor)
 	case m.now < m.linger.end:
 	case after != NoReason:
@@ -142,17 +140,43 @@ func (m *Machine) decideLinger(hard Reason) {
 	}
 }
 
+// succeeded reports that a successor has taken over: it was heard on every LAN,
+// or on the first one a moment ago. Its processes speak one after the other, and
+// what is not yet served there is served here; but a machine that speaks on one
+// LAN only must not keep us for ever.
+func (m *Machine) succeeded() bool {
+	if m.linger.heard == 0 && m.superior.reason != NoReason {
+		// Heard in this batch, before the operator's wish.
+		m.successor = verdict{m.superior.vr, Successor, m.superior.peer}
+		m.linger.heard = m.now
+	}
+	everywhere := true
+	m.each(func(f *Facts) {
+		switch {
+		case f.Joining == 1:
+		case f.HeardAt <= m.since:
+			everywhere = false
+		case m.linger.heard == 0 || f.HeardAt < m.linger.heard:
+			m.linger.heard = f.HeardAt
+		}
+	})
+	return m.linger.heard != 0 && (everywhere || m.now >= m.linger.heard+m.overlap())
+}
+
+// overlap bounds how long we serve on after the successor was first heard.
+func (m *Machine) overlap() int64 { return min(handOverlap, m.interval()/10) }
+
 // promotion returns why this machine must take over now, or NoReason.
 func (m *Machine) promotion() Reason {
 	voters, zero, inferior := 0, 0, 0
-	silent := true
+	silent, looked := true, true
 	m.each(func(f *Facts) {
 		if f.Joining == 1 {
 			return
 		}
 		voters++
-		silent = silent && f.silent(m.now) && m.now >= m.respected(f) && f.listened() &&
-			(m.seen.Reason() != Vetoed || f.BeatAt >= m.since)
+		silent = silent && f.silent(m.now) && m.now >= m.respected(f) && f.listened()
+		looked = looked && f.BeatAt >= m.since
 		if f.P0At != 0 {
 			zero++
 		}
@@ -163,6 +187,8 @@ func (m *Machine) promotion() Reason {
 	switch {
 	case voters == 0:
 		return NoReason
+	case !looked && m.seen.Reason() == Vetoed:
+		return NoReason // a sibling knew of a master that the others have not read of
 	case silent && !m.mixed():
 		switch {
 		case zero == voters:

@@ -49,13 +49,42 @@ func TestBackupWithSuccessor(t *testing.T) {
 		}
 		s.fresh()
 		s.hear(B, 100, low) // the successor, of whatever priority
+		s.is(Linger, OperatorBackup)
+		s.pass("15ms") // its other process is late
+		s.is(Linger, OperatorBackup)
+		s.hear(A, 100, low)
 		s.is(Backup, Successor)
 		s.obeyed()
 		s.pass("1s")
-		out := []string{"LINGER>BACKUP successor", "close", "demote", "own", "hook down successor"}
-		s.did(B, out...)
-		s.timed(A, "resign", "10ms") // nobody was heard there
+		for _, lan := range []int{A, B} {
+			s.timed(lan, "resign")
+			s.timed(lan, "demote", "15ms")
+		}
 	})
+}
+
+// A successor that speaks on one LAN only does not keep us for ever; where it is
+// not heard, those who listen are told not to wait.
+func TestBackupWithHalfASuccessor(t *testing.T) {
+	for _, c := range []struct {
+		interval time.Duration
+		overlap  string
+	}{{time.Second, "20ms"}, {100 * time.Millisecond, "10ms"}, {10 * time.Millisecond, "1ms"}} {
+		layouts(t, setup{interval: c.interval}, func(t *testing.T, s *scene) {
+			s.master()
+			s.op(EvBackup)
+			s.pass("1ms")
+			s.fresh()
+			heard := s.now
+			s.hear(B, 100, low)
+			s.run(heard + int64(duration(t, c.overlap)) - 1)
+			s.is(Linger, OperatorBackup)
+			s.run(heard + int64(duration(t, c.overlap)))
+			s.is(Backup, Successor)
+			s.obeyed()
+			s.timed(A, "demote", c.overlap)
+		})
+	}
 }
 
 // The lease of the last step ends with the linger time.
@@ -240,6 +269,7 @@ func TestStopOfOneProcess(t *testing.T) {
 	s.obeyed()
 	s.pass("700ms")
 	s.hear(A, 100, low)
+	s.pass("20ms")
 	s.is(Held, Successor)
 	s.pass("1s")
 	if s.host[A].gone || !s.host[B].gone {
@@ -319,6 +349,9 @@ func TestSuccessorWhileAnotherProcessLingers(t *testing.T) {
 	s.host[B].inbox = []Event{{Kind: EvBackup}}
 	s.host[A].m.board = &meanwhile{seat: s.host[A].seat, do: func() { s.host[B].step() }}
 	s.host[A].m.Step(s.now, s.host[A].inbox, nil)
+	s.is(Linger, OperatorBackup)
+	s.host[A].inbox = nil
+	s.pass("20ms")
 	s.is(Backup, Successor)
 }
 

@@ -196,7 +196,7 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 		return acts
 	}
 	m.now, m.acts = now, acts
-	m.superior, m.successor = verdict{}, verdict{}
+	m.superior = verdict{}
 	m.heard, m.expired, m.suspended = false, false, false
 	first := len(acts)
 	m.late()

@@ -36,6 +36,7 @@ func TestOrderOfActions(t *testing.T) {
 	holding := func(s *scene) { s.op(EvHold); s.pass("300ms") }
 	listening := func(s *scene) { s.sleep("1h", Event{Kind: EvSuspended}); s.pass("100ms") }
 	hear := func(lan int, prio uint8) func(*scene) { return func(s *scene) { s.hear(lan, prio, high) } }
+	hearBoth := func(s *scene) { s.hear(A, 50, high); s.hear(B, 50, high) }
 	for _, c := range []struct {
 		name   string
 		guard  bool
@@ -55,9 +56,9 @@ func TestOrderOfActions(t *testing.T) {
 			"MASTER>LINGER operator-backup; A resign; B resign; A renew; B renew"},
 		{"MASTER to LISTEN", false, nil, func(s *scene) { s.sleep("1h", Event{Kind: EvSuspended}) },
 			"MASTER>LISTEN suspended; " + closing + leaving + "suspended"},
-		{"LINGER to BACKUP", false, lingering, hear(A, 50),
+		{"LINGER to BACKUP", false, lingering, hearBoth,
 			"LINGER>BACKUP successor; " + closing + leaving + "successor"},
-		{"LINGER to HELD", false, holding, hear(A, 50),
+		{"LINGER to HELD", false, holding, hearBoth,
 			"LINGER>HELD successor; " + closing + leaving + "successor"},
 		{"LINGER to HELD, fault", false, lingering, func(s *scene) { s.fault(B, FaultNoAddress, true) },
 			"LINGER>HELD no-address; " + closing + "A resign; " + leaving + "no-address"},

@@ -114,6 +114,7 @@ func (m *Machine) receive(e *Event) {
 		m.accept(e, src)
 		if m.successor.reason == NoReason {
 			m.successor = verdict{e.VR, Successor, src}
+			m.ring = true // the other LANs' processes wait for each other
 		}
 	case Listen:
 		m.accept(e, src)

@@ -12,8 +12,10 @@ func (m *Machine) reportTransition(old, w Word) {
 	case m.successor.reason == w.Reason() && w.Reason() != NoReason:
 		vr, peer = m.successor.vr, m.successor.peer
 	default:
+		// Who was followed, or fell silent. What a master leaves for is not
+		// about any peer.
 		for i := range m.own {
-			if m.own[i].AccSrc != (Addr16{}) {
+			if !old.State().Serving() && m.own[i].AccSrc != (Addr16{}) {
 				peer = m.own[i].AccSrc
 				break
 			}

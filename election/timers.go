@@ -78,7 +78,7 @@ func (m *Machine) resigns() {
 		f, v := &m.own[i], &m.vr[i]
 		if v.overdue && m.seen.State() != Master && !m.off(RuleLateZero) {
 			v.overdue = false
-		} else if !due || !v.resigned || r.quiet && f.HeardAt != 0 && m.now-f.HeardAt < quietHeard {
+		} else if !due || !v.resigned || r.quiet && f.HeardAt > r.from {
 			continue
 		}
 		if f.Faults&(FaultLinkDown|FaultParentGone|FaultNoAddress) == 0 {
@@ -173,6 +173,9 @@ func (m *Machine) Deadline() Time {
 		}
 	case Linger:
 		t = min(t, m.linger.end, m.linger.renew)
+		if m.linger.heard != 0 {
+			soon(m.linger.heard + m.overlap())
+		}
 	case Listen:
 		t = min(t, m.listenEnd())
 	}

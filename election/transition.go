@@ -4,6 +4,8 @@ import "math"
 
 // linger is the resigned master that still serves.
 type linger struct {
+	from  Time // when it began
+	heard Time // the successor was first heard, on any LAN; 0: not yet
 	end   Time // nobody came
 	renew Time // next step of the short lease
 }
@@ -14,7 +16,8 @@ type resign struct {
 	due   [3]Time
 	next  int // index into due
 	count int
-	quiet bool // only on LANs where nobody was heard just before
+	quiet bool // only on LANs where nobody was heard since from
+	from  Time
 }
 
 func (r *resign) pending() bool { return r.next < r.count }
@@ -193,7 +196,8 @@ func (m *Machine) startLinger() {
 	iv := m.interval()
 	var skew int64
 	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
-	m.linger = linger{end: m.since + skew + lingerMargin, renew: m.now}
+	m.successor = verdict{}
+	m.linger = linger{from: m.since, end: m.since + skew + lingerMargin, renew: m.now}
 	m.resigning(resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3})
 }
 
@@ -223,7 +227,11 @@ func (m *Machine) leave(w Word) {
 		// Somebody took over, heard on one LAN at least. Where he was not
 		// heard, his adverts may be lost, or he is not there: then those who
 		// listen should not wait for us.
-		m.resigning(resign{due: [3]Time{m.now + quietAfter}, count: 1, quiet: true})
+		from := m.now + quietAfter - quietHeard
+		if w.Reason() == Successor {
+			from = min(from, m.linger.from) // he was, but before he spoke elsewhere
+		}
+		m.resigning(resign{due: [3]Time{m.now + quietAfter}, count: 1, quiet: true, from: from})
 	case NoSuccessor, Stop, OperatorHold:
 		m.resigning(resign{due: [3]Time{m.now}, count: 1})
 	default:
