@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
 	"vrrpd/lan"
@@ -41,7 +44,8 @@ func (d *Daemon) carryOut(actions []election.Action) {
 				d.afterStep = append(d.afterStep, func() { d.expel(epoch) })
 			}
 		case election.DoExit:
-			d.exit = true
+			// Deleting the interfaces may wait as setting them down does.
+			d.agenda.add(d.leftAt+int64(downAfter), func() { d.exit = true })
 		}
 	}
 }
@@ -112,8 +116,8 @@ func (d *Daemon) unsent(a *election.Action) {
 func (d *Daemon) promote(r *router, epoch uint64) {
 	r.wanted = true
 	r.masters++
-	if d.passed(epoch) {
-		return // the step that obeys the new epoch follows
+	if d.passed(epoch) && !d.board.Load().State().Serving() {
+		return // the step that obeys the new epoch takes it down anyway
 	}
 	d.raise(r)
 }
@@ -125,7 +129,13 @@ func (d *Daemon) raise(r *router) {
 		d.retryInterface(r)
 		return
 	}
-	if err := r.iface.Up(context.Background()); err != nil {
+	err := r.iface.Up(context.Background())
+	if errors.Is(err, unix.ENODEV) {
+		// Somebody deletes it, or its parent, just now: that event follows, and
+		// with it the repair, or the fault with its right name.
+		return
+	}
+	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
 		d.retryInterface(r)
 		return
@@ -139,6 +149,7 @@ func (d *Daemon) raise(r *router) {
 // it down: that waits for the kernel (16 ms, and more when there are many).
 func (d *Daemon) demote(r *router) {
 	r.wanted = false
+	d.leftAt = boottime()
 	r.announceGen++
 	if r.iface == nil {
 		return

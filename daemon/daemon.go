@@ -75,6 +75,7 @@ type Daemon struct {
 	waiters   []waiter
 
 	exit     bool
+	leftAt   int64 // boottime ns: this process stopped serving last
 	ready    bool
 	lastTurn int64
 	slept    int64 // ns the machine had been suspended, as last seen
@@ -127,5 +128,8 @@ func New(cfg config.Config, opt Options) *Daemon {
 func instanceName(r config.Router) string {
 	return fmt.Sprintf("%s-%d", r.Interface, r.VRID)
 }
+
+// owner is how this process signs what it puts on the machine.
+func (d *Daemon) owner() string { return ownerName(d.cfg.RunDir, d.instance) }
 
 func (d *Daemon) work(f func()) { d.worker.post(f) }

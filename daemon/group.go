@@ -130,7 +130,7 @@ func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error 
 		}
 	}
 	name := corpse.Member.Instance
-	errs = append(errs, hands.ReleaseOwner(name))
+	errs = append(errs, hands.ReleaseOwner(ownerName(dir, name)))
 	for _, suffix := range [...]string{".pid", ".sock"} {
 		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)

@@ -19,7 +19,7 @@ const (
 
 // ensure makes the virtual interface of a router stand, down and empty.
 func (d *Daemon) ensure(r *router) error {
-	iface, err := d.hands.Ensure(r.spec(d.instance))
+	iface, err := d.hands.Ensure(r.spec(d.owner()))
 	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
 		d.retryInterface(r)

@@ -32,7 +32,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	if err := capable(); err != nil {
 		return err
 	}
-	hands, err := vmacif.Open(vmacif.Config{RunDir: cfg.RunDir, Alive: func(o string) bool { return instanceAlive(cfg.RunDir, o) }})
+	hands, err := vmacif.Open(vmacif.Config{RunDir: cfg.RunDir, Alive: ownerAlive})
 	if err != nil {
 		return err
 	}
@@ -61,11 +61,11 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	// interface still stands.
 	if only != "" && !instanceAlive(cfg.RunDir, only) {
 		name := cfg.Routers[0].Name
-		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == only {
+		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, only) {
 			log.Warn("removing " + name + ", which a dead " + only + " has left")
 			errs = append(errs, hands.Release(name))
 		}
-		errs = append(errs, hands.ReleaseOwner(only))
+		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, only)))
 	}
 	return errors.Join(errs...)
 }

@@ -68,10 +68,10 @@ func newRouter(vr int, c config.Router, p *parent) *router {
 }
 
 // spec is what package vmacif shall make of this router.
-func (r *router) spec(instance string) vmacif.Spec {
+func (r *router) spec(owner string) vmacif.Spec {
 	return vmacif.Spec{
 		Name: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Family: uint8(r.rules.Family),
-		MAC: r.mac, Addresses: r.vips, Owner: instance,
+		MAC: r.mac, Addresses: r.vips, Owner: owner,
 	}
 }
 

@@ -88,13 +88,13 @@ func (d *Daemon) check() error {
 	if err := capable(); err != nil {
 		return err
 	}
-	hands, err := vmacif.Open(vmacif.Config{RunDir: d.cfg.RunDir, Alive: d.alive1})
+	hands, err := vmacif.Open(vmacif.Config{RunDir: d.cfg.RunDir, Alive: ownerAlive})
 	if err != nil {
 		return err
 	}
 	d.hands = hands
 	for _, r := range d.routers {
-		warnings, err := hands.Check(r.spec(d.instance))
+		warnings, err := hands.Check(r.spec(d.owner()))
 		for _, w := range warnings {
 			d.opt.Warn(w)
 			d.log.Warn(w, d.about(r)...)
@@ -172,22 +172,6 @@ func (d *Daemon) join(later func(func())) error {
 		d.log.Warn("the run directory is on a disk; put it on a tmpfs (/run), or a busy disk may delay adverts", "dir", d.cfg.RunDir)
 	}
 	return nil
-}
-
-// alive1 tells vmacif whether another instance of the run directory lives.
-func (d *Daemon) alive1(owner string) bool { return instanceAlive(d.cfg.RunDir, owner) }
-
-func instanceAlive(dir, owner string) bool {
-	members, err := grouplock.List(dir)
-	if err != nil {
-		return true // not known: take nothing from anybody
-	}
-	for _, m := range members {
-		if m.Instance == owner {
-			return m.Status == grouplock.Alive
-		}
-	}
-	return false
 }
 
 // watchKernel starts the eyes and returns the kernel's state at this moment.
