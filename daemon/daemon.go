@@ -83,7 +83,8 @@ type Daemon struct {
 	watchdog time.Duration // how often to say that the loop is alive; 0: never
 	barked   int64
 
-	told          election.State // the state people were told last
+	told          election.State  // the state people were told last
+	toldHolding   election.Reason // what holds the machine, as in the status line
 	lastPeer      netip.Addr
 	history       []control.Transition
 	alarms        []control.Alarm

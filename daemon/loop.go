@@ -74,6 +74,7 @@ func (d *Daemon) turn() {
 		d.realised = w
 		d.group.Realise(w)
 	}
+	d.followHolding()
 	d.settled()
 }
 

@@ -237,10 +237,19 @@ func (d *Daemon) setFault(r *router, f election.Fault, on bool, detail string) {
 	})
 }
 
+// followHolding keeps the status line true while the machine is held: what holds
+// it may change without a transition (the link is back, the address is not).
+func (d *Daemon) followHolding() {
+	if d.told == election.Held && d.ready && d.machine.View().Holding != d.toldHolding {
+		d.notifyStatus()
+	}
+}
+
 // notifyStatus is the line that systemctl status shows.
 func (d *Daemon) notifyStatus() {
 	r := d.routers[0]
 	v := d.machine.View()
+	d.toldHolding = v.Holding
 	what := r.cfg.Name + " (" + r.cfg.Interface + ")"
 	if n := len(d.routers); n > 1 {
 		what += fmt.Sprintf(" and %d more", n-1)
