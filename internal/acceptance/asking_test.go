@@ -1,0 +1,148 @@
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+// Ask before take (issue 3, behaviour 2): the cable of the MASTER is pulled on
+// LAN A; the other machine serves both LANs in little more than its skew time,
+// although on LAN A nobody has resigned. A host that answers ARP for everything
+// changes nothing of that.
+func TestAsking_CablePulled(t *testing.T) {
+	// Not parallel: this is about milliseconds.
+	for _, c := range []struct {
+		interval string
+		promised time.Duration
+	}{{"1", 700 * time.Millisecond}, {"0.1", 80 * time.Millisecond}, {"0.01", 20 * time.Millisecond}} {
+		t.Run(c.interval+"s", func(t *testing.T) {
+			s := pair(t, options{interval: c.interval, priority: [2]string{"100", "100"}, flags: "-s"})
+			stop := s.proxyARP(lanA)
+			defer stop()
+			master, backup := s.r1, s.r2
+			var taken []time.Duration
+			for len(taken) < 2 || len(taken) < 8 && slices.Min(taken) > c.promised {
+				marks := []int{master.links.Mark(), backup.links.Mark()}
+				check(t, master.cable(lanA).Cut())
+				at := master.waitEvent(marks[0], lanA.nic, netlab.CarrierLost, noAddr).At
+				var both time.Duration
+				for _, l := range lans {
+					both = max(both, backup.waitEvent(marks[1], l.vrrp(), netlab.AddrAdded, l.vip).At.Sub(at))
+				}
+				taken = append(taken, both)
+				check(t, master.cable(lanA).Plug())
+				for _, l := range lans {
+					master.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+				}
+				if st := backup.status(lanA); c.interval != "0.01" && st.Machine.Reason != "unanswered" {
+					t.Errorf("it took over because of %q", st.Machine.Reason)
+				}
+				master, backup = backup, master
+			}
+			slices.Sort(taken)
+			t.Logf("interval %s s: the other machine serves both LANs after %v", c.interval, taken)
+			if taken[0] > c.promised {
+				t.Errorf("the best of %d is %v, want %v", len(taken), taken[0], c.promised)
+			}
+			s.neverSplit()
+		})
+	}
+}
+
+// proxyARP adds a host to a LAN that answers every ARP question with its own MAC,
+// until the result is called.
+func (s *site) proxyARP(l lan) (stop func()) {
+	s.t.Helper()
+	h, err := s.lab.Host("proxy", netlab.HostOptions{Light: true, NoForward: true})
+	check(s.t, err)
+	mac := netlab.MAC{0x02, 0, 0, 0, 0xbb, 0xbb}
+	_, err = s.lab.Connect(h, "eth0", s.switches[l.index()], netlab.CableOptions{MAC: mac})
+	check(s.t, err)
+	in, err := h.OpenInjector("eth0")
+	check(s.t, err)
+	sn, err := h.StartSniffer("eth0", netlab.SnifferOptions{Match: netlab.MatchARP()})
+	check(s.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	answered := 0
+	wg.Go(func() {
+		for mark := 0; ; {
+			f, err := sn.WaitFrom(ctx, mark, func(f netlab.Frame) bool {
+				a, ok := f.ARP()
+				return ok && !f.Out && !a.Reply && a.SenderIP != a.TargetIP
+			})
+			if err != nil {
+				if !errors.Is(err, context.Canceled) && ctx.Err() == nil {
+					s.t.Error(err)
+				}
+				return
+			}
+			mark = f.N + 1
+			q, _ := f.ARP()
+			a := netlab.ARP{Reply: true, SenderMAC: mac, SenderIP: q.TargetIP, TargetMAC: q.SenderMAC, TargetIP: q.SenderIP}
+			if err := in.Send(a.Frame(mac, q.SenderMAC)); err != nil {
+				s.t.Error(err)
+				return
+			}
+			answered++
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
+		if answered == 0 {
+			s.t.Error("nobody asked anything on " + l.nic + ": the host with proxy ARP proves nothing")
+		}
+	}
+}
+
+// If another master really serves the second LAN, the ordinary timers go on: who
+// was asked is believed, and nobody is disturbed. Here r1's processes do not share
+// a state, so that one can leave without the other.
+func TestAsking_AnotherMasterAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	for _, l := range lans {
+		s.r1.startLine(fmt.Sprintf("vrrpd -i %s -v %d -p 100 -d 0.1 %s", l.nic, l.vrid, l.vip))
+	}
+	for _, l := range lans {
+		s.r1.waitServing(l)
+	}
+	s.r2.startAll() // one machine, priority 100
+	for _, l := range lans {
+		s.r2.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+	}
+	probes := s.r2.sniff(lanB, netlab.MatchARP())
+	mark, other := s.r2.fence(), s.r1.fence()
+	s.r1.signal(lanA, syscall.SIGTERM)
+	// It asks, and is answered by the virtual MAC.
+	_, err := probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
+		a, ok := f.ARP()
+		return ok && !f.Out && !a.Reply && a.TargetIP == lanB.vip && a.SenderIP.IsUnspecified()
+	})
+	check(t, err)
+	s.r1.waitProcesses(1)
+	// For many master-down intervals.
+	s.r1.waitAdverts(s.r1.sniff(lanB, netlab.MatchAdverts()), 15)
+	if e := s.r2.since(mark); len(e) > 0 {
+		t.Errorf("the machine that asked has done something: %v", e)
+	}
+	for _, e := range s.r1.since(other) {
+		if e.Link == lanB.vrrp() {
+			t.Errorf("the master that answered was disturbed: %v", e)
+		}
+	}
+	st := s.r2.status(lanB)
+	if st.Machine.Phase != "BACKUP" || !st.Machine.Partition {
+		t.Errorf("it should see a partition and be BACKUP: %+v", st.Machine)
+	}
+}

@@ -1,0 +1,19 @@
+// Package acceptance holds no code, only tests: the built programs, vrrpd and
+// atropos, on the two routers of the manual, in the network laboratory
+// (internal/netlab). What the project promises its users is shown here line by
+// line, from the outside: what a neighbour on the LAN, the kernel and the
+// service manager see, never what a room of ours believes.
+//
+// A test is named after the point of the promise that it shows
+// (TestPoint4_...). Nothing here imports the daemon; where a test needs a packet
+// it writes the bytes itself.
+//
+// # Waiting and measuring
+//
+// No test sleeps. It waits for an event (a link, an address, a frame, a line of
+// a log) with a deadline that is generous, because the machine may be busy with
+// something else. What has to be fast is measured by the times that the kernel
+// gave to frames and by the record of link events, several times over, and the
+// median counts: one stall of the machine is not a fault of the program. The
+// figures are logged (go test -v).
+package acceptance

@@ -1,0 +1,103 @@
+package acceptance
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// toolEnv makes this program one of a few small tools that run on a host of the
+// lab, so that the tests need no programs that a machine may not have.
+const toolEnv = "ACCEPTANCE_TOOL"
+
+// The tools.
+const (
+	toolAddAddr = "add-addr" // IFNAME ADDR/LEN
+	toolDropCap = "drop-cap" // PROGRAM ARGS...: without CAP_NET_ADMIN and CAP_NET_RAW
+	toolJournal = "journal"  // PROGRAM ARGS...: as if stderr were connected to the journal
+)
+
+// toolLine is a line of a shell script that runs a tool.
+func toolLine(tool string, args ...string) string {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err) // there is no test without its own program
+	}
+	return toolEnv + "=" + tool + " " + self + " " + strings.Join(args, " ")
+}
+
+func runTool(tool string, args []string) int {
+	var err error
+	switch tool {
+	case toolAddAddr:
+		err = addAddr(args)
+	case toolDropCap:
+		err = dropCap(args)
+	case toolJournal:
+		err = inJournal(args)
+	default:
+		err = fmt.Errorf("no such tool")
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s %v: %v\n", tool, args, err)
+		return 1
+	}
+	return 0
+}
+
+func addAddr(args []string) error {
+	link, err := netlink.LinkByName(args[0])
+	if err != nil {
+		return err
+	}
+	p, err := netip.ParsePrefix(args[1])
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(p.String())
+	if err != nil {
+		return err
+	}
+	return netlink.AddrAdd(link, addr)
+}
+
+// dropCap becomes the program, which then is root without the two capabilities.
+func dropCap(args []string) error {
+	runtime.LockOSThread()
+	for _, c := range []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW} {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return err
+		}
+	}
+	return become(args)
+}
+
+// inJournal becomes the program, which is told what systemd tells a service.
+func inJournal(args []string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(2, &st); err != nil {
+		return err
+	}
+	if err := os.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", st.Dev, st.Ino)); err != nil {
+		return err
+	}
+	return become(args)
+}
+
+func become(args []string) error {
+	path, err := exec.LookPath(args[0])
+	if err == nil {
+		err = os.Unsetenv(toolEnv)
+	}
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, args, os.Environ())
+}
