@@ -204,10 +204,16 @@ while read -r line; do case $line in SigBlk*|SigIgn*) echo "$line";; esac; done 
 		t.Fatal(r.Err)
 	}
 	got := b.said()
-	want := []string{
-		"/", "/dev/null", "1 a b", "leads its group",
-		"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000",
+	for i, line := range got {
+		// The signals above the classic ones are the C library's own; whoever
+		// starts the tests may have them ignored, and Go cannot change that.
+		if name, mask, ok := strings.Cut(line, ":\t00000000"); ok {
+			if n, err := strconv.ParseUint(mask, 16, 32); err == nil {
+				got[i] = fmt.Sprintf("%s %x", name, n&(1<<lastClassic-1))
+			}
+		}
 	}
+	want := []string{"/", "/dev/null", "1 a b", "leads its group", "SigBlk 0", "SigIgn 0"}
 	if !slices.Equal(got, want) {
 		t.Errorf(" got %q\nwant %q", got, want)
 	}

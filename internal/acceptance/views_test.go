@@ -2,6 +2,7 @@ package acceptance
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"vrrpd/control"
@@ -51,16 +52,12 @@ func TestViews_DeafPeerIsAlarmed(t *testing.T) {
 		drops = append(drops, d)
 	}
 	s.r1.syslog.waitFor(t, 0, "that the peer is deaf", containing("it does not hear our adverts"))
-	st := s.r1.status(lanA)
+	peer := s.r2.own(lanA).Addr().String()
+	st := s.r1.waitStatus(lanA, "it knows the deaf peer", func(st control.Status) bool {
+		return slices.ContainsFunc(st.Machine.Alarms, func(a control.Alarm) bool { return a.Reason == "peer-deaf" && a.Peer == peer })
+	})
 	if st.Machine.Phase != "MASTER" {
 		t.Errorf("who is heard by nobody yielded: %+v", st.Machine)
-	}
-	found := false
-	for _, a := range st.Machine.Alarms {
-		found = found || a.Reason == "peer-deaf" && a.Peer == s.r2.own(lanA).Addr().String()
-	}
-	if !found {
-		t.Errorf("no alarm peer-deaf about %s in %+v", s.r2.own(lanA).Addr(), st.Machine.Alarms)
 	}
 	for _, d := range drops {
 		check(t, d.Close())
