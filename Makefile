@@ -22,6 +22,7 @@ demo: build ## two routers, two LANs, a client: watch them change sides (root)
 # One package after the other: several measure milliseconds, and all namespaces
 # of a machine share one kernel lock.
 test: ## every test; those in network namespaces too when root
+	@[ "$$(id -u)" = 0 ] || echo "make test: not root: EVERY TEST IN NETWORK NAMESPACES IS SKIPPED; run it as root to have them too" >&2
 	$(GO) test -p 1 ./...
 
 race: ## every test under the race detector

@@ -59,6 +59,7 @@ func (d *Daemon) turn() {
 	for {
 		d.events, d.results = d.results, d.events[:0]
 		d.actions = d.machine.Step(boottime(), d.events, d.actions)
+		d.realise(election.State.Serving)
 		d.carryOut(d.actions)
 		d.actions = d.actions[:0]
 		for _, f := range d.afterStep {
@@ -70,12 +71,21 @@ func (d *Daemon) turn() {
 			break
 		}
 	}
-	if w := d.board.Load(); w != d.realised && w == d.machine.View().Word {
+	d.realise(func(election.State) bool { return true })
+	d.followHolding()
+	d.settled()
+}
+
+// realise records for whoever may have to clean up after this process whether it
+// serves: that it does before its first advert, that it does not when its
+// addresses have gone. A process that is killed in between is resigned for once
+// too often, which does no harm; not to resign would cost the peers a master-down
+// interval.
+func (d *Daemon) realise(may func(election.State) bool) {
+	if w := d.board.Load(); w != d.realised && may(w.State()) && w == d.machine.View().Word {
 		d.realised = w
 		d.group.Realise(w)
 	}
-	d.followHolding()
-	d.settled()
 }
 
 // drainIfLate: a process that was stopped, or a machine that was suspended,

@@ -186,8 +186,8 @@ func (g *Group) Ring() {
 	}
 }
 
-// Realise says that this process has carried out the state of w: what a survivor
-// must undo.
+// Realise says that this process has carried out the state of w, or that it is
+// about to if it is one that serves: what a survivor must undo.
 func (g *Group) Realise(w election.Word) {
 	if !g.left.Load() {
 		g.record.store(recRealised, uint64(w))

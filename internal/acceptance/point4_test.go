@@ -25,8 +25,8 @@ const lease = 200 * time.Millisecond
 // blow is a single fault that a test injects into a machine.
 type blow struct {
 	name string
-	// strike injects the fault on LAN A, and returns when it happened.
-	strike func(*router) time.Time
+	// strike injects the fault on LAN A, and returns when.
+	strike func(*router) hit
 	heal   func(*router)
 	reason string // what the machine says about it
 	// limit is how long the addresses may live after it; 0: swift.
@@ -38,19 +38,19 @@ type blow struct {
 var blows = []blow{
 	{
 		name:   "cable cut",
-		strike: func(r *router) time.Time { return r.struck(r.cable(lanA).Cut, lanA.nic, netlab.CarrierLost) },
+		strike: func(r *router) hit { return r.struck(r.cable(lanA).Cut, lanA.nic, netlab.CarrierLost) },
 		heal:   func(r *router) { check(r.site.t, r.cable(lanA).Plug()) },
 		reason: "link-down", mute: true,
 	},
 	{
 		name:   "process killed",
-		strike: func(r *router) time.Time { return r.shot(lanA, syscall.SIGKILL) },
+		strike: func(r *router) hit { return r.shot(lanA, syscall.SIGKILL) },
 		heal:   func(r *router) { r.start(lanA) },
 		reason: "member-dead",
 	},
 	{
 		name: "parent deleted",
-		strike: func(r *router) time.Time {
+		strike: func(r *router) hit {
 			return r.struck(func() error {
 				nic, err := r.Netlink().LinkByName(lanA.nic)
 				if err != nil {
@@ -64,7 +64,7 @@ var blows = []blow{
 	},
 	{
 		name: "address removed",
-		strike: func(r *router) time.Time {
+		strike: func(r *router) hit {
 			return r.struck(func() error { return r.DelAddr(lanA.nic, r.own(lanA)) }, lanA.nic, netlab.AddrGone)
 		},
 		heal:   func(r *router) { check(r.site.t, r.AddAddr(lanA.nic, r.own(lanA))) },
@@ -72,7 +72,7 @@ var blows = []blow{
 	},
 	{
 		name: "parent set down",
-		strike: func(r *router) time.Time {
+		strike: func(r *router) hit {
 			return r.struck(func() error {
 				nic, err := r.Netlink().LinkByName(lanA.nic)
 				if err != nil {
@@ -90,31 +90,44 @@ var blows = []blow{
 	},
 	{
 		name:   "process stopped",
-		strike: func(r *router) time.Time { return r.shot(lanA, syscall.SIGSTOP) },
+		strike: func(r *router) hit { return r.shot(lanA, syscall.SIGSTOP) },
 		heal:   func(r *router) { r.signal(lanA, syscall.SIGCONT) },
 		reason: "member-stuck", limit: lease + swift,
 	},
 }
 
-// struck does something to a link and returns when the kernel said so.
-func (r *router) struck(do func() error, link string, what netlab.Change) time.Time {
+// hit is when a fault was injected. What is measured from before begins too
+// early, by what the system call takes to get that far; what is measured from told
+// too late, by what this process takes to wake up. The promise must hold for the
+// former.
+type hit struct {
+	before time.Time // the call that did it
+	told   time.Time // the kernel's event of it, as it was read here; a signal has none
+}
+
+// struck does something to a link.
+func (r *router) struck(do func() error, link string, what netlab.Change) hit {
 	r.site.t.Helper()
 	mark := r.fence()
+	before := time.Now()
 	check(r.site.t, do())
-	return r.waitEvent(mark, link, what, netip.Addr{}).At
+	return hit{before, r.waitEvent(mark, link, what, netip.Addr{}).At}
 }
 
-// shot sends a signal to the process of a LAN and returns when.
-func (r *router) shot(l lan, sig syscall.Signal) time.Time {
+// shot sends a signal to the process of a LAN.
+func (r *router) shot(l lan, sig syscall.Signal) hit {
 	r.site.t.Helper()
 	p := r.daemon(l)
-	at := time.Now()
+	before := time.Now()
 	check(r.site.t, p.Signal(sig))
-	return at
+	return hit{before, before}
 }
 
-// fall is what came of a blow: times since it struck.
+// fall is what came of a blow: times since before it struck. Those of priority 0
+// end with the kernel's stamp of the frame at the switch; the others with the
+// event as it was read here, later than it happened.
 type fall struct {
+	told     time.Duration    // the kernel's event of the fault
 	silent   time.Duration    // no virtual address is left on the machine
 	resigned [2]time.Duration // priority 0 on LAN A and B; 0: none was possible
 	taken    time.Duration    // the other machine has the addresses of both LANs
@@ -149,8 +162,9 @@ func (s *site) strike(b blow) fall {
 		heard = append(heard, r.sniff(l, netlab.MatchPriority(0)))
 	}
 	marks := []int{r.links.Mark(), s.r2.links.Mark()}
-	at := b.strike(r)
-	f := fall{}
+	h := b.strike(r)
+	at := h.before
+	f := fall{told: h.told.Sub(at)}
 	for _, l := range lans {
 		f.silent = max(f.silent, r.waitEvent(marks[0], l.vrrp(), netlab.AddrGone, l.vip).At.Sub(at))
 		f.taken = max(f.taken, s.r2.waitEvent(marks[1], l.vrrp(), netlab.AddrAdded, l.vip).At.Sub(at))
@@ -160,7 +174,7 @@ func (s *site) strike(b blow) fall {
 			continue
 		}
 		zero := r.waitAdvert(heard[i], 0, "resigns on "+l.nic, func(a netlab.Advert) bool { return a.VRID == l.vrid })
-		f.resigned[i] = max(zero.At.Sub(at), time.Nanosecond)
+		f.resigned[i] = zero.At.Sub(at)
 	}
 	for _, sn := range heard {
 		check(s.t, sn.Close())
@@ -189,8 +203,15 @@ func (b blow) report(t *testing.T, falls []fall) {
 	t.Helper()
 	lines := ""
 	for _, f := range falls {
-		lines += fmt.Sprintf("\n  addresses gone after %s, priority 0 after %s and %s, the other machine serves both LANs after %s",
-			ms(f.silent), ms(f.resigned[0]), ms(f.resigned[1]), ms(f.taken))
+		zero := make([]string, len(f.resigned))
+		for i, d := range f.resigned {
+			zero[i] = ms(d)
+			if d == 0 {
+				zero[i] = "(no way)"
+			}
+		}
+		lines += fmt.Sprintf("\n  kernel's event after %s, addresses gone after %s, priority 0 after %s and %s, the other machine serves both LANs after %s",
+			ms(f.told), ms(f.silent), zero[0], zero[1], ms(f.taken))
 	}
 	t.Logf("%s:%s", b.name, lines)
 	if !b.swiftly(falls) {
@@ -391,7 +412,7 @@ func TestPoint4_LostResignation(t *testing.T) {
 		drop, err := s.r1.cable(lanB).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchPriority(0), Count: 1})
 		check(t, err)
 		mark := s.r2.fence()
-		at := s.r1.struck(s.r1.cable(lanA).Cut, lanA.nic, netlab.CarrierLost)
+		at := s.r1.struck(s.r1.cable(lanA).Cut, lanA.nic, netlab.CarrierLost).before
 		last := time.Duration(0)
 		for _, l := range lans {
 			last = max(last, s.r2.waitEvent(mark, l.vrrp(), netlab.AddrAdded, l.vip).At.Sub(at))

@@ -35,7 +35,7 @@ func (r *router) view(code int) control.View {
 // Every spelling, both machines, for people and for programs.
 func TestPoint6_State(t *testing.T) {
 	t.Parallel()
-	s := pair(t, options{})
+	s := pair(t, calm)
 	for _, args := range []string{"--state", "-state", "state"} {
 		for r, state := range map[*router]string{s.r1: "MASTER", s.r2: "BACKUP"} {
 			got := r.atropos(0, args)
@@ -71,7 +71,7 @@ func TestPoint6_State(t *testing.T) {
 		got := v.Groups[0].Routers[i]
 		for key, want := range map[string]any{
 			"vrid": float64(l.vrid), "state": "backup", "priority": 100.0, "effective-priority": 100.0, "interface": l.vrrp(),
-			"virtual-ipv4-addresses": []any{l.vip.String()}, "last-adv-source": s.r1.own(l).Addr().String(), "advertise-interval-centi-sec": 10.0,
+			"virtual-ipv4-addresses": []any{l.vip.String()}, "last-adv-source": s.r1.own(l).Addr().String(), "advertise-interval-centi-sec": 30.0,
 		} {
 			if fmt.Sprint(got[key]) != fmt.Sprint(want) {
 				t.Errorf("%s of %s is %v, want %v", key, l.vrrp(), got[key], want)
