@@ -1,0 +1,129 @@
+package lease
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Guard is the guard of one interface. Renew, Close and Deadline are for the
+// loop; Verify, Repair and Detach may be called from another goroutine at the
+// same time.
+type Guard struct {
+	target
+	g       *Guards
+	rung    Rung
+	skipped []Skip
+
+	// deadline[slot] is in the kernel for Clsact and TCX, and a memory of the
+	// process for the others.
+	deadline *cells
+	slot     int
+}
+
+// attach installs the guard closed and removes those of other rungs; the caller
+// holds g.mu.
+func (t *Guard) attach() error {
+	t.deadline, t.slot = &cells{words: make([]int64, 1)}, 0
+	switch t.rung {
+	case Nftables:
+		if err := coarse(t.g.interval); err != nil {
+			return err
+		}
+	case Clsact, TCX:
+		b, err := t.g.block(t.index)
+		if err != nil {
+			return err
+		}
+		t.block, t.deadline, t.slot = b, b.deadline, t.index-b.first
+	}
+	t.deadline.store(t.slot, 0)
+	return t.install()
+}
+
+func (t *Guard) install() error {
+	h := t.g.hold(t.rung)
+	if err := h.install(t.target); err != nil {
+		return err
+	}
+	if err := t.g.removeAll(t.target, t.rung); err != nil {
+		return err
+	}
+	return h.check(t.target)
+}
+
+// Rung returns how this guard works.
+func (t *Guard) Rung() Rung { return t.rung }
+
+// Skipped tells why the rungs above are not the one in force.
+func (t *Guard) Skipped() []Skip { return slices.Clone(t.skipped) }
+
+// Index returns the index of the interface.
+func (t *Guard) Index() int { return t.index }
+
+// Renew lets frames pass until the boottime clock shows until (ns); 0 and less
+// close. The last call counts: an earlier deadline shortens the lease, and after
+// Close a Renew opens again, so whoever calls it must have made sure before
+// (epoch, clock) that this machine may serve. It allocates nothing, is one
+// memory store for Clsact and TCX, and cannot fail there; for Nftables it is a
+// transaction of the kernel.
+func (t *Guard) Renew(until int64) error {
+	t.deadline.store(t.slot, until)
+	if t.rung == Nftables {
+		return t.g.nft.set(t.name, until)
+	}
+	return nil
+}
+
+// Close makes the guard drop every frame, now, also those that wait for it in
+// macvlan's broadcast queue.
+func (t *Guard) Close() error { return t.Renew(0) }
+
+// Deadline returns what Renew or Close has stored last, boottime ns.
+func (t *Guard) Deadline() int64 { return t.deadline.load(t.slot) }
+
+// Verify tells what is wrong if the guard in the kernel is not, or no longer,
+// the one that this process renews: somebody has removed or replaced it, or the
+// interface has gone. It takes some 50 us.
+func (t *Guard) Verify() error {
+	t.g.mu.Lock()
+	defer t.g.mu.Unlock()
+	name, err := t.g.guardable(t.index)
+	if err == nil && name != t.name && t.rung == Nftables { // whose hooks go by the name
+		err = fmt.Errorf("the interface is called %s now", name)
+	}
+	if err == nil {
+		err = t.g.hold(t.rung).check(t.target)
+	}
+	if err != nil {
+		return fmt.Errorf("guard of %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// Repair puts the guard back in place with the deadline that it has, and takes
+// away others. Where it fails, Attach may still find a lower rung.
+func (t *Guard) Repair() error {
+	t.g.mu.Lock()
+	defer t.g.mu.Unlock()
+	err := t.install()
+	if err == nil && t.rung == Nftables {
+		err = t.g.nft.set(t.name, t.Deadline())
+	}
+	if err != nil {
+		return fmt.Errorf("repair the guard of %s: %w", t.name, advise(t.rung, err))
+	}
+	return nil
+}
+
+// Detach closes the guard and takes it off the interface. Between that and the
+// end of the interface nothing guards it: it is for an interface that is down
+// without addresses, or has been deleted. The Guard must not be used afterwards.
+func (t *Guard) Detach() error {
+	t.g.mu.Lock()
+	defer t.g.mu.Unlock()
+	t.deadline.store(t.slot, 0)
+	if err := t.g.hold(t.rung).remove(t.target); err != nil && !gone(err) {
+		return fmt.Errorf("remove the guard of %s: %w", t.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,491 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	netlib "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Without a guard everything passes; so what the other tests see is the guard.
+func TestNoneGuardsNothing(t *testing.T) {
+	l := newLab(t)
+	l.want("no guard", true)
+	g := l.attach(None)
+	l.want("none", true)
+	l.renew(g, 77)
+	if g.Deadline() != 77 || g.Rung() != None || g.Verify() != nil {
+		t.Errorf("deadline %d, rung %v, verify %v", g.Deadline(), g.Rung(), g.Verify())
+	}
+}
+
+func TestClosedAndOpen(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g := l.attach(r)
+		if g.Rung() != r || g.Deadline() != 0 {
+			l.Errorf("rung %v, deadline %d", g.Rung(), g.Deadline())
+		}
+		l.want("just attached", false)
+		until := boottime() + hour
+		l.renew(g, until)
+		if g.Deadline() != until {
+			l.Errorf("deadline %d, want %d", g.Deadline(), until)
+		}
+		l.want("open", true)
+		l.must(g.Close())
+		l.want("closed", false)
+		l.renew(g, boottime()+hour)
+		l.want("open again", true)
+		l.renew(g, boottime()-1)
+		l.want("renewed to the past", false)
+		l.renew(g, -hour)
+		l.want("renewed to a negative time", false)
+	})
+}
+
+// The guard neither moves nor opens when the interface goes down and up.
+func TestDownAndUp(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g := l.attach(r)
+		for _, open := range []bool{false, true} {
+			if open {
+				l.renew(g, boottime()+hour)
+			}
+			l.must(l.nl.LinkSetDown(l.link("vrrp51")))
+			l.must(l.nl.LinkSetUp(l.link("vrrp51")))
+			delete(l.out, "vrrp51") // a packet socket that saw it go down says so once
+			l.must(g.Verify())
+			l.want("after down and up", open)
+		}
+	})
+}
+
+// wantExpiry asks until the deadline has passed for long, and wants every
+// question answered that was over before it, and none that was asked after it.
+// It needs no luck with the clock: both bounds are read on the safe side. slack
+// is what the rung's timer may be late.
+func (l *lab) wantExpiry(until int64, slack time.Duration) (answered int) {
+	l.Helper()
+	for {
+		x := l.ask()
+		over := boottime()
+		switch {
+		case x.answered != 0:
+			answered++
+			if x.asked > until+int64(slack) {
+				l.Fatalf("asked %v after the deadline, and answered", time.Duration(x.asked-until))
+			}
+		case over < until:
+			l.Fatalf("silent %v before the deadline", time.Duration(until-over))
+		}
+		if x.asked > until+int64(slack)+int64(100*time.Millisecond) {
+			return answered
+		}
+	}
+}
+
+// slackOf is the precision of a rung's clock: nftables counts ticks of the
+// kernel, and may have counted from stalled later.
+func slackOf(r Rung) time.Duration {
+	if r == Nftables {
+		return stalled + 20*time.Millisecond
+	}
+	return 100 * time.Microsecond
+}
+
+// earlyOf is what nftables' timeout may be short of the deadline: it is cut to
+// whole milliseconds, and counted from the last tick.
+func earlyOf(r Rung) int64 {
+	if r == Nftables {
+		return int64(30 * time.Millisecond)
+	}
+	return 0
+}
+
+func TestExpires(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g := l.attach(r)
+		for lead := 100 * time.Millisecond; ; lead *= 2 {
+			until := boottime() + int64(lead)
+			l.renew(g, until)
+			if l.wantExpiry(until-earlyOf(r), slackOf(r)) > 0 {
+				return
+			}
+			if lead > patience {
+				l.Fatal("never got to ask before the deadline")
+			}
+		}
+	})
+}
+
+// The kernel keeps the deadline when the process cannot.
+func TestDeadMan(t *testing.T) {
+	for _, fate := range []string{"SIGSTOP", "SIGKILL"} {
+		t.Run(fate, func(t *testing.T) {
+			eachRung(t, func(l *lab, r Rung) {
+				for lead := 500 * time.Millisecond; ; lead *= 2 {
+					p := l.start()
+					p.do("attach %v %d", r, l.index)
+					until := boottime() + int64(lead)
+					p.do("renew %d", until)
+					if fate == "SIGKILL" {
+						p.kill()
+					} else {
+						p.stop()
+					}
+					// From here on nobody can do anything about the lease.
+					if l.wantExpiry(until-earlyOf(r), slackOf(r)) > 0 {
+						break
+					}
+					if lead > patience {
+						l.Fatal("never got to ask before the deadline")
+					}
+				}
+				l.want("long after "+fate, false)
+			})
+		})
+	}
+}
+
+// A guard that a dead process has left, open or expired, does not outlive the
+// next Attach, whatever the rungs of the two.
+func TestStaleGuardIsReplaced(t *testing.T) {
+	for _, old := range rungs {
+		t.Run("dead "+old.String(), func(t *testing.T) {
+			eachRung(t, func(l *lab, r Rung) {
+				l.kernelHas(old)
+				for _, lease := range []int64{0, hour} {
+					what := fmt.Sprintf("%v after a dead %v that was open: %t", r, old, lease > 0)
+					p := l.start()
+					p.do("attach %v %d", old, l.index)
+					p.do("renew %d", boottime()+lease)
+					p.kill()
+					l.want(what+", before", lease > 0)
+					g := l.attach(r)
+					l.want(what, false)
+					l.renew(g, boottime()+hour)
+					l.want(what+", renewed", true)
+					l.must(g.Verify())
+					l.must(g.Detach())
+					l.want(what+", detached", true)
+				}
+			})
+		})
+	}
+}
+
+// Whoever attaches to the interface of a process that is stuck has the only say.
+func TestAttachSilencesASleeper(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		if r == Nftables {
+			l.Skip("nftables knows tables by their names: the sleeper renews the new one")
+		}
+		p := l.start()
+		p.do("attach %v %d", r, l.index)
+		p.do("renew %d", boottime()+hour)
+		p.stop()
+		l.want("the sleeper's lease", true)
+		sibling, err := Open(Config{Ladder: []Rung{r}})
+		l.must(err)
+		_, err = sibling.Attach(l.index)
+		l.must(err)
+		l.must(sibling.Close()) // the guard stays
+		l.must(p.cmd.Process.Signal(unix.SIGCONT))
+		p.do("renew %d", boottime()+hour)
+		l.want("after the sleeper's renewal", false)
+	})
+}
+
+func TestAttachTwice(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g := l.guards(r)
+		first, err := g.Attach(l.index)
+		l.must(err)
+		l.renew(first, boottime()+hour)
+		second, err := g.Attach(l.index)
+		l.must(err)
+		l.want("attached again", false)
+		l.renew(first, boottime()+hour)
+		l.want("renewed through the first", true)
+		l.must(second.Close())
+		l.want("closed through the second", false)
+	})
+}
+
+// vandals are what somebody can do to a guard of each rung, and the words for it.
+func vandals(l *lab, g *Guard) map[string]func() {
+	filterOf := func(parent uint32) *netlib.BpfFilter { return filter(g.target, parent) }
+	prog := func() *ebpf.Program {
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.SchedCLS, License: "MIT", Instructions: program(g.g.blocks[0].array.FD(), 0)})
+		l.must(err)
+		l.Cleanup(func() { _ = p.Close() })
+		return p
+	}
+	nftDo := func(typ uint16, attrs ...attr) func() {
+		return func() {
+			var w nftWire
+			l.must(w.commit(nftMessage(typ, 0, attrs...)))
+			l.must(w.close())
+		}
+	}
+	table := tablePrefix + "vrrp51"
+	switch g.Rung() {
+	case Clsact:
+		return map[string]func(){
+			"ingress filter is missing": func() { l.must(l.nl.FilterDel(filterOf(hooks[0].parent))) },
+			"egress filter is missing":  func() { l.must(l.nl.FilterDel(filterOf(hooks[1].parent))) },
+			"filter is missing":         func() { l.must(l.nl.QdiscDel(qdisc(l.index))) },
+			"egress filter is not as this process made it": func() {
+				f := filterOf(hooks[1].parent)
+				f.Fd = prog().FD()
+				l.must(l.nl.FilterReplace(f))
+			},
+		}
+	case TCX:
+		detach := func(at ebpf.AttachType) {
+			l.must(link.RawDetachProgram(link.RawDetachProgramOptions{Target: l.index, Program: g.block.prog, Attach: at}))
+		}
+		return map[string]func(){
+			"ingress program is missing": func() { detach(ebpf.AttachTCXIngress) },
+			"egress program is missing":  func() { detach(ebpf.AttachTCXEgress) },
+		}
+	default:
+		return map[string]func(){
+			"vrrpd-lease-vrrp51 is missing":                  nftDo(unix.NFT_MSG_DELTABLE, str(unix.NFTA_TABLE_NAME, table)),
+			"(chain egress) is not as this process made it":  nftDo(unix.NFT_MSG_DELRULE, str(unix.NFTA_RULE_TABLE, table), str(unix.NFTA_RULE_CHAIN, "egress")),
+			"(chain ingress) is not as this process made it": nftDo(unix.NFT_MSG_NEWCHAIN, str(unix.NFTA_CHAIN_TABLE, table), str(unix.NFTA_CHAIN_NAME, "ingress"), num(unix.NFTA_CHAIN_POLICY, nfAccept)),
+			"has been switched off":                          nftDo(unix.NFT_MSG_NEWTABLE, str(unix.NFTA_TABLE_NAME, table), num(unix.NFTA_TABLE_FLAGS, tableDormant)),
+		}
+	}
+}
+
+func TestVerifyAndRepair(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g := l.attach(r)
+		for words, harm := range vandals(l, g) {
+			until := boottime() + hour
+			l.renew(g, until)
+			l.must(g.Verify())
+			harm()
+			err := g.Verify()
+			if err == nil || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), "vrrp51") {
+				l.Errorf("Verify says %v, want %q", err, words)
+			}
+			l.must(g.Repair())
+			l.must(g.Verify())
+			if g.Deadline() != until {
+				l.Errorf("%s: after Repair the deadline is %d, want %d", words, g.Deadline(), until)
+			}
+			l.want(words+", repaired", true)
+			l.must(g.Close())
+			l.want(words+", repaired and closed", false)
+		}
+		l.must(l.nl.LinkDel(l.link("vrrp51")))
+		if err := g.Verify(); !errors.Is(err, unix.ENODEV) {
+			l.Errorf("without the interface Verify says %v", err)
+		}
+		if err := g.Repair(); err == nil && r != Nftables {
+			l.Error("Repair has repaired an interface that does not exist")
+		}
+	})
+}
+
+// Detach leaves everything as before Attach, also when the interface went first.
+func TestDetach(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		before := l.guarded()
+		g := l.attach(r)
+		l.renew(g, boottime()+hour)
+		if slices.Equal(before, l.guarded()) {
+			l.Fatal("a guard makes no difference")
+		}
+		l.must(g.Detach())
+		if after := l.guarded(); !slices.Equal(before, after) {
+			l.Errorf("before %q, after %q", before, after)
+		}
+		if g.Deadline() != 0 {
+			l.Errorf("deadline %d after Detach", g.Deadline())
+		}
+		l.must(g.Detach())
+
+		g = l.attach(r)
+		l.must(l.nl.LinkDel(l.link("vrrp51")))
+		before = slices.DeleteFunc(before, func(s string) bool {
+			return strings.Contains(s, "vrrp51") || strings.HasSuffix(s, fmt.Sprint("on ", l.index))
+		})
+		l.must(g.Detach())
+		if after := l.guarded(); !slices.Equal(before, after) {
+			l.Errorf("before %q, after %q", before, after)
+		}
+	})
+}
+
+// What others have on the interface stays.
+func TestForeignNeighboursStay(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	l.kernelHas(TCX)
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "somebody", Type: ebpf.SchedCLS, License: "MIT", Instructions: passAll})
+	l.must(err)
+	defer prog.Close()
+	l.must(l.nl.QdiscAdd(qdisc(l.index)))
+	l.must(l.nl.FilterAdd(&netlib.BpfFilter{
+		FilterAttrs: netlib.FilterAttrs{LinkIndex: l.index, Parent: netlib.HANDLE_MIN_EGRESS, Handle: 1, Priority: 7, Protocol: unix.ETH_P_ALL},
+		Fd:          prog.FD(), Name: "somebody", DirectAction: true,
+	}))
+	l.must(link.RawAttachProgram(link.RawAttachProgramOptions{Target: l.index, Program: prog, Attach: ebpf.AttachTCXIngress}))
+	before := l.guarded()
+	for _, r := range rungs {
+		l.kernelHas(r)
+		g := l.attach(r)
+		l.want(r.String()+", closed", false)
+		l.renew(g, boottime()+hour)
+		l.want(r.String()+", open", true)
+		l.must(g.Detach())
+		if after := l.guarded(); !slices.Equal(before, after) {
+			l.Errorf("%v: before %q, after %q", r, before, after)
+		}
+	}
+}
+
+func TestRemoveByAnotherProcess(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		before := l.guarded()
+		g := l.attach(r)
+		l.want("closed", false)
+		l.start().do("remove %d", l.index)
+		if after := l.guarded(); !slices.Equal(before, after) {
+			l.Errorf("before %q, after %q", before, after)
+		}
+		if g.Verify() == nil {
+			l.Error("Verify has not noticed")
+		}
+		l.must(l.guards().Remove(l.index)) // twice is harmless
+		l.must(l.guards().Remove(99999))
+	})
+}
+
+// Closing the Guards, as the end of the process does, leaves the guard in force.
+func TestCloseLeavesTheGuard(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g, err := Open(Config{Ladder: []Rung{r}})
+		l.must(err)
+		x, err := g.Attach(l.index)
+		l.must(err)
+		l.must(g.Close())
+		l.want("after Close", false)
+		if r != Nftables {
+			l.renew(x, boottime()+hour)
+			l.want("the memory is still there", true)
+		}
+	})
+}
+
+// The lowest and the highest index of an array, and one in another.
+func TestManyIndexes(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	g := l.guards(Clsact)
+	for _, index := range []int{511, 512, 1023, 70000, 1<<31 - 2} {
+		l.must(l.nl.LinkDel(l.link("vrrp51")))
+		l.must(l.nl.LinkAdd(&netlib.Macvlan{
+			LinkAttrs: netlib.LinkAttrs{Name: "vrrp51", Index: index, ParentIndex: l.link("eth0").Attrs().Index, HardwareAddr: vmac.hw()},
+			Mode:      netlib.MACVLAN_MODE_BRIDGE,
+		}))
+		l.quiet("vrrp51")
+		l.addr("vrrp51", vip.String()+"/32")
+		l.must(l.nl.LinkSetUp(l.link("vrrp51")))
+		if got := l.link("vrrp51").Attrs().Index; got != index {
+			t.Fatalf("index %d, want %d", got, index)
+		}
+		delete(l.out, "vrrp51")
+		x, err := g.Attach(index)
+		l.must(err)
+		what := fmt.Sprint("index ", index)
+		l.want(what, false)
+		l.renew(x, boottime()+hour)
+		l.want(what, true)
+	}
+	var firsts []int
+	for _, d := range g.Descriptors() {
+		firsts = append(firsts, d.First)
+	}
+	if want := []int{0, 512, 69632, 1<<31 - 512}; !slices.Equal(firsts, want) {
+		t.Errorf("arrays from %v, want %v", firsts, want)
+	}
+}
+
+// What Descriptors hands out is what the guard obeys.
+func TestDescriptors(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	x := l.attach(Clsact)
+	d := x.g.Descriptors()[0]
+	fd, err := unix.FcntlInt(uintptr(d.Array), unix.F_DUPFD_CLOEXEC, 0)
+	l.must(err)
+	array, err := ebpf.NewMapFromFD(fd)
+	l.must(err)
+	defer array.Close()
+	until := boottime() + hour
+	l.must(array.Put(uint32(x.Index()-d.First), until))
+	if x.Deadline() != until {
+		t.Errorf("deadline %d, want %d", x.Deadline(), until)
+	}
+	l.want("opened through the descriptor", true)
+}
+
+func TestRefuses(t *testing.T) {
+	l := newLab(t)
+	g := l.guards()
+	if _, err := g.Attach(l.link("eth0").Attrs().Index); err == nil || !strings.Contains(err.Error(), "eth0: it is a veth") {
+		t.Errorf("the parent: %v", err)
+	}
+	for _, index := range []int{-1, 0, 99999} {
+		if _, err := g.Attach(index); !errors.Is(err, unix.ENODEV) {
+			t.Errorf("index %d: %v", index, err)
+		}
+	}
+}
+
+// A renewal on the loop while a worker verifies and repairs.
+func TestConcurrent(t *testing.T) {
+	eachRung(t, func(l *lab, r Rung) {
+		g := l.attach(r)
+		done := make(chan error)
+		go func() { // in another namespace: only what goes over the guard's own connections
+			var err error
+			for i := 0; i < 200 && err == nil; i++ {
+				err = g.Renew(boottime() + hour)
+			}
+			done <- err
+		}()
+		for range 20 {
+			l.must(g.Verify())
+			if r != Nftables { // whose Repair closes for a moment, and waits for the loop
+				l.must(g.Repair())
+			}
+		}
+		l.must(<-done)
+		l.want("in the end", true)
+	})
+}
+
+func TestRenewAllocatesNothing(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	g := l.attach(Clsact)
+	if n := testing.AllocsPerRun(100, func() {
+		_ = g.Renew(boottime() + hour)
+		_ = g.Close()
+		_ = g.Deadline()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

@@ -1,0 +1,326 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	netlib "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Config configures Guards. The zero value is the whole ladder.
+type Config struct {
+	// Ladder are the rungs to try, in this order; nil means Clsact, TCX,
+	// Nftables, None. Without None at its end it is an error if no other can be
+	// had: a ladder of one rung forces it.
+	Ladder []Rung
+	// Interval is the shortest advert interval; Nftables is passed over unless
+	// it is a number of whole seconds. Zero is not known, and fits.
+	Interval time.Duration
+}
+
+var wholeLadder = []Rung{Clsact, TCX, Nftables, None}
+
+// Guards puts guards on interfaces of the network namespace in which it was
+// opened, and must be used there: the kernel takes some of its calls for the
+// namespace of the calling thread. Its methods may be called from several
+// goroutines.
+type Guards struct {
+	rung     Rung   // highest that Open found to work
+	below    []Rung // rung and what Attach may step down to
+	skipped  []Skip // above rung, and what is not on the ladder
+	interval time.Duration
+
+	route *netlib.Handle
+	tcx   tcx
+	nft   nft
+
+	mu     sync.Mutex     // one change of the kernel at a time
+	blocks map[int]*block // by first index
+}
+
+// target is an interface as the rungs see it.
+type target struct {
+	index int
+	name  string // "" if the interface does not exist
+	block *block // nil where nothing is to be installed
+	own   func(ebpf.ProgramID) *ebpf.Program
+}
+
+// hold is what a rung does in the kernel.
+type hold interface {
+	// install puts the guard in place; one of its kind that a dead instance has
+	// left is replaced without a moment in which neither is there.
+	install(target) error
+	// check tells what is wrong with the guard, nil if nothing is.
+	check(target) error
+	// remove takes guards of its kind away, whosever they are. What is not
+	// there is no error.
+	remove(target) error
+}
+
+var (
+	errMissing = errors.New("is missing")
+	errForeign = errors.New("is not as this process made it")
+)
+
+// Open tries the ladder as far as that can be done without touching an
+// interface, and changes nothing but this process. Whether an interface takes
+// the rung is seen by Attach.
+func Open(c Config) (*Guards, error) {
+	ladder := c.Ladder
+	if ladder == nil {
+		ladder = wholeLadder
+	}
+	route, err := netlib.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open guards: %w", err)
+	}
+	g := &Guards{interval: c.Interval, route: route, tcx: openTCX(), blocks: make(map[int]*block)}
+	for i, r := range ladder {
+		err := g.trial(r)
+		if err == nil {
+			g.rung, g.below = r, slices.Clone(ladder[i:])
+			break
+		}
+		g.skipped = append(g.skipped, Skip{r, advise(r, err)})
+	}
+	if g.rung == 0 {
+		return nil, errors.Join(fmt.Errorf("open guards: %w", errNo(g.skipped)), g.Close())
+	}
+	for _, r := range wholeLadder {
+		if r < g.rung && !slices.Contains(ladder, r) {
+			g.skipped = append(g.skipped, Skip{r, errNotAsked})
+		}
+	}
+	return g, nil
+}
+
+// trial does what can be done without an interface.
+func (g *Guards) trial(r Rung) error {
+	switch r {
+	case Clsact, TCX:
+		if r == TCX && g.tcx.absent != nil {
+			return g.tcx.absent
+		}
+		// The block of the lowest indexes, where most interfaces are.
+		_, err := g.block(1)
+		return err
+	case Nftables:
+		if err := coarse(g.interval); err != nil {
+			return err
+		}
+		return g.nft.trial()
+	case None:
+		return nil
+	}
+	return fmt.Errorf("%v is no rung of the ladder", r)
+}
+
+// errNo is one error for all that was tried in vain.
+func errNo(tried []Skip) error {
+	err := errNoRung
+	for _, s := range tried {
+		err = fmt.Errorf("%w; %v: %w", err, s.Rung, s.Err)
+	}
+	return err
+}
+
+// Close lets go of descriptors. It changes nothing in the kernel: guards stay
+// where they are, and fall silent at their deadlines. Renew and Close of a Guard
+// may still be called where they are memory stores; nothing else may.
+func (g *Guards) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.route.Close()
+	errs := []error{g.nft.close()}
+	for _, b := range g.blocks {
+		errs = append(errs, b.close())
+	}
+	clear(g.blocks)
+	return errors.Join(errs...)
+}
+
+// Rung returns the highest rung that works here. That of an interface, which
+// may be lower, is told by its Guard.
+func (g *Guards) Rung() Rung { return g.rung }
+
+// Skipped tells why the rungs above Rung are not in force.
+func (g *Guards) Skipped() []Skip { return slices.Clone(g.skipped) }
+
+// Descriptor is what another process, or this one under another program, needs
+// to go on renewing guards of eBPF: the array of deadlines (8 bytes each,
+// native byte order, boottime ns) of the interfaces with index First to First+Count-1,
+// and the program that reads it. Both remain the property of Guards.
+type Descriptor struct {
+	First, Count   int
+	Array, Program int // file descriptors, close-on-exec
+}
+
+// Descriptors lists the arrays and programs in use.
+func (g *Guards) Descriptors() []Descriptor {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var all []Descriptor
+	for _, b := range g.blocks {
+		all = append(all, Descriptor{First: b.first, Count: blockSize, Array: b.array.FD(), Program: b.prog.FD()})
+	}
+	slices.SortFunc(all, func(a, b Descriptor) int { return a.First - b.First })
+	return all
+}
+
+// block returns the block of an interface index; the caller holds mu, or is
+// alone.
+func (g *Guards) block(index int) (*block, error) {
+	first := index - index%blockSize
+	if b := g.blocks[first]; b != nil {
+		return b, nil
+	}
+	b, err := newBlock(first)
+	if err != nil {
+		return nil, err
+	}
+	g.blocks[first] = b
+	return b, nil
+}
+
+// own returns the program of this process with an ID.
+func (g *Guards) own(id ebpf.ProgramID) *ebpf.Program {
+	for _, b := range g.blocks {
+		if b.id == id {
+			return b.prog
+		}
+	}
+	return nil
+}
+
+func (g *Guards) hold(r Rung) hold {
+	switch r {
+	case Clsact:
+		return clsact{g.route}
+	case TCX:
+		return g.tcx
+	case Nftables:
+		return &g.nft
+	}
+	return nothing{}
+}
+
+// nothing is the rung None.
+type nothing struct{}
+
+func (nothing) install(target) error { return nil }
+func (nothing) check(target) error   { return nil }
+func (nothing) remove(target) error  { return nil }
+
+// Attach puts a closed guard on an interface, a macvlan, by the highest rung
+// that works there. A guard that a dead (or another) instance has left is
+// replaced: first the new one is in force, then the old ones go, so that there
+// is no moment without any. A second Attach of the same interface closes the
+// guard, too, and makes the first Guard and the second one thing.
+//
+// An interface that does not exist is unix.ENODEV. After an error no guard of
+// this process is on the interface. It takes 0.2 ms and waits for the RTNL
+// mutex.
+func (g *Guards) Attach(index int) (*Guard, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	name, err := g.guardable(index)
+	if err != nil {
+		return nil, err
+	}
+	skipped := slices.Clone(g.skipped)
+	for _, r := range g.below {
+		t := &Guard{g: g, rung: r, target: target{index: index, name: name, own: g.own}}
+		err := t.attach()
+		if err == nil {
+			t.skipped = skipped
+			return t, nil
+		}
+		err = fmt.Errorf("guard %s: %w", name, advise(r, err))
+		if undo := g.hold(r).remove(t.target); undo != nil && !gone(undo) {
+			err = errors.Join(err, undo)
+		}
+		if gone(err) || errors.Is(err, ErrStale) {
+			return nil, err
+		}
+		skipped = append(skipped, Skip{r, err})
+	}
+	return nil, fmt.Errorf("guard %s: %w", name, errNo(skipped))
+}
+
+// guardable returns the name of an interface that may have a guard. A guard on
+// a parent would cut the machine off, so only a macvlan may.
+func (g *Guards) guardable(index int) (string, error) {
+	if index <= 0 {
+		return "", fmt.Errorf("guard interface %d: %w", index, unix.ENODEV)
+	}
+	k, err := g.route.LinkByIndex(index)
+	if err != nil {
+		return "", fmt.Errorf("guard interface %d: %w", index, noLink(err))
+	}
+	if k.Type() != "macvlan" {
+		return "", fmt.Errorf("guard %s: it is a %s, and only a macvlan may have a guard", k.Attrs().Name, k.Type())
+	}
+	return k.Attrs().Name, nil
+}
+
+// noLink gives a missing interface the errno that others have for it.
+func noLink(err error) error {
+	var missing netlib.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return unix.ENODEV
+	}
+	return err
+}
+
+// Remove takes every guard off an interface, of whatever process and rung. It
+// is for cleaning up behind a dead instance, when the interface is down and
+// without addresses. An interface that does not exist has none.
+//
+// To silence the interface of an instance that is stuck, Attach is the better
+// verb: the new guard is closed, outlives the caller, and what the other stores
+// when it wakes up has no effect.
+func (g *Guards) Remove(index int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := target{index: index, own: g.own}
+	k, err := g.route.LinkByIndex(index)
+	switch err = noLink(err); {
+	case errors.Is(err, unix.ENODEV):
+		return nil
+	case err != nil:
+		return fmt.Errorf("remove the guard of interface %d: %w", index, err)
+	}
+	t.name = k.Attrs().Name
+	if err := g.removeAll(t, 0); err != nil {
+		return fmt.Errorf("remove the guard of %s: %w", t.name, err)
+	}
+	return nil
+}
+
+// removeAll removes the guards of every rung but one.
+func (g *Guards) removeAll(t target, but Rung) error {
+	var errs []error
+	for _, r := range wholeLadder {
+		if r != but {
+			if err := g.hold(r).remove(t); err != nil && !gone(err) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Sweep removes what dead instances have left for interfaces that no longer
+// exist; only Nftables can leave such a thing.
+func (g *Guards) Sweep() error {
+	if err := g.nft.sweep(); err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	return nil
+}

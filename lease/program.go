@@ -1,0 +1,88 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"golang.org/x/sys/unix"
+)
+
+// progName is the name of the program in the kernel and of the filters: by it a
+// guard of a dead instance is recognised. At most 15 bytes.
+const progName = "vrrpd_lease"
+
+// blockSize is how many consecutive interface indexes share an array and a
+// program: one page of deadlines.
+const blockSize = 512
+
+// block is the array of deadlines of the interfaces with an index from first
+// on, and the program that reads it. The ordinary process has one.
+type block struct {
+	first    int
+	id       ebpf.ProgramID
+	prog     *ebpf.Program
+	array    *ebpf.Map
+	deadline *cells
+}
+
+func newBlock(first int) (*block, error) {
+	array, err := ebpf.NewMap(&ebpf.MapSpec{
+		Name: progName, Type: ebpf.Array, KeySize: 4, ValueSize: 8,
+		MaxEntries: blockSize, Flags: unix.BPF_F_MMAPABLE,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the array of deadlines: %w", err)
+	}
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: progName, Type: ebpf.SchedCLS, License: "MIT", // no helper in it is for the GPL only
+		Instructions: program(array.FD(), first),
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load the guard program: %w", err), array.Close())
+	}
+	b := &block{first: first, prog: prog, array: array}
+	info, err := prog.Info()
+	if err == nil {
+		b.id, _ = info.ID()
+		b.deadline, err = mapCells(array.FD(), blockSize)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("load the guard program: %w", err), b.close())
+	}
+	return b, nil
+}
+
+// close lets go of the descriptors. Filters and attachments keep the program,
+// and the program keeps the array.
+func (b *block) close() error { return errors.Join(b.prog.Close(), b.array.Close()) }
+
+// program drops a frame unless now < deadline of the interface it comes in on
+// or goes out of. What it does not know it drops. A frame that it passes is
+// left to the filters after it. The comparison is signed: a negative deadline
+// is a closed guard, not an eternal one.
+func program(array, first int) asm.Instructions {
+	const (
+		ifindex = 40 // struct __sk_buff, linux/bpf.h
+		next    = -1 // TC_ACT_UNSPEC, TCX_NEXT
+		drop    = 2  // TC_ACT_SHOT, TCX_DROP
+	)
+	return asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, ifindex, asm.Word),
+		asm.Sub.Imm(asm.R6, int32(first)),
+		asm.StoreMem(asm.RFP, -4, asm.R6, asm.Word),
+		asm.LoadMapPtr(asm.R1, array),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapLookupElem.Call(),
+		asm.JEq.Imm(asm.R0, 0, "drop"),
+		asm.LoadMem(asm.R6, asm.R0, 0, asm.DWord),
+		asm.FnKtimeGetBootNs.Call(),
+		asm.JSGE.Reg(asm.R0, asm.R6, "drop"),
+		asm.Mov.Imm(asm.R0, next),
+		asm.Return(),
+		asm.Mov.Imm(asm.R0, drop).WithSymbol("drop"),
+		asm.Return(),
+	}
+}

@@ -1,0 +1,128 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// tcx attaches the program by BPF_PROG_ATTACH. Never as a bpf_link: that would
+// die with the process, and the traffic would come back.
+type tcx struct{ absent error } // absent: why this kernel has none
+
+var sides = [...]struct {
+	attach ebpf.AttachType
+	side   string
+}{
+	{ebpf.AttachTCXIngress, "ingress"},
+	{ebpf.AttachTCXEgress, "egress"},
+}
+
+// openTCX asks the kernel for the programs of an interface that always exists.
+func openTCX() tcx {
+	const loopback = 1
+	_, err := link.QueryPrograms(link.QueryOptions{Target: loopback, Attach: ebpf.AttachTCXIngress})
+	return tcx{absent: err}
+}
+
+// install attaches first and detaches the guards of dead instances afterwards:
+// meanwhile both must agree, which is the safe side.
+func (x tcx) install(t target) error {
+	for _, s := range sides {
+		err := link.RawAttachProgram(link.RawAttachProgramOptions{
+			Target: t.index, Program: t.block.prog, Attach: s.attach, Anchor: link.Head(),
+		})
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("attach the %s program: %w", s.side, err)
+		}
+	}
+	return x.detach(t, t.block.id)
+}
+
+func (x tcx) check(t target) error {
+	for _, s := range sides {
+		ids, err := x.list(t.index, s.attach)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(ids, t.block.id) {
+			return fmt.Errorf("the %s program %w", s.side, errMissing)
+		}
+	}
+	return nil
+}
+
+func (x tcx) remove(t target) error {
+	if x.absent != nil {
+		return nil
+	}
+	return x.detach(t, 0)
+}
+
+// detach detaches every program with our name but one.
+func (x tcx) detach(t target, but ebpf.ProgramID) error {
+	for _, s := range sides {
+		ids, err := x.list(t.index, s.attach)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if id == but {
+				continue
+			}
+			if err := x.detachOne(t, s.attach, id); err != nil {
+				return fmt.Errorf("detach an %s program: %w", s.side, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (tcx) detachOne(t target, at ebpf.AttachType, id ebpf.ProgramID) error {
+	prog := t.own(id)
+	if prog == nil {
+		p, err := ebpf.NewProgramFromID(id)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			return nil
+		case errors.Is(err, unix.EPERM):
+			return ErrStale
+		case err != nil:
+			return fmt.Errorf("identify program %d: %w", id, err)
+		}
+		defer p.Close()
+		info, err := p.Info()
+		if err != nil {
+			return fmt.Errorf("identify program %d: %w", id, err)
+		}
+		if info.Name != progName {
+			return nil
+		}
+		prog = p
+	}
+	err := link.RawDetachProgram(link.RawDetachProgramOptions{Target: t.index, Program: prog, Attach: at})
+	if err != nil && !gone(err) && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
+// list returns nothing for an interface that does not exist.
+func (tcx) list(index int, at ebpf.AttachType) ([]ebpf.ProgramID, error) {
+	res, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: at})
+	if err != nil {
+		if gone(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("list the TCX programs: %w", err)
+	}
+	ids := make([]ebpf.ProgramID, len(res.Programs))
+	for i, p := range res.Programs {
+		ids[i] = p.ID
+	}
+	return ids, nil
+}
