@@ -220,7 +220,9 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 	// A step may make several transitions; what the earlier ones ask for must
 	// not look outdated to the caller because of the later ones.
 	for i := first; i < len(acts); i++ {
-		acts[i].Epoch = m.seen.Epoch()
+		if acts[i].Kind != DoReport { // which tells of its own transition
+			acts[i].Epoch = m.seen.Epoch()
+		}
 	}
 	return acts
 }

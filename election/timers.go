@@ -152,7 +152,7 @@ func (m *Machine) Deadline() Time {
 		}
 	}
 	for i := range m.others {
-		soon(m.stuckAt(&m.others[i]))
+		soon(max(m.stuckAt(&m.others[i]), m.graceAt))
 	}
 	switch m.seen.State() {
 	case Held:
