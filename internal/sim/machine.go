@@ -1,0 +1,350 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+
+	"vrrpd/election"
+)
+
+// host is one machine: a clock, ports, and the processes on it.
+type host struct {
+	w    *World
+	n    int
+	name string
+	spec Machine
+
+	// The clock (CLOCK_BOOTTIME): base at the global time since, drifting.
+	base  election.Time
+	since int64
+	slept int64 // ns spent in suspends; CLOCK_MONOTONIC lacks them
+
+	asleep bool // suspended
+	frozen bool // a paused virtual machine: its clock stands still
+
+	ports  []*port
+	groups []*group // one, or one per LAN for an ungrouped machine
+	procs  []*proc  // by place; a process that has died stays until restarted
+
+	thawed int64 // when it was last frozen
+	moved  int64 // when a process or the machine itself last came or went
+}
+
+// group is what the processes that share one state share.
+type group struct {
+	host   *host
+	word   election.Word
+	since  election.Time
+	wishes election.Wishes
+	places []int // of its processes
+	lans   []int
+	trail  trail
+}
+
+// trail is what the checker remembers of a group's transitions.
+type trail struct {
+	count   int             // transitions since the last verb
+	reason  election.Reason // why it became MASTER
+	changed int64           // when the word last changed
+	master  int64           // when it did
+	entered int64           // when it last became BACKUP or LINGER
+	linger  int64           // when it last became LINGER
+	zeros   []int           // by LAN: priority 0 since the last advert
+	late    bool            // that advert left when it should not have (rule 14)
+}
+
+func (w *World) newHost(n int) *host {
+	spec := w.Machines[n]
+	h := &host{w: w, n: n, name: fmt.Sprintf("r%d", n+1), spec: spec, base: int64(spec.Clock)}
+	for l := range w.LANs {
+		h.ports = append(h.ports, &port{w: w, host: h, lan: l, link: true})
+	}
+	places := min(max(spec.Procs, 1), w.LANs)
+	if spec.Ungrouped {
+		places = w.LANs
+	}
+	h.procs = make([]*proc, places)
+	if !spec.Ungrouped {
+		h.groups = []*group{{host: h}}
+	}
+	for i := range places {
+		if spec.Ungrouped {
+			h.groups = append(h.groups, &group{host: h})
+		}
+		g := h.groups[len(h.groups)-1]
+		g.places = append(g.places, i)
+	}
+	for l := range w.LANs {
+		g := h.groups[0]
+		if spec.Ungrouped {
+			g = h.groups[l]
+		}
+		g.lans = append(g.lans, l)
+	}
+	for _, g := range h.groups {
+		g.trail.zeros = make([]int, w.LANs)
+	}
+	return h
+}
+
+// lansOf are the LANs of the process at a place: every LAN belongs to one.
+func (h *host) lansOf(place int) []int {
+	var lans []int
+	for l := range h.w.LANs {
+		if l%len(h.procs) == place {
+			lans = append(lans, l)
+		}
+	}
+	return lans
+}
+
+// groupOf is the group of the process at a place.
+func (h *host) groupOf(place int) *group {
+	for _, g := range h.groups {
+		if slices.Contains(g.places, place) {
+			return g
+		}
+	}
+	return nil
+}
+
+// local is the machine's clock at a global time.
+func (h *host) local(t int64) election.Time {
+	if h.frozen {
+		return h.base
+	}
+	return h.localRunning(t)
+}
+
+func (h *host) localRunning(t int64) election.Time {
+	d := t - h.since
+	return h.base + d + d/1e6*h.spec.Drift + d%1e6*h.spec.Drift/1e6
+}
+
+// clock is the machine's clock now.
+func (h *host) clock() election.Time { return h.local(h.w.now) }
+
+// global is the first moment at which the machine's clock shows l; for one that
+// lies before the clock was last set, that moment.
+func (h *host) global(l election.Time) int64 {
+	switch {
+	case l > 1<<61:
+		return never
+	case l <= h.base:
+		return h.since
+	}
+	d := l - h.base
+	t := h.since + d - d*h.spec.Drift/(1e6+h.spec.Drift)
+	for h.localRunning(t) < l {
+		t++
+	}
+	for h.localRunning(t-1) >= l {
+		t--
+	}
+	return t
+}
+
+func (h *host) mark() {
+	for _, t := range h.ports {
+		t.mark()
+	}
+}
+
+// start brings a process to life, unless it lives.
+func (h *host) start(place int) {
+	if p := h.procs[place]; p != nil && p.alive || h.asleep || h.frozen {
+		return
+	}
+	w, g := h.w, h.groupOf(place)
+	p := &proc{w: w, host: h, group: g, place: place, alive: true, name: h.name, wakeAt: never}
+	if len(h.procs) > 1 {
+		p.name = fmt.Sprintf("%s.%d", h.name, place)
+	}
+	if old := h.procs[place]; old != nil {
+		old.buried = true // what it left is made right below
+	}
+	h.moved = w.now
+	w.logf("%s starts", p.name)
+	var routers []election.Router
+	for i, l := range h.lansOf(place) {
+		p.lans = append(p.lans, l)
+		t := h.ports[l]
+		t.owner, t.vr, t.guard = p, i, 0
+		t.takeDown()
+		routers = append(routers, election.Router{
+			Family: 4, VRID: vrid(l), Version: w.Version, Priority: h.spec.Priority,
+			Interval: w.Interval, Preempt: !h.spec.NoPreempt, Source: w.address(h.n, l), VIP: vip(l),
+		})
+		for _, bit := range t.faults() {
+			p.inbox = append(p.inbox, election.Event{Kind: election.EvFault, VR: i, Fault: bit, On: true})
+		}
+	}
+	h.procs[place] = p
+	alone := true
+	for _, q := range g.processes() {
+		if q == p {
+			continue
+		}
+		alone = false
+		p.roster = append(p.roster, q)
+		q := q
+		w.after(w.bell(), func() {
+			if p.alive && q.alive {
+				q.roster = append(q.roster, p)
+				q.wake(w.now)
+			}
+		})
+	}
+	if alone {
+		g.wishes.Priority = 0
+		old := g.word
+		g.word, g.since = old.Next(election.Held, election.Startup), h.clock()
+		g.transition(p, old, g.word)
+	}
+	p.seed = w.rand ^ uint64(h.n)<<8 ^ uint64(place)
+	p.machine = election.New(election.Config{Guard: w.Guard, Seed: p.seed, Without: w.Without}, p, routers)
+	p.lastTurn = h.clock()
+	p.slept = h.slept
+	p.acts = p.machine.Start(p.lastTurn, p.acts[:0])
+	p.pos = 0
+	p.carryOn()
+}
+
+// faults are those that a process finds at its port when it starts.
+func (t *port) faults() []election.Fault {
+	var list []election.Fault
+	if !t.link {
+		list = append(list, election.FaultLinkDown)
+	}
+	if t.unfit {
+		list = append(list, election.FaultCheck)
+	}
+	return list
+}
+
+// processes are those of the group that are alive.
+func (g *group) processes() []*proc {
+	var list []*proc
+	for _, place := range g.places {
+		if p := g.host.procs[place]; p != nil && p.alive {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// kill ends a process at once: the kernel closes its files, and the others of
+// its group learn of it a little later.
+func (h *host) kill(p *proc) {
+	if !p.alive {
+		return
+	}
+	h.w.logf("%s is killed", p.name)
+	p.dies(election.MemberDead)
+}
+
+// dies takes a process out of its group, dead or left in order.
+func (p *proc) dies(why election.Reason) {
+	w := p.w
+	p.alive, p.exitReason, p.endedAt = false, why, w.now
+	if p.stopped() {
+		p.endedAt = p.heldAt
+	}
+	p.host.moved = w.now
+	for _, q := range p.group.processes() {
+		q := q
+		w.after(w.between(200*us, ms), func() { q.misses(p, why) })
+	}
+}
+
+// misses is a doorbell: a sibling has gone.
+func (q *proc) misses(p *proc, why election.Reason) {
+	if !q.alive {
+		return
+	}
+	if q.stopped() {
+		q.onResume = append(q.onResume, func() { q.misses(p, why) })
+		return
+	}
+	if i := slices.Index(q.roster, p); i >= 0 {
+		q.roster = slices.Delete(q.roster, i, i+1)
+	}
+	q.inbox = append(q.inbox, election.Event{Kind: election.EvMemberGone, Reason: why})
+	if why == election.MemberDead {
+		q.afterStep = append(q.afterStep, p)
+	}
+	q.wake(q.w.now)
+}
+
+// bury cleans up after a dead sibling, unless somebody has: what it cannot say
+// any more is said, and its interfaces go.
+func (q *proc) bury(p *proc) {
+	if p.buried {
+		return
+	}
+	p.buried = true
+	w := q.w
+	if p.realised.State().Serving() {
+		epoch := q.group.word.Epoch()
+		say := func() {
+			if q.alive && !q.stopped() && q.group.word.Epoch() == epoch {
+				for _, l := range p.lans {
+					q.transmit(l, 0)
+				}
+			}
+		}
+		say()
+		iv := w.interval()
+		for _, d := range [...]int64{iv / 50, iv / 10} {
+			if w.Without&election.RuleRepeatZero == 0 {
+				w.after(d, say)
+			}
+		}
+	}
+	for _, l := range p.lans {
+		if t := q.host.ports[l]; t.owner == p {
+			t.takeDown()
+		}
+	}
+}
+
+// suspend stops the machine; its boottime goes on, and what is sent to it is lost.
+func (h *host) suspend(d int64) { h.halt(d, &h.asleep, "suspended") }
+
+// freeze stops a virtual machine with its clock.
+func (h *host) freeze(d int64) { h.halt(d, &h.frozen, "frozen") }
+
+func (h *host) halt(d int64, how *bool, word string) {
+	if h.asleep || h.frozen {
+		return
+	}
+	w := h.w
+	w.logf("%s is %s", h.name, word)
+	h.base, h.since = h.clock(), w.now
+	*how = true
+	h.moved = w.now
+	h.mark()
+	var held []*proc
+	for _, p := range h.procs {
+		if p != nil && p.alive {
+			p.hold()
+			held = append(held, p)
+		}
+	}
+	w.after(d, func() {
+		if how == &h.asleep {
+			h.slept += d
+			h.base = h.clock()
+		} else {
+			h.thawed = w.now
+		}
+		*how = false
+		h.since = w.now
+		h.moved = w.now
+		w.logf("%s wakes", h.name)
+		h.mark()
+		for _, p := range held {
+			p.release()
+		}
+	})
+}
