@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint fuzz bench install clean
+.PHONY: help build demo test race lint sim systemd fuzz bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,13 @@ lint: ## gofmt, go vet, staticcheck, and the rules of this house
 	$(GO) vet ./...
 	$(GO) build -modfile=tools/go.mod -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	bin/staticcheck ./...
+
+SEEDS ?= 20000
+sim: ## SEEDS random scenarios through the election (a failing one prints itself)
+	$(GO) test ./internal/sim -count=1 -run TestRandom -seeds=$(SEEDS) -v
+
+systemd: ## the shipped unit under a real systemd in containers (root, debootstrap, systemd-container)
+	VRRPD_SYSTEMD=1 VRRPD_SYSTEMD_REQUIRED=1 $(GO) test ./internal/systemdtest -count=1 -v
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzzer for FUZZTIME each

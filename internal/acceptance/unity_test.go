@@ -84,7 +84,9 @@ func (s *site) neverSplit() {
 		slices.Sort(times)
 		half, longest := times[(len(times)-1)/2], times[len(times)-1]
 		s.t.Logf("%s changed sides %d times, serving on one LAN only for %s in the median, %s at most", r.Name(), len(times), ms(half), ms(longest))
-		if longest > unrest || half > swift {
+		// One or two changes have no median: either may be a stall of the machine
+		// that the test runs on.
+		if longest > unrest || len(times) >= 3 && half > swift {
 			s.t.Errorf("%s served on one LAN only for %v; its record: %v", r.Name(), times, r.links.Events(0))
 		}
 	}
