@@ -62,6 +62,8 @@ type lab struct {
 	near, far  *tap
 	out        map[string]*tap // to send from vrrp51 and ctl0
 	serial     uint32
+
+	raw, nearIndex int // of rawSocket
 }
 
 // newLab pins the thread to one CPU, so that frames that are sent one after the

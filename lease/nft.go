@@ -237,10 +237,18 @@ func (n *nft) look(typ uint16, flags netlink.HeaderFlags, attrs []attr, each fun
 }
 
 // remove deletes the table of an interface, which may have gone. A kernel or a
-// process that cannot do it could not have made it either.
+// process that cannot do it could not have made it either. It looks first: the
+// kernel takes a grace period of RCU (14 ms) to say that a table to be deleted
+// does not exist.
 func (n *nft) remove(t target) error {
-	if t.name == "" {
+	n.mu.Lock()
+	err := n.look(unix.NFT_MSG_GETTABLE, 0, []attr{str(unix.NFTA_TABLE_NAME, tablePrefix+t.name)}, func(netlink.Message) error { return nil })
+	n.mu.Unlock()
+	switch {
+	case errors.Is(err, errMissing) || unavailable(err):
 		return nil
+	case err != nil:
+		return fmt.Errorf("look for the nftables table %s%s: %w", tablePrefix, t.name, err)
 	}
 	return n.delete(tablePrefix + t.name)
 }
@@ -249,7 +257,7 @@ func (n *nft) delete(table string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	err := n.wire.commit(nftMessage(unix.NFT_MSG_DELTABLE, 0, str(unix.NFTA_TABLE_NAME, table)))
-	if err == nil || errors.Is(err, unix.ENOENT) || unavailable(err) {
+	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	return fmt.Errorf("delete the nftables table %s: %w", table, err)

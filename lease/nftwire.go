@@ -78,6 +78,9 @@ func (w *nftWire) ask(m netlink.Message) ([]netlink.Message, error) {
 		return nil, w.broken(err)
 	}
 	got, err := conn.Execute(m)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, err // an answer like any other, and the only one
+	}
 	if err != nil {
 		return nil, w.broken(err)
 	}
