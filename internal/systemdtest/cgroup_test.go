@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -19,10 +17,6 @@ import (
 // Systemd cannot boot without a control group that is its own. The containers
 // see version 2 only, as on a machine of today, whatever this machine itself has
 // mounted.
-
-// groupPrefix begins the name of the control group of a site; the number of the
-// test process and a counter follow.
-const groupPrefix = "vrrpd-systemdtest-"
 
 var groupsMade atomic.Int32
 
@@ -68,7 +62,7 @@ func newGroup(t *testing.T) string {
 	t.Helper()
 	tree, err := groups()
 	check(t, err)
-	name := fmt.Sprintf("%s%d-%d", groupPrefix, os.Getpid(), groupsMade.Add(1))
+	name := fmt.Sprintf("%s%d-%d", ours, os.Getpid(), groupsMade.Add(1))
 	t.Cleanup(func() {
 		defer tree.Close()
 		// The processes have been killed, but a group is empty only when the
@@ -107,22 +101,18 @@ func removeGroup(tree *os.Root, name string) error {
 	return err
 }
 
-// removeStaleGroups removes what test processes that were killed have left.
-func removeStaleGroups() {
+// removeStaleGroups removes the control groups of test processes that were killed.
+func removeStaleGroups() error {
 	tree, err := groups()
 	if err != nil {
-		return
+		return err
 	}
 	defer tree.Close()
-	entries, _ := fs.ReadDir(tree.FS(), ".")
+	entries, err := fs.ReadDir(tree.FS(), ".")
 	for _, e := range entries {
-		rest, ours := strings.CutPrefix(e.Name(), groupPrefix)
-		number, _, _ := strings.Cut(rest, "-")
-		if pid, err := strconv.Atoi(number); !ours || err != nil || unix.Kill(pid, 0) == nil {
-			continue
-		}
-		if err := removeGroup(tree, e.Name()); err != nil {
-			fmt.Fprintln(os.Stderr, "systemdtest: left by an earlier run:", err)
+		if abandoned(e.Name()) {
+			err = errors.Join(err, removeGroup(tree, e.Name()))
 		}
 	}
+	return err
 }

@@ -11,9 +11,15 @@ import (
 	"vrrpd/internal/netlab"
 )
 
-// takeoverTarget is how soon the peer is MASTER after a SIGKILL, at adverts of a
-// second: 609 ms of it are the skew time of priority 100.
-const takeoverTarget = 700 * time.Millisecond
+// takeoverTarget is how soon the peer shall be MASTER after a SIGKILL, at adverts
+// of a second: 609 ms of it are the skew time of priority 100. The rest is the
+// kernel's, which closes the sockets of the dead, and systemd's, so a machine that
+// is busy with something else may miss it; a test fails at takeoverLimit. Without
+// the resignation it would be 3.6 s.
+const (
+	takeoverTarget = 700 * time.Millisecond
+	takeoverLimit  = time.Second
+)
 
 // kills is of how many the median counts.
 const kills = 3
@@ -69,10 +75,36 @@ func TestKill(t *testing.T) {
 		master, backup = backup, master
 	}
 	slices.Sort(takeovers)
-	if median := takeovers[len(takeovers)/2]; median > takeoverTarget {
-		t.Errorf("SIGKILL: the peer is MASTER after %v (median of %v), want %v", median, takeovers, takeoverTarget)
+	median := takeovers[len(takeovers)/2]
+	t.Logf("SIGKILL: the peer is MASTER after %v (median of %d), target %v", median, kills, takeoverTarget)
+	if median > takeoverLimit {
+		t.Errorf("SIGKILL: the peer is MASTER after %v, want %v", takeovers, takeoverLimit)
 	}
 }
+
+// Killed at its very first advert, a new MASTER is resigned for all the same: that
+// it serves is on record before it says so on the LAN.
+func TestKillAtPromotion(t *testing.T) {
+	t.Parallel()
+	_, machines := newSiteWith(t, "h1")
+	m := machines[0]
+	m.configure("lan", lanA.options(""))
+	m.sh("systemctl start vrrpd@lan")
+	for i := range promotions {
+		began := time.Now()
+		p := m.process("vrrpd@lan")
+		first := m.waitAdvert(lanA, began, serving)
+		at := p.signal(syscall.SIGKILL)
+		resigned := m.waitAdvert(lanA, at, resigning)
+		t.Logf("SIGKILL %v after the first advert: resigned after %v", at.Sub(first.At), resigned.At.Sub(at))
+		m.waitShow("vrrpd@lan", "NRestarts", func(v string) bool { return v == strconv.Itoa(i+1) })
+		m.waitStatus("vrrpd@lan", "HELD")
+	}
+}
+
+// promotions is how many are cut short; when the record came after the advert,
+// about every second one was not resigned for.
+const promotions = 4
 
 // A daemon that hangs is killed by the watchdog, tells the journal where it hung,
 // and is released and restarted like one that crashed. What wakes up to die does

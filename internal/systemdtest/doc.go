@@ -12,8 +12,9 @@
 // root file system of the containers debootstrap with debian-archive-keyring and
 // a configured Debian mirror. The script rootfs builds it once, in about a
 // minute, below the folder that VRRPD_ROOTFS_CACHE names (default: vrrpd in the
-// user's cache folder). Without any of this the tests are skipped, and say why;
-// with VRRPD_SYSTEMD_REQUIRED set they fail instead.
+// user's cache folder). The tests take a minute and run only with VRRPD_SYSTEMD
+// set (make systemd). Without any of this they are skipped, and say why; with
+// VRRPD_SYSTEMD_REQUIRED set they fail instead.
 //
 // # Nothing is left behind
 //

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,8 +47,8 @@ func run(m *testing.M) int {
 	if ground.missing != nil {
 		return m.Run() // every test says what is missing
 	}
-	removeStaleGroups()
-	dir, err := os.MkdirTemp("", "vrrpd-systemdtest-")
+	removeStale()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", ours, os.Getpid()))
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = prepare(dir)
@@ -58,11 +60,38 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// ours begins the name of everything that could outlive this process; the number
+// of the process follows, then a hyphen.
+const ours = "vrrpd-systemdtest-"
+
+// abandoned tells whether what has this name belonged to a process that is dead.
+func abandoned(name string) bool {
+	rest, found := strings.CutPrefix(name, ours)
+	number, _, _ := strings.Cut(rest, "-")
+	pid, err := strconv.Atoi(number)
+	return found && err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
+// removeStale removes what test processes that were killed have left.
+func removeStale() {
+	err := removeStaleGroups()
+	dirs, globErr := filepath.Glob(filepath.Join(os.TempDir(), ours+"*"))
+	err = errors.Join(err, globErr)
+	for _, dir := range dirs {
+		if abandoned(filepath.Base(dir)) {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "systemdtest: left by an earlier run:", err)
+	}
+}
+
 // missing tells in plain words why this machine cannot run the tests; nil if it
 // can.
 func missing() error {
 	if os.Getenv(enableEnv) == "" {
-		return fmt.Errorf("these tests boot containers and take minutes: set %s=1, or make systemd", enableEnv)
+		return fmt.Errorf("these tests boot containers and take a minute: set %s=1, or make systemd", enableEnv)
 	}
 	if err := netlab.Available(); err != nil {
 		return err

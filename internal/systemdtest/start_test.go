@@ -77,7 +77,7 @@ func lifeScripts(t *testing.T, m *machine) {
 					return true, ""
 				}
 			}
-			return false, "the journal of the service has no " + want + " but " + strings.Join(messages(list), "; ")
+			return false, "the journal has no " + want + " but " + strings.Join(messages(list), "; ")
 		})
 	}
 }
