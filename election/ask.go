@@ -22,24 +22,13 @@ func (m *Machine) grace() int64 { return min(askGrace, m.interval()/10) }
 // that no advert accepted later (on any LAN) has answered. 0: nothing to ask.
 func (m *Machine) askFrom() Time {
 	var accepted, t0 Time
-	for i := range m.own {
-		accepted = max(accepted, m.own[i].AccAt)
-	}
-	for i := range m.others {
-		accepted = max(accepted, m.others[i].AccAt)
-	}
+	m.each(func(f *Facts) { accepted = max(accepted, f.AccAt) })
 	g := m.grace()
-	first := func(f *Facts) {
+	m.each(func(f *Facts) {
 		if f.P0At != 0 && f.P0At+g >= accepted && (t0 == 0 || f.P0At < t0) {
 			t0 = f.P0At
 		}
-	}
-	for i := range m.own {
-		first(&m.own[i])
-	}
-	for i := range m.others {
-		first(&m.others[i])
-	}
+	})
 	return t0
 }
 
@@ -48,24 +37,23 @@ func (m *Machine) askFrom() Time {
 // and long enough for an answer after the grace.
 func (m *Machine) askWindow() int64 {
 	w := m.grace() + askMinWin
-	for i := range m.own {
-		w = max(w, m.own[i].skew(m.priority))
+	if m.off(RulePatience) {
+		w = 0
 	}
-	for i := range m.others {
-		w = max(w, m.others[i].skew(m.priority))
-	}
+	m.each(func(f *Facts) { w = max(w, f.skew(m.priority)) })
 	return w
 }
 
 // unanswered reports that the question which began at t0 has gone without an
-// answer on the member's LAN for long enough.
-func (m *Machine) unanswered(f *Facts, now, t0 Time, step int64) bool {
+// answer on the member's LAN for long enough: so many probes in a row, and not so
+// much time, because the facts of a sibling may be milliseconds old.
+func (m *Machine) unanswered(f *Facts, t0 Time, step int64) bool {
 	patience := max(askPatience, 1+askMinWin/step)
 	if m.off(RulePatience) {
 		patience = 1
 	}
 	return f.NoAsk == 0 && f.AskFrom == t0 && f.Probes >= patience &&
-		(f.AnsAt == 0 || now-f.AnsAt > askPatience*step && !m.off(RuleKeepAsking))
+		!(f.AnsAt != 0 && m.off(RuleKeepAsking))
 }
 
 // allUnanswered: every LAN has resigned or stays silent.
@@ -75,17 +63,11 @@ func (m *Machine) allUnanswered() bool {
 		return false
 	}
 	win := m.askWindow()
-	for i := range m.own {
-		if f := &m.own[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !m.unanswered(f, m.now, t0, win/askSteps)) {
-			return false
-		}
-	}
-	for i := range m.others {
-		if f := &m.others[i]; f.Joining == 0 && (m.now < t0+win+f.Extra || f.P0At == 0 && !m.unanswered(f, m.now, t0, win/askSteps)) {
-			return false
-		}
-	}
-	return true
+	all := m.now >= t0+win
+	m.each(func(f *Facts) {
+		all = all && (f.Joining == 1 || f.P0At != 0 || m.unanswered(f, t0, win/askSteps))
+	})
+	return all
 }
 
 // ask sends the probes that are due for the local members.

@@ -272,17 +272,6 @@ func TestLANThatCannotBeAsked(t *testing.T) {
 	})
 }
 
-// The delay of a lost tie counts for questions too.
-func TestQuestionAndLostTie(t *testing.T) {
-	s := setup{}.open(t, 1)
-	s.followed().resign(A)
-	s.host[A].m.own[B].Extra = 300 * ms // as if set by a tie
-	s.pass("909ms")
-	s.is(Backup, Recovered)
-	s.pass("1ms")
-	s.is(Master, Unanswered)
-}
-
 // While HELD nothing is asked; the facts persist, and when the hold-down is over
 // the question is asked with all patience, not all at once.
 func TestQuestionAfterHeld(t *testing.T) {

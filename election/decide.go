@@ -120,7 +120,8 @@ func (m *Machine) overdueAny() bool {
 
 func (m *Machine) decideLinger(hard Reason) {
 	after := m.softFault()
-	came := m.succeeded()
+	over := m.now >= m.linger.end
+	came := m.succeeded() || over && m.linger.heard != 0
 	switch {
 	case hard != NoReason:
 		m.swap(Held, hard)
@@ -128,11 +129,15 @@ func (m *Machine) decideLinger(hard Reason) {
 		m.swap(Held, Successor)
 	case came:
 		m.swap(Backup, Successor)
-	case m.now < m.linger.end:
+	case m.suspended && after != NoReason:
+		m.swap(Held, Suspended)
+	case m.suspended:
+		// The successor's first adverts were lost on a machine that slept.
+		m.swap(Listen, Suspended)
+	case !over || !m.allLooked(m.linger.end):
+		// Or a sibling that has slept has the successor's adverts still to read.
 	case after != NoReason:
 		m.swap(Held, NoSuccessor)
-	case m.suspended:
-		m.swap(Listen, Suspended)
 	default:
 		// --backup, and nobody is there to serve instead: serve on.
 		m.wish(func(w *Wishes) { w.Soft = false })
@@ -187,8 +192,8 @@ func (m *Machine) promotion() Reason {
 	switch {
 	case voters == 0:
 		return NoReason
-	case !looked && m.seen.Reason() == Vetoed:
-		return NoReason // a sibling knew of a master that the others have not read of
+	case !looked && m.seen.Reason() != Recovered:
+		return NoReason // we are BACKUP because somebody has heard a master: older facts say nothing
 	case silent && !m.mixed():
 		switch {
 		case zero == voters:
@@ -325,6 +330,13 @@ func (m *Machine) allObeyed() bool {
 		}
 	}
 	return true
+}
+
+// allLooked: every process has read its sockets since t.
+func (m *Machine) allLooked(t Time) bool {
+	all := true
+	m.each(func(f *Facts) { all = all && f.BeatAt >= t })
+	return all
 }
 
 func (m *Machine) heardSince(t Time) bool {

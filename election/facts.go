@@ -87,7 +87,6 @@ type Facts struct {
 
 	// What was heard.
 	DownAt     Time   // master-down timer: silence is complete from here on
-	Extra      int64  // back-off after a lost tie, ns, added to DownAt
 	P0At       Time   // priority 0 of the accepted master was heard; 0: none
 	HeardAt    Time   // last advert of any priority > 0
 	InferiorAt Time   // last advert of a master that we would preempt
@@ -100,7 +99,7 @@ type Facts struct {
 
 	// Asking (ask before take).
 	AskFrom Time  // the question (its t0) that the three fields below belong to
-	Probes  int64 // probes sent since AskFrom
+	Probes  int64 // probes sent since AskFrom, or since the last answer
 	AnsAt   Time  // last answer that counts
 	NoAsk   int64 // 1: this member cannot be asked (unicast peers)
 
@@ -111,6 +110,7 @@ type Facts struct {
 	BeatAt   Time   // the owner's loop was alive here
 	Prepared uint64 // epoch whose PREPARE this member has completed
 	Seen     uint64 // epoch that the owner has obeyed
+	Quiet    uint64 // epoch in which the master that we preempt was found silent here
 }
 
 // SkewTime is how much later than a perfect peer a router of priority p gives
@@ -140,12 +140,12 @@ func (f *Facts) skew(p uint8) int64 { return int64(SkewTime(f.Version, p, f.mast
 func (f *Facts) down(p uint8) int64 { return int64(MasterDownInterval(f.Version, p, f.master())) }
 
 // silent reports that no master is heard on the member's LAN any more.
-func (f *Facts) silent(now Time) bool { return now >= f.DownAt+f.Extra }
+func (f *Facts) silent(now Time) bool { return now >= f.DownAt }
 
 // listened reports that the owner has looked since the master-down timer fired.
 // After the whole machine has been stopped every timer has; the process that
 // wakes first must not take for silence what its siblings have not read yet.
-func (f *Facts) listened() bool { return f.BeatAt >= f.DownAt+f.Extra }
+func (f *Facts) listened() bool { return f.BeatAt >= f.DownAt }
 
 // before orders members; the lowest is the group's reference member, on which
 // ties are decided. Every machine of the group finds the same one.

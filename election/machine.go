@@ -64,12 +64,14 @@ type Machine struct {
 	resign     resign // priority 0 still to be repeated
 	linger     linger
 	askNext    Time // next probe
+	rivalAt    Time // last advert of a sibling's inferior master that was answered
 	gone       Reason
 	expired    bool // MASTER: the loop came back after the lease
 	suspended  bool
 	superior   verdict // found in this batch, judged after it
 	successor  verdict
-	heard      bool // any advert of priority > 0 in this batch
+	shutEpoch  uint64 // MASTER behind closed guards since this epoch; 0: not (see open)
+	heard      bool   // any advert of priority > 0 in this batch
 
 	hold         holdDown
 	mixedAt      Time
@@ -94,9 +96,12 @@ type member struct {
 	overdue    bool // an advert left after the lease: priority 0 must follow
 	resigned   bool // served when the priority 0 that is pending was decided
 	probeAt    Time // next question may be asked
-	lastReply  Time // immediate re-advert
-	lastHeal   Time // re-announcement
-	reply      bool // re-advert wanted after this batch
+	openBy     Time // the lease of the master that we preempt has ended: see open
+	replied    Time // immediate re-adverts are counted from here
+	replies    int
+	lastHeal   Time    // re-announcement
+	reply      bool    // re-advert wanted after this batch
+	superior   verdict // this member's in this batch
 	tieSince   Time
 	tieHeard   Time
 	tieNeed    int64
@@ -197,6 +202,9 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 	}
 	m.now, m.acts = now, acts
 	m.superior = verdict{}
+	for i := range m.vr {
+		m.vr[i].superior = verdict{}
+	}
 	m.heard, m.expired, m.suspended = false, false, false
 	first := len(acts)
 	m.late()
@@ -254,10 +262,11 @@ func (m *Machine) nextTick() Time {
 
 // beat is the heartbeat that the other processes of the machine judge us by.
 func (m *Machine) beat() {
+	first := func(f *Facts, t Time) bool { return f.BeatAt < t && t <= m.now }
 	for i := range m.own {
 		f := &m.own[i]
-		if at := f.DownAt + f.Extra; f.BeatAt < at && at <= m.now {
-			m.ring = true // others wait for this: see listened
+		if first(f, f.DownAt) || m.seen.State() == Linger && first(f, m.linger.end) {
+			m.ring = true // others wait for this: see listened, allLooked
 		}
 		f.BeatAt = m.now
 	}

@@ -53,7 +53,7 @@ func TestOrderOfActions(t *testing.T) {
 		{"MASTER to HELD, LANs work", false, nil, func(s *scene) { s.fault(A, FaultCheck, true) },
 			"MASTER>HELD check-failed; " + closing + "A resign; B resign; " + leaving + "check-failed"},
 		{"MASTER to LINGER", false, nil, func(s *scene) { s.op(EvBackup) },
-			"MASTER>LINGER operator-backup; A resign; B resign; A renew; B renew"},
+			"MASTER>LINGER operator-backup; A renew; B renew; A resign; B resign"},
 		{"MASTER to LISTEN", false, nil, func(s *scene) { s.sleep("1h", Event{Kind: EvSuspended}) },
 			"MASTER>LISTEN suspended; " + closing + leaving + "suspended"},
 		{"LINGER to BACKUP", false, lingering, hearBoth,

@@ -25,7 +25,7 @@ func (m *Machine) apply(e *Event) {
 		// from which the master's adverts came, is an answer.
 		f := &m.own[e.VR]
 		if e.MAC == f.vmac() || (e.MAC != MAC{} && e.MAC == f.AccMAC) || m.off(RuleRightAnswer) {
-			f.AnsAt = m.now
+			f.AnsAt, f.Probes = m.now, 0
 			m.ring = true
 		}
 	case EvFault:
@@ -141,6 +141,7 @@ func (m *Machine) receiveZero(vr int, st State, src Addr16) {
 	f := &m.own[vr]
 	switch st {
 	case Master:
+		m.takeBack(vr, src)
 		m.vr[vr].reply = true
 		return
 	case Linger:
@@ -206,8 +207,26 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 // yield remembers the most superior master of the batch.
 func (m *Machine) yield(e *Event, src Addr16, why Reason) {
 	m.accept(e, src)
-	if m.superior.reason == NoReason || why == SuperiorAdvert {
-		m.superior = verdict{e.VR, why, src}
+	m.vr[e.VR].superior = verdict{e.VR, why, src}
+	m.findSuperior()
+}
+
+func (m *Machine) findSuperior() {
+	m.superior = verdict{}
+	for i := range m.vr {
+		if s := m.vr[i].superior; s.reason == SuperiorAdvert || m.superior.reason == NoReason {
+			m.superior = s
+		}
+	}
+}
+
+// takeBack: a superior master that resigns in the same batch has spoken by
+// mistake, an advert that left late (rule 14). Who yielded to it would wait for
+// somebody who has gone.
+func (m *Machine) takeBack(vr int, src Addr16) {
+	if s := &m.vr[vr].superior; s.reason != NoReason && s.peer == src {
+		*s = verdict{}
+		m.findSuperior()
 	}
 }
 
@@ -218,7 +237,7 @@ func (m *Machine) accept(e *Event, src Addr16) {
 		f.Learned = int64(e.Interval)
 	}
 	f.AccAt, f.AccSrc, f.AccMAC, f.AccPrio = m.now, src, e.MAC, e.Priority
-	f.P0At, f.InferiorAt, f.Extra = 0, 0, 0
+	f.P0At, f.InferiorAt = 0, 0
 	f.DownAt = m.now + f.down(m.priority)
 }
 

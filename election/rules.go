@@ -9,7 +9,6 @@ type Rules uint32
 const (
 	RuleTieReference Rules = 1 << iota // 1: a tie is decided on the reference member
 	RuleTiePersists                    // 1: elsewhere it counts if it persists
-	RuleTieDelay                       // 1: who has lost one waits a little longer
 	RuleRepeatZero                     // 3: priority 0 is repeated
 	RuleKeepAsking                     // 3: an answer does not end the question
 	RulePrepare                        // 4: interfaces are set up before the first advert
@@ -21,6 +20,7 @@ const (
 	RuleExpel                          // 11: a stuck sibling is expelled
 	RuleLateZero                       // 14: priority 0 follows an advert that left late
 	RuleZeroAligned                    // repeated priority 0 do not move the take-over
+	RuleOpenLate                       // 12: a preemptor opens when the old master is silent
 	RuleWake                           // who wakes after its lease asks who serves now
 )
 

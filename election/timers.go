@@ -5,11 +5,24 @@ import (
 	"time"
 )
 
-func (m *Machine) lease() time.Duration { return time.Duration(m.leaseSpan()) }
+// repliesPerInterval bounds the immediate re-adverts of one router.
+const repliesPerInterval = 4
+
+// lease is what an advert of ours opens the guard for; nothing while it stays
+// closed.
+func (m *Machine) lease() time.Duration {
+	if m.shutEpoch != 0 {
+		return 0
+	}
+	return time.Duration(m.leaseSpan())
+}
 
 // timers does what time alone asks for: adverts on the grid, retries,
 // repeated priority 0, the steps of the linger lease, probes.
 func (m *Machine) timers() {
+	if m.seen.State() == Linger {
+		m.renewLinger() // before anybody is told to take over
+	}
 	m.resigns()
 	switch m.seen.State() {
 	case Master:
@@ -23,17 +36,8 @@ func (m *Machine) timers() {
 				m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
 			}
 		}
+		m.open()
 		m.joinLate()
-	case Linger:
-		if m.now >= m.linger.renew {
-			until := min(m.linger.end, m.now+m.interval()/10)
-			for i := range m.vr {
-				if m.vr[i].serving && !m.off(RuleShortLease) {
-					m.do(Action{Kind: DoRenew, VR: i, Until: until})
-				}
-			}
-			m.linger.renew = m.now + m.interval()/20
-		}
 	}
 	m.ask()
 	if m.now >= m.beatNext {
@@ -43,6 +47,20 @@ func (m *Machine) timers() {
 		m.exited = true
 		m.do(Action{Kind: DoExit, VR: -1})
 	}
+}
+
+// renewLinger is the next step of the short leases.
+func (m *Machine) renewLinger() {
+	if m.now < m.linger.renew || m.off(RuleShortLease) {
+		return
+	}
+	until := min(m.linger.end, m.now+m.interval()/10)
+	for i := range m.vr {
+		if m.vr[i].serving && m.shutEpoch == 0 {
+			m.do(Action{Kind: DoRenew, VR: i, Until: until})
+		}
+	}
+	m.linger.renew = m.now + m.interval()/20
 }
 
 // joinLate lets a member that was added while the group serves join it, once it
@@ -89,17 +107,22 @@ func (m *Machine) resigns() {
 
 // replies answers inferior and undecided adverts of this batch, and priority 0,
 // with an advert at once: on that LAN and on the reference member's, where ties
-// are decided; at most one per quarter of an interval for each router, or two
-// masters that do not understand each other would storm. A foreign master may
-// have moved the neighbours' caches, so the addresses are announced again.
+// are decided; at most four per interval for each router, or two masters that do
+// not understand each other would storm. They may follow each other at once: of
+// three machines that boot together, two need an answer in the same millisecond.
+// A foreign master may have moved the neighbours' caches, so the addresses are
+// announced again.
 func (m *Machine) replies() {
 	master := m.seen.State() == Master
-	elsewhere := false
+	if master && m.contested() {
+		for i := range m.vr {
+			m.vr[i].reply = m.vr[i].reply || m.isReference(&m.own[i])
+		}
+	}
 	for i := range m.vr {
 		v := &m.vr[i]
 		if v.reply && master && v.serving {
 			m.answer(i)
-			elsewhere = true
 			if m.now-v.lastHeal >= m.interval() && m.own[i].InferiorAt == m.now {
 				v.lastHeal = m.now
 				m.do(Action{Kind: DoAnnounce, VR: i})
@@ -107,27 +130,30 @@ func (m *Machine) replies() {
 		}
 		v.reply = false
 	}
-	if !master {
-		return
+}
+
+// contested: another master was heard on any LAN of the machine, in this batch
+// or, by a sibling, since we last looked.
+func (m *Machine) contested() bool {
+	contested := false
+	for i := range m.vr {
+		contested = contested || m.vr[i].reply && m.vr[i].serving
 	}
 	for i := range m.others {
-		if f := &m.others[i]; f.InferiorAt != 0 && m.now-f.InferiorAt < m.interval()/4 {
-			elsewhere = true
+		if at := m.others[i].InferiorAt; at > m.rivalAt && m.now-at < m.interval()/4 {
+			m.rivalAt = at
+			contested = true
 		}
 	}
-	if !elsewhere {
-		return
-	}
-	for i := range m.own {
-		if m.vr[i].serving && m.isReference(&m.own[i]) {
-			m.answer(i)
-		}
-	}
+	return contested
 }
 
 func (m *Machine) answer(vr int) {
-	if v := &m.vr[vr]; v.lastReply == 0 || m.now-v.lastReply >= m.interval()/4 {
-		v.lastReply = m.now
+	v := &m.vr[vr]
+	if v.replies == 0 || m.now-v.replied >= m.interval() {
+		v.replied, v.replies = m.now, 0
+	}
+	if v.replies++; v.replies <= repliesPerInterval {
 		m.do(Action{Kind: DoAdvert, VR: vr, Priority: m.priority, Lease: m.lease()})
 	}
 }
@@ -166,13 +192,15 @@ func (m *Machine) Deadline() Time {
 		soon(m.since + prepareLimit)
 	case Master:
 		t = min(t, m.nextAdvert)
+		m.openDue(soon)
 		for i := range m.own {
 			if f := &m.own[i]; f.Joining == 1 {
-				soon(f.DownAt + f.Extra)
+				soon(f.DownAt)
 			}
 		}
 	case Linger:
-		t = min(t, m.linger.end, m.linger.renew)
+		soon(m.linger.end)
+		soon(m.linger.renew)
 		if m.linger.heard != 0 {
 			soon(m.linger.heard + m.overlap())
 		}
@@ -194,7 +222,7 @@ func (m *Machine) promotionDue() Time {
 		if f.Joining == 1 {
 			return
 		}
-		at := f.DownAt + f.Extra
+		at := f.DownAt
 		all = max(all, at, m.respected(f))
 		// A member that falls silent alone may begin a mixed view.
 		if at > m.now {
@@ -213,9 +241,7 @@ func (m *Machine) promotionDue() Time {
 		next = min(next, m.preemptFrom)
 	}
 	if t0 := m.askFrom(); t0 != 0 {
-		var extra int64
-		m.each(func(f *Facts) { extra = max(extra, f.Extra) })
-		if due := t0 + m.askWindow() + extra; due > m.now {
+		if due := t0 + m.askWindow(); due > m.now {
 			next = min(next, due)
 		}
 	}

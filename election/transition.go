@@ -128,6 +128,9 @@ func (m *Machine) unprepare() {
 func (m *Machine) enter(old, w Word) {
 	m.resign = resign{}
 	first := !m.servingAny()
+	if w.State() == Master {
+		m.shut(w)
+	}
 	for i := range m.vr {
 		f, v := &m.own[i], &m.vr[i]
 		if f.Joining == 1 {
@@ -163,15 +166,17 @@ func (m *Machine) enter(old, w Word) {
 		if m.own[i].Joining == 1 {
 			continue
 		}
-		if again || !v.serving {
+		if (again || !v.serving) && m.shutEpoch == 0 {
 			m.do(Action{Kind: DoAnnounce, VR: i})
 		}
 		v.serving, v.prepared = true, false
-		m.own[i].Extra, m.own[i].P0At = 0, 0
+		m.own[i].P0At = 0
 	}
 	if first && m.servingAny() {
 		m.lastPromoted = m.now
-		m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: w.Reason(), To: Master})
+		if m.shutEpoch == 0 {
+			m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: w.Reason(), To: Master})
+		}
 	}
 	switch {
 	case w.State() == Linger:
@@ -191,13 +196,14 @@ func (m *Machine) adverts() {
 }
 
 // startLinger: resign, at 0, 0.05 and 0.2 intervals, and go on serving under
-// short leases until the slowest successor must have spoken.
+// short leases until the slowest successor must have spoken, even if it has not
+// heard the first priority 0.
 func (m *Machine) startLinger() {
 	iv := m.interval()
 	var skew int64
 	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
 	m.successor = verdict{}
-	m.linger = linger{from: m.since, end: m.since + skew + lingerMargin, renew: m.now}
+	m.linger = linger{from: m.since, end: m.since + iv/20 + skew + lingerMargin, renew: m.now}
 	m.resigning(resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3})
 }
 
@@ -216,6 +222,7 @@ func (m *Machine) resigning(r resign) {
 // addresses, the machine's own announcements, and the command.
 func (m *Machine) leave(w Word) {
 	iv := m.interval()
+	m.shutEpoch = 0
 	for i := range m.vr {
 		if m.vr[i].serving || m.vr[i].prepared {
 			m.own[i].LeaseAt = 0
@@ -249,11 +256,6 @@ func (m *Machine) leave(w Word) {
 		f.DownAt, f.P0At, f.InferiorAt = m.now+f.down(m.priority), 0, 0
 		f.AskFrom, f.Probes, f.AnsAt = 0, 0, 0
 		m.do(Action{Kind: DoAnnounceOwn, VR: i})
-	}
-	if w.Reason() == TieLost && m.superior.reason == TieLost && !m.off(RuleTieDelay) {
-		// Both machines may have lost a tie to each other: whoever waits
-		// longer hears the other first.
-		m.own[m.superior.vr].Extra = m.random(m.interval())
 	}
 	m.do(Action{Kind: DoHook, VR: -1, Reason: w.Reason(), To: w.State().Outward()})
 }

@@ -1,0 +1,90 @@
+package election
+
+import "time"
+
+// Open when the old master is silent. Who preempts is not told by a silence of
+// three intervals that the old master has gone: its timer does not depend on the
+// old master's last advert, and if that machine hangs in this very moment, its
+// lease has still to end. So a preemptor advertises behind closed guards and asks
+// the LAN, every millisecond, who answers for the virtual address. A healthy
+// master leaves at our first advert; five probes without an answer, or the end of
+// a lease counted from its last advert, open the guards of all members together.
+
+const (
+	openStep   = int64(time.Millisecond)
+	openProbes = 5
+)
+
+// shut decides, on entering MASTER, whether the guards stay closed for now.
+func (m *Machine) shut(w Word) {
+	if m.shutEpoch == w.Epoch() {
+		return // a member that joins
+	}
+	m.shutEpoch = 0
+	if w.State() != Master || w.Reason() != Preempted || !m.cfg.Guard || m.off(RuleOpenLate) || m.servingAny() {
+		return
+	}
+	m.shutEpoch = w.Epoch()
+	for i := range m.own {
+		f, v := &m.own[i], &m.vr[i]
+		f.Probes, f.AnsAt, f.Quiet = 0, 0, 0
+		v.probeAt, v.openBy = m.now+openStep, f.InferiorAt+m.leaseSpan()
+		// Where no inferior master was heard nobody has served for a master-down
+		// interval; and unicast peers cannot be asked.
+		if f.InferiorAt == 0 || f.P0At != 0 || f.NoAsk != 0 {
+			f.Quiet = w.Epoch()
+		}
+	}
+}
+
+// open asks, and opens the guards once the old master is silent on every LAN.
+func (m *Machine) open() {
+	if m.shutEpoch == 0 || m.seen.State() != Master {
+		return
+	}
+	for i := range m.own {
+		f, v := &m.own[i], &m.vr[i]
+		switch {
+		case f.Joining == 1 || f.Quiet == m.shutEpoch:
+		case m.now >= v.openBy || f.Probes >= openProbes && m.now >= v.probeAt:
+			f.Quiet = m.shutEpoch
+			m.ring = true
+		case m.now >= v.probeAt:
+			m.do(Action{Kind: DoProbe, VR: i})
+			f.Probes++
+			v.probeAt = m.now + openStep
+		}
+	}
+	ready := true
+	m.each(func(f *Facts) { ready = ready && (f.Joining == 1 || f.Quiet == m.shutEpoch) })
+	for i := range m.own {
+		ready = ready && (!m.vr[i].serving || m.own[i].SentAt >= m.since)
+	}
+	if !ready {
+		return // the LAN is not silent, or our own adverts have not left yet
+	}
+	m.shutEpoch = 0
+	for i := range m.own {
+		if m.vr[i].serving {
+			m.do(Action{Kind: DoRenew, VR: i, Until: m.own[i].LeaseAt})
+		}
+	}
+	for i := range m.vr {
+		if m.vr[i].serving {
+			m.do(Action{Kind: DoAnnounce, VR: i})
+		}
+	}
+	m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: m.seen.Reason(), To: Master})
+}
+
+// openDue is when open has something to do, if nothing happens before.
+func (m *Machine) openDue(soon func(Time)) {
+	if m.shutEpoch == 0 {
+		return
+	}
+	for i := range m.own {
+		if f, v := &m.own[i], &m.vr[i]; f.Joining == 0 && f.Quiet != m.shutEpoch {
+			soon(min(v.probeAt, v.openBy))
+		}
+	}
+}

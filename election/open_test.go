@@ -1,0 +1,194 @@
+package election
+
+import (
+	"testing"
+	"time"
+)
+
+// Open when the old master is silent (group.md, rule 12): who preempts advertises
+// behind closed guards until nobody answers for the virtual addresses any more.
+
+// preempting brings the machine to MASTER in the place of a master of priority 50
+// that was heard on both LANs until a moment ago.
+func preempting(t *testing.T, u setup, play func(*testing.T, *scene)) {
+	u.cfg.Guard = true
+	layouts(t, u, func(t *testing.T, s *scene) {
+		s.setUp = time.Millisecond
+		p := s.peer(50, low, A, B)
+		s.at("3.6095s") // the last inferior adverts came at 3 s
+		s.is(Prepare, Preempted)
+		p.quiet()
+		s.at("3.61s")
+		s.fresh()
+		s.at("3.612s")
+		s.is(Master, Preempted)
+		play(t, s)
+	})
+}
+
+// opened is when the guard of a LAN was opened, after the last fresh.
+func (s *scene) opened(lan int) []time.Duration {
+	at, _ := s.renews(lan)
+	for _, e := range s.host[lan].log {
+		if e.act.Kind == DoAdvert && e.act.Lease > 0 && s.host[lan].lan(e.vr) == lan {
+			at = append(at, time.Duration(e.at-s.mark))
+		}
+	}
+	return at
+}
+
+// A healthy old master has gone at our first advert: five probes, one a
+// millisecond, stay unanswered, and the guards of all members open together.
+func TestPreemptorOpensAfterFiveProbes(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		for _, lan := range []int{A, B} {
+			if at := s.opened(lan); len(at) != 0 {
+				t.Fatalf("LAN %d: open at %v, before anybody was asked", lan, at)
+			}
+		}
+		s.pass("10ms")
+		s.obeyed()
+		for _, lan := range []int{A, B} {
+			if n := len(s.times(lan, "probe")); n != openProbes {
+				t.Errorf("LAN %d: %d probes", lan, n)
+			}
+			at := s.opened(lan)
+			if len(at) != 1 || at[0] < 6*time.Millisecond || at[0] > 9*time.Millisecond {
+				t.Fatalf("LAN %d: open at %v after PREPARE", lan, at)
+			}
+			_, span := s.renews(lan)
+			if want := 2*time.Second - at[0]; span[0] > want+2*time.Millisecond || span[0] < want {
+				t.Errorf("LAN %d: the lease is %v, want two intervals from the advert on", lan, span[0])
+			}
+			s.did(lan, "PREPARE>MASTER preempted", "advert 100", "promote",
+				"probe", "probe", "probe", "probe", "probe", "announce", "hook up preempted")
+		}
+	})
+}
+
+// An old master that hangs serves until its lease ends: answers keep the guards
+// closed, on every LAN, until two intervals after its last advert.
+func TestPreemptorWaitsForALease(t *testing.T) {
+	for _, hangs := range []int{A, B} {
+		preempting(t, setup{}, func(t *testing.T, s *scene) {
+			s.answers(hangs, MAC{0, 0, 0x5e, 0, 1, byte(51 + hangs)}, 200*time.Microsecond)
+			s.at("4.999s")
+			for _, lan := range []int{A, B} {
+				if at := s.opened(lan); len(at) != 0 {
+					t.Fatalf("LAN %d: open at %v although LAN %d answers", lan, at, hangs)
+				}
+			}
+			s.at("5.001s")
+			for _, lan := range []int{A, B} {
+				if len(s.opened(lan)) == 0 {
+					t.Errorf("LAN %d: closed after the old master's lease", lan)
+				}
+			}
+			if n := len(s.times(1-hangs, "probe")); n != openProbes {
+				t.Errorf("%d probes on the LAN that is silent", n)
+			}
+		})
+	}
+}
+
+// One answer (the old master had not read our advert yet) costs one millisecond.
+func TestPreemptorAsksOnAfterAnAnswer(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		if n := len(s.times(A, "probe")); n != 1 {
+			t.Fatalf("%d probes", n)
+		}
+		s.post(A, Event{Kind: EvAnswer, MAC: MAC{0, 0, 0x5e, 0, 1, 51}})
+		s.pass("10ms")
+		if n := len(s.times(A, "probe")); n != openProbes+1 {
+			t.Errorf("%d probes, want one more than %d", n, openProbes)
+		}
+		if len(s.opened(A)) != 1 || len(s.opened(B)) != 1 {
+			t.Error("not open")
+		}
+	})
+}
+
+// A host with proxy ARP answers for anything, and keeps nobody waiting.
+func TestPreemptorAndProxyARP(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.answers(A, MAC{2, 0xff, 0, 0, 0, 1}, 100*time.Microsecond)
+		s.pass("10ms")
+		if len(s.opened(A)) != 1 {
+			t.Error("a proxy-ARP host keeps the guard closed")
+		}
+	})
+}
+
+// Unicast peers cannot be asked: the guards open with the first advert, as soon
+// as that has really left.
+func TestPreemptorThatCannotAsk(t *testing.T) {
+	preempting(t, setup{noAsk: true}, func(t *testing.T, s *scene) {
+		s.pass("1ms")
+		for _, lan := range []int{A, B} {
+			s.timed(lan, "probe")
+			if len(s.opened(lan)) != 1 {
+				t.Errorf("LAN %d: not open", lan)
+			}
+		}
+	})
+}
+
+// Whoever leaves again while its guards are closed has not served, and neither
+// runs nor announces anything; a LINGER without a successor opens them.
+func TestPreemptorLeavesAgain(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.pass("2ms")
+		s.hear(A, 200, high)
+		s.is(Backup, SuperiorAdvert)
+		s.pass("100ms")
+		for _, lan := range []int{A, B} {
+			if at := s.opened(lan); len(at) != 0 {
+				t.Errorf("LAN %d: open at %v", lan, at)
+			}
+			s.timed(lan, "announce")
+			s.timed(lan, "hook up preempted")
+		}
+	})
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.pass("2ms")
+		s.op(EvBackup)
+		s.is(Linger, OperatorBackup)
+		s.pass("1s")
+		if at := s.opened(A); len(at) != 0 {
+			t.Errorf("open at %v in LINGER", at)
+		}
+		s.pass("100ms")
+		s.is(Master, NoSuccessor)
+		if len(s.opened(A)) == 0 {
+			t.Error("closed as MASTER")
+		}
+	})
+}
+
+// Without a guard there is nothing to hold back, and who takes over from a master
+// that is silent or has resigned does not wait.
+func TestOnlyAPreemptorWaits(t *testing.T) {
+	layouts(t, guarded, func(t *testing.T, s *scene) {
+		s.setUp = time.Millisecond
+		s.at("3.609s")
+		s.fresh()
+		s.at("3.612s")
+		s.is(Master, MasterTimeout)
+		s.timed(A, "probe")
+		if len(s.opened(A)) != 1 {
+			t.Error("not open with its first advert")
+		}
+	})
+	layouts(t, setup{}, func(t *testing.T, s *scene) {
+		p := s.peer(50, low, A, B)
+		s.at("3.609s")
+		s.fresh()
+		s.at("3.612s")
+		p.quiet()
+		s.is(Master, Preempted)
+		s.timed(A, "probe")
+		if len(s.times(A, "hook up preempted")) != 1 {
+			t.Error("no command")
+		}
+	})
+}
