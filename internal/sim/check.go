@@ -23,25 +23,33 @@ import (
 //	    linger (skew(1) + 20 ms) + prepare (100 ms) + 2 iv exactly one machine
 //	    serves every LAN, and nothing changes any more (settle.go).
 //	(c) Two machines that run and hear each other both ways on every LAN do not
-//	    both serve one for longer than flight + bell + 3 jitter + 0.1 ms (the
-//	    first frame of the better one must arrive and be obeyed) and the overlap
-//	    of a LINGER (20 ms, 0.1 iv if less). A LAN that has just been healed has an interval more; against an ungrouped one, for
-//	    which every LAN is a reference, the tie rule adds 3 iv.
+//	    both serve one for longer than 2 flights + bell + 4 jitter + 0.1 ms (the
+//	    first frame of the newer must arrive and be answered, and the answer be
+//	    obeyed) and the overlap of a LINGER (20 ms, 0.1 iv if less; two that linger
+//	    at once hear nothing of each other, and end by themselves). A LAN that has
+//	    just been healed has an interval more, and so has a machine that was
+//	    suspended, because what was sent to it then is lost; against an ungrouped
+//	    one, for which every LAN is a reference, the tie rule adds 3 iv.
 //	(d) A process that is stopped or dead serves for a lease at most, in LINGER
 //	    for 0.1 iv (2 ms for a late step); and who is promoted because a master is
-//	    silent (no priority 0) does not meet the lease of one that hangs.
+//	    silent (no priority 0), or preempts one, does not meet the lease of one
+//	    that hangs.
 //	(e) While nothing happens to anybody, no machine makes more than 16
 //	    transitions (48 while adverts cannot be sent: that is only known by
 //	    trying, after a hold-down that doubles); and none after (b).
-//	(f) Priority 0 does not come from a MASTER, and at most three times for one
-//	    resignation (a fault or the end of a LINGER is another one than its begin);
-//	    once more if something left late (rule 14).
+//	(f) Adverts come from a MASTER only, but for the one at which a process was
+//	    stopped between check and send. Priority 0 does not come from a MASTER, and
+//	    at most three times for one resignation (a fault or the end of a LINGER is
+//	    another one than its begin); once more if something left late (rule 14).
 //	(g) While nobody serves anything, no healthy machine (all processes run, no
 //	    fault, no hold, hold-down over) stays silent for longer than down(1) +
 //	    skew(1) + 2 iv + 100 ms.
 //	(h) No LAN is left unserved for longer than the scenario allows ("hole").
 //	(m) Nobody preempts a master that it hears on one LAN while it is deaf to it on
-//	    another, for 60 s.
+//	    another, where it hears nobody else either, for 60 s.
+//	(n) A machine without preemption does not take a LAN from a master, if both
+//	    have heard each other for 5 iv; but for what it was about to do when it
+//	    was stopped.
 //	loop: no process steps for ever, and no deadline lies in the past.
 
 const (
@@ -88,7 +96,7 @@ func (c *checker) init(w *World) {
 	}
 	c.split = make([]int64, n)
 	c.hole = never
-	c.bound = w.flight + int64(w.Bell) + 3*int64(w.Jitter) + 100*us
+	c.bound = 2*w.flight + int64(w.Bell) + 4*int64(w.Jitter) + 100*us
 	if !w.Guard {
 		c.bound += 3 * ms
 	}
@@ -255,7 +263,7 @@ func (c *checker) afterLease(w *World, h *host) {
 		last := min(w.now, t.until)
 		limit := w.leaseSpan() + w.leaseSpan()/1000 + 100*us
 		g := p.group
-		if g.word.State() == election.Linger && end-g.trail.entered > w.interval()/20+2*ms {
+		if g.word.State() == election.Linger && end-max(g.trail.entered, p.resumedAt) > w.interval()/20+2*ms {
 			limit = w.interval()/10 + 2*ms
 		}
 		if last > end+limit {
@@ -285,7 +293,18 @@ func (c *checker) both(w *World, a, b *host) {
 			healed = 0
 		}
 		from = max(from, healed, a.moved, b.moved)
+		for _, h := range [...]*host{a, b} {
+			for _, g := range h.groups {
+				from = max(from, g.trail.lingered)
+			}
+			if woke := max(h.thawed, h.woke); woke > 0 {
+				from = max(from, woke+w.interval())
+			}
+		}
 		bound := c.bound
+		if a.groups[0].word.State() == election.Linger && b.groups[0].word.State() == election.Linger {
+			continue // neither speaks any more; both end
+		}
 		if a.lingered() || b.lingered() {
 			bound += min(handOverlap, w.interval()/10)
 		}
@@ -301,7 +320,10 @@ func (c *checker) both(w *World, a, b *host) {
 // lingered: the machine is in a LINGER, or was a moment ago.
 func (h *host) lingered() bool {
 	for _, g := range h.groups {
-		if at := g.trail.linger; at > 0 && h.w.now-at <= h.w.skew(1)+2*lingerMargin {
+		if g.word.State() == election.Linger {
+			return true
+		}
+		if at := g.trail.lingered; at > 0 && h.w.now-at <= 2*lingerMargin {
 			return true
 		}
 	}
@@ -316,11 +338,14 @@ func (c *checker) hung(w *World, s, t *port, until int64) {
 		older, newer = t, s
 	}
 	p := older.owner
-	if !w.Guard || p == nil || p.runs() || !newer.owner.runs() || newer.from-older.from < 4*w.interval() || newer.host.spec.Ungrouped || older.host.spec.Ungrouped {
+	if !w.Guard || p == nil || p.runs() || !newer.owner.runs() || newer.from-older.from < 4*w.interval() || c.lossy || newer.host.spec.Ungrouped || older.host.spec.Ungrouped {
 		return
 	}
 	g := newer.owner.group
-	if g.trail.reason != election.MasterTimeout || c.ok[min(s.host.n, t.host.n)][max(s.host.n, t.host.n)] > older.from {
+	if g.trail.listened {
+		return // for an interval and a skew time only
+	}
+	if g.trail.reason != election.MasterTimeout && g.trail.reason != election.Preempted || c.ok[min(s.host.n, t.host.n)][max(s.host.n, t.host.n)] > older.from {
 		return
 	}
 	if d := until - newer.from; d > c.bound {
@@ -356,6 +381,7 @@ func (c *checker) holed(w *World, l int, d int64) {
 
 // served: a port begins to serve. It closes a hole.
 func (c *checker) served(w *World, t *port) {
+	c.taken(w, t)
 	if c.hole == never {
 		return
 	}
@@ -368,6 +394,25 @@ func (c *checker) served(w *World, t *port) {
 		}
 	}
 	c.holed(w, t.lan, w.now-last)
+}
+
+// taken is (n).
+func (c *checker) taken(w *World, t *port) {
+	h, long := t.host, 5*w.interval()
+	if !h.spec.NoPreempt || c.lossy || !t.owner.runs() || t.owner.steppedAt < t.owner.resumedAt || h.thawed > 0 && w.now-h.thawed < long ||
+		t.owner.group.word.State() != election.Master && t.owner.group.trail.changed < w.now {
+		return
+	}
+	for _, o := range w.hosts {
+		u := o.ports[t.lan]
+		since := c.ok[min(h.n, o.n)][max(h.n, o.n)]
+		if o == h || !u.serving() || w.now-u.from < long || since == never || w.now-since < long || w.now-max(o.moved, o.thawed) < long || !o.runsAll() {
+			continue
+		}
+		if g := u.owner.group; g.word.State() == election.Master && w.now-g.trail.lingered > long && h.spec.Priority != 255 && !h.raised && !o.raised {
+			w.fail("n", "%s takes %s from %s, and does not preempt", h.name, w.lans[t.lan].name(), o.name)
+		}
+	}
 }
 
 // silence is (g).
@@ -384,7 +429,7 @@ func (c *checker) silence(w *World) {
 		return
 	}
 	for _, h := range w.hosts {
-		if h.spec.Ungrouped || !h.runsAll() || w.now-h.moved <= limit || !h.fit() {
+		if h.spec.Ungrouped || !h.runsAll() || w.now-h.moved <= limit || !h.fit() || h.faulty() {
 			continue
 		}
 		if quiet := w.now - max(since, h.moved, h.holdEnd()); quiet > limit {
@@ -435,6 +480,9 @@ func (g *group) transition(p *proc, old, word election.Word) {
 	}
 	tr.count++
 	tr.changed = w.now
+	if old.State() == election.Linger {
+		tr.lingered = w.now
+	}
 	if old.State().Serving() {
 		clear(tr.zeros) // another resignation than a LINGER that went before
 	}
@@ -455,7 +503,7 @@ func (g *group) transition(p *proc, old, word election.Word) {
 	switch word.State() {
 	case election.Prepare:
 		w.checker.promoted(w, g, word.Reason())
-		tr.reason = word.Reason()
+		tr.reason, tr.listened = word.Reason(), old.State() == election.Listen
 	case election.Master:
 		tr.master = w.now
 	case election.Linger:
@@ -472,13 +520,13 @@ func (c *checker) promoted(w *World, g *group, why election.Reason) {
 		return
 	}
 	established := func(t int64) bool { return t != never && w.now-t > 5*w.interval()+w.skew(1) }
-	if w.now-g.trail.entered > mixedLimit-5*w.interval() || !h.runsAll() || w.now-h.moved < w.down(1) {
+	if w.now-g.trail.entered > mixedLimit-5*w.interval() || !h.runsAll() || w.now-h.moved < 3*w.interval() || w.now-h.lastResumed() < w.down(1)+2*ms {
 		// Nor who has just woken: how old the adverts are that waited in the
 		// socket, nobody knows.
 		return
 	}
 	for _, o := range w.hosts {
-		if o == h || o.spec.Ungrouped || !o.runsAll() {
+		if o == h || o.spec.Ungrouped || !o.runsAll() || o.groups[0].word.State() != election.Master {
 			continue
 		}
 		hears, deaf := false, false
@@ -488,13 +536,35 @@ func (c *checker) promoted(w *World, g *group, why election.Reason) {
 				continue
 			}
 			since := c.heard[l][o.n][h.n]
-			hears = hears || since == never && established(c.last)
-			deaf = deaf || established(since)
+			hears = hears || since == never && w.now-c.last > 3*w.interval()
+			deaf = deaf || established(since) && !c.hearsAnybody(w, l, h)
 		}
 		if hears && deaf {
 			w.fail("m", "%s takes over (%v) from %s, which it hears on one LAN and not on another", h.name, why, o.name)
 		}
 	}
+}
+
+// lastResumed is when a process of the machine, or the machine, last went on
+// after a stop.
+func (h *host) lastResumed() int64 {
+	last := max(h.woke, h.thawed)
+	for _, p := range h.procs {
+		if p != nil {
+			last = max(last, p.resumedAt)
+		}
+	}
+	return last
+}
+
+// hearsAnybody: somebody serves the LAN whom the machine can hear there.
+func (c *checker) hearsAnybody(w *World, l int, h *host) bool {
+	for _, o := range w.hosts {
+		if o != h && o.ports[l].serving() && c.heard[l][o.n][h.n] == never {
+			return true
+		}
+	}
+	return false
 }
 
 // sent is (f).
@@ -503,8 +573,8 @@ func (c *checker) sent(w *World, p *proc, lan int, priority uint8) {
 	if priority > 0 {
 		tr.zeros[lan] = 0
 		tr.late = p.group.word.State() != election.Master
-		if st := p.group.word.State(); st == election.Linger && p.checkedNow() {
-			w.fail("f", "%s advertises while it lingers", p.name)
+		if st := p.group.word.State(); st != election.Master && tr.changed < w.now && p.fresh {
+			w.fail("f", "%s advertises while it is %v", p.name, st)
 		}
 		return
 	}

@@ -14,9 +14,12 @@ import (
 func Generate(seed uint64) Scenario {
 	g := generator{rand: World{rand: mix(seed)}, s: defaults()}
 	g.s.Seed = seed
-	if seed%4 == 3 {
+	switch seed % 8 {
+	case 3, 7:
 		g.handOver()
-	} else {
+	case 5:
+		g.forced()
+	default:
 		g.chaos()
 	}
 	return g.s
@@ -134,6 +137,7 @@ func (g *generator) world() {
 func (g *generator) handOver() {
 	g.world()
 	s := &g.s
+	s.Order = true
 	if g.percent(25) {
 		s.Machines[0].NoPreempt = true
 	}
@@ -171,8 +175,8 @@ func (g *generator) handOver() {
 	// Ask before take: the window, which is the skew time but at least 5 ms and
 	// the grace; then the set-up. Time for frames both ways and for the fault to
 	// be noticed.
-	asked := max(skew, s.Interval/10+5*time.Millisecond, 15*time.Millisecond) +
-		2*s.Delay[1] + inside + s.Facts + 4500*time.Microsecond
+	win := max(skew, s.Interval/10+5*time.Millisecond, 15*time.Millisecond)
+	asked := noticing + s.Jitter + 2*s.Delay[1] + win + drift(win) + s.promoting()
 	if zero {
 		asked += s.Interval / 10
 	}
@@ -207,6 +211,21 @@ func (g *generator) handOver() {
 	g.at += down + down
 	g.add("hole off")
 	g.add("settle")
+}
+
+// noticing is how long a process needs to learn of a fault of its port.
+const noticing = 700 * time.Microsecond
+
+// drift is how far two clocks part in a time, at 500 ppm each and in opposite
+// directions.
+func drift(d time.Duration) time.Duration { return d / 1000 }
+
+// promoting is what the processes of a machine need from the moment at which the
+// last fact is there until the last of them serves: the fact is seen and judged,
+// all prepare (3 ms), the last one's word is seen and judged, all serve.
+func (s *Scenario) promoting() time.Duration {
+	see, obey := s.Facts+s.Bell+s.Jitter, s.Bell+s.Jitter
+	return see + obey + 3*time.Millisecond + s.Jitter + see + obey + s.Jitter
 }
 
 // chaos is a handful of faults at awkward moments.
@@ -307,7 +326,7 @@ func (g *generator) fault() {
 	case 13, 14:
 		g.add("pause %s %v", g.process(), g.pause())
 	case 15, 16:
-		g.add("stall %s %d %v %s", g.process(), 1+g.n(12), g.pause(), []string{"early", "late"}[g.n(2)])
+		g.add("stall %s %d %v %s", g.process(), 1+g.n(12), g.pause(), []string{"early", "late", "sent"}[g.n(3)])
 	case 17:
 		g.add("suspend %s %v", m, g.pause())
 	case 18:
@@ -353,4 +372,140 @@ func (g *generator) fault() {
 			g.add("dropzero %s %d", l, 1+g.n(3))
 		}
 	}
+}
+
+// forced are worlds in which a rule that coincidence seldom asks for is needed.
+func (g *generator) forced() {
+	g.world()
+	s := &g.s
+	s.Order = true
+	s.Machines = s.Machines[:2]
+	down := func() time.Duration { return 3*s.Interval + election.SkewTime(s.Version, 1, s.Interval) }
+	inside := 2*s.Delay[1] + s.promoting() + drift(5*s.Interval)
+	strong, weak := &s.Machines[0], &s.Machines[1]
+	strong.Priority, weak.Priority = 200, uint8(1+g.n(150))
+	settled := func() { g.at += 2*down() + g.share(g.n(100)) + 50*time.Millisecond }
+	asleep := func() time.Duration { return down() + down()/2 + g.share(g.n(100)+500) }
+	two := func() { s.LANs = max(s.LANs, 2) }
+	switch g.n(10) {
+	case 0:
+		// A port that forwards nothing yet and shows a carrier: rule 6.
+		two()
+		g.add("start r2")
+		settled()
+		g.add("block r1 %s on", g.lan())
+		settled()
+		g.add("start r1")
+		settled()
+	case 1:
+		// A master hangs in the middle of an advert, and another takes over
+		// meanwhile: rule 14. The late advert must not cost a master-down interval.
+		strong.Procs = 1
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		// Unserved from the end of the lease, two intervals after the advert at the
+		// latest, to the end of the patience; after the late advert a skew time.
+		skew := election.SkewTime(s.Version, weak.Priority, s.Interval)
+		g.add("hole %v", (2*s.Interval + skew + inside).Round(time.Microsecond))
+		g.add("stall r1.0 %d %v %s", 1+g.n(s.LANs), asleep(), []string{"early", "late"}[g.n(2)])
+		settled()
+		settled()
+		g.add("hole off")
+	case 2:
+		// Every priority 0 of one LAN is lost; the lingering master answers for a
+		// while, and then nobody does: rule 3.
+		two()
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		g.add("dropzero %s 1,2,3,4", g.lan())
+		win := max(election.SkewTime(s.Version, weak.Priority, s.Interval), s.Interval/10+5*time.Millisecond)
+		g.add("hole %v", (win*8/10 + 6*time.Millisecond + inside).Round(time.Microsecond))
+		g.add("stop r1")
+		settled()
+		g.add("hole off")
+	case 3:
+		// A master without preemption sleeps, and another serves when it wakes:
+		// draining, and WAKE.
+		strong.NoPreempt = true
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		g.add("pause r1 %v", asleep())
+		settled()
+		settled()
+	case 4:
+		// The same in the middle of what its promotion asks for.
+		strong.NoPreempt, strong.Procs = true, 1
+		g.add("start r1")
+		g.at += 2*s.Interval + g.share(g.n(100))
+		g.add("stall r1.0 %d %v early", 1+g.n(16), asleep())
+		g.add("start r2")
+		settled()
+		settled()
+	case 5:
+		// A peer that is no group resigns on one LAN and answers on another: rules
+		// 8 and 9.
+		two()
+		s.Interval, s.Version = 10*time.Millisecond, 3
+		s.Delay[1] = 2 * time.Millisecond
+		strong.Priority, strong.NoPreempt = 254, true
+		weak.Ungrouped = true
+		g.add("start r2")
+		settled()
+		g.add("start r1")
+		settled()
+		g.add("stop r2.%d", g.n(s.LANs))
+		settled()
+	case 6:
+		// A process is stopped in the middle of its adverts until long after its
+		// siblings have expelled it: rules 2 and 11. What it still meant to do
+		// must not be done.
+		s.LANs = 4
+		strong.Procs = 2
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		g.add("stall r1.0 %d %v %s", 1+g.n(s.LANs), asleep(), []string{"early", "late"}[g.n(2)])
+		settled()
+		settled()
+	case 7:
+		// A master hangs just when it is preempted: rule 12.
+		g.add("start r2")
+		settled()
+		g.add("start r1")
+		g.at += 3*s.Interval + election.SkewTime(s.Version, strong.Priority, s.Interval) - g.share(g.n(60))
+		g.add("pause r2 %v", asleep())
+		settled()
+		settled()
+	case 8:
+		// A machine resigns on all LANs at once; its priority 0 is repeated while
+		// the successor's skew time runs.
+		s.Interval, s.Version, s.Guard, s.Jitter, s.Facts = 100*time.Millisecond, 3, true, 0, 0
+		strong.Priority, weak.Priority = 250, uint8(220+g.n(20))
+		strong.Procs, weak.Procs = 1, 1
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		skew := election.SkewTime(s.Version, weak.Priority, s.Interval)
+		g.add("hole %v", (noticing + s.Delay[1] + skew + 3*time.Millisecond + drift(skew)).Round(time.Microsecond))
+		g.add("check r1 %s fail", g.lan())
+		settled()
+		g.add("hole off")
+	case 9:
+		// An advert leaves, its system call takes long, and then the process hangs:
+		// rule 10, the lease counts from before the send.
+		s.Guard = true
+		strong.Priority, weak.Priority = 255, 254
+		strong.Procs = 1
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		g.add("stall r1.0 %d %v sent", 1+g.n(s.LANs), g.share(100+g.n(90)))
+		g.add("stall r1.0 1 %v early", asleep())
+		settled()
+		settled()
+	}
+	g.add("settle")
 }

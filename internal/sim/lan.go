@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"slices"
 
 	"vrrpd/election"
 )
@@ -9,19 +10,21 @@ import (
 // lan is one broadcast domain and what is wrong with it.
 type lan struct {
 	n     int
-	reach [][]bool // reach[a][b]: b receives what a sends
-	loss  float64  // probability that a frame is lost, for each receiver
-	dup   float64  // probability that it arrives twice
+	reach [][]bool  // reach[a][b]: b receives what a sends
+	last  [][]int64 // when the last frame of a reaches b
+	loss  float64   // probability that a frame is lost, for each receiver
+	dup   float64   // probability that it arrives twice
 	// proxy: a host answers every question with its own MAC (proxy ARP).
 	proxy bool
-	// dropZero: the n-th priority 0 from now on reaches nobody; 0: none.
-	dropZero int
-	zeros    int // priority 0 seen on the LAN so far
+	// drop: those of the next priority 0 that reach nobody, counted from 1.
+	drop  []int
+	zeros int // priority 0 sent since that was set
 }
 
 func newLAN(n, hosts int) *lan {
-	l := &lan{n: n, reach: make([][]bool, hosts)}
+	l := &lan{n: n, reach: make([][]bool, hosts), last: make([][]int64, hosts)}
 	for i := range l.reach {
+		l.last[i] = make([]int64, hosts)
 		l.reach[i] = make([]bool, hosts)
 	}
 	l.heal()
@@ -34,7 +37,7 @@ func (l *lan) heal() {
 			row[i] = true
 		}
 	}
-	l.loss, l.dup, l.dropZero = 0, 0, 0
+	l.loss, l.dup, l.drop = 0, 0, nil
 }
 
 func (l *lan) name() string { return string(rune('A' + l.n)) }
@@ -82,19 +85,11 @@ func (w *World) send(h *host, f frame) {
 	if !h.ports[f.lan].passes() {
 		return
 	}
-	lost := false
 	if f.kind == advert && f.priority == 0 {
-		l.zeros++
-		if l.dropZero > 0 {
-			l.dropZero--
-			lost = l.dropZero == 0
-		}
-		if lost {
+		if l.zeros++; slices.Contains(l.drop, l.zeros) {
 			w.logf("LAN %s loses that priority 0", l.name())
+			return
 		}
-	}
-	if lost {
-		return
 	}
 	for _, to := range w.hosts {
 		if to == h || f.kind == answer && to.n != f.to || !l.reach[h.n][to.n] {
@@ -118,7 +113,12 @@ func (w *World) forward(l *lan, to *host, f frame) {
 		copies = 2
 	}
 	for range copies {
-		w.push(w.now+w.between(int64(w.Delay[0]), int64(w.Delay[1])), event{kind: arrival, h: to, frame: f})
+		at := w.now + w.between(int64(w.Delay[0]), int64(w.Delay[1]))
+		if last := &l.last[f.from][to.n]; w.Order {
+			at = max(at, *last)
+			*last = at
+		}
+		w.push(at, event{kind: arrival, h: to, frame: f})
 	}
 }
 

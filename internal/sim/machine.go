@@ -26,7 +26,9 @@ type host struct {
 	groups []*group // one, or one per LAN for an ungrouped machine
 	procs  []*proc  // by place; a process that has died stays until restarted
 
-	thawed int64 // when it was last frozen
+	raised bool  // the operator has set a priority
+	thawed int64 // when a freeze last ended
+	woke   int64 // when a suspend last ended
 	moved  int64 // when a process or the machine itself last came or went
 }
 
@@ -43,14 +45,16 @@ type group struct {
 
 // trail is what the checker remembers of a group's transitions.
 type trail struct {
-	count   int             // transitions since the last verb
-	reason  election.Reason // why it became MASTER
-	changed int64           // when the word last changed
-	master  int64           // when it did
-	entered int64           // when it last became BACKUP or LINGER
-	linger  int64           // when it last became LINGER
-	zeros   []int           // by LAN: priority 0 since the last advert
-	late    bool            // that advert left when it should not have (rule 14)
+	count    int             // transitions since the last verb
+	reason   election.Reason // why it became MASTER
+	listened bool            // it did so from LISTEN
+	changed  int64           // when the word last changed
+	master   int64           // when it did
+	entered  int64           // when it last became BACKUP or LINGER
+	linger   int64           // when it last became LINGER
+	lingered int64           // when that ended
+	zeros    []int           // by LAN: priority 0 since the last advert
+	late     bool            // that advert left when it should not have (rule 14)
 }
 
 func (w *World) newHost(n int) *host {
@@ -286,6 +290,9 @@ func (q *proc) bury(p *proc) {
 	w := q.w
 	if p.realised.State().Serving() {
 		epoch := q.group.word.Epoch()
+		for _, l := range p.lans {
+			q.group.trail.zeros[l] = 0
+		}
 		say := func() {
 			if q.alive && !q.stopped() && q.group.word.Epoch() == epoch {
 				for _, l := range p.lans {
@@ -335,6 +342,7 @@ func (h *host) halt(d int64, how *bool, word string) {
 		if how == &h.asleep {
 			h.slept += d
 			h.base = h.clock()
+			h.woke = w.now
 		} else {
 			h.thawed = w.now
 		}

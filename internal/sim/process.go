@@ -36,13 +36,16 @@ type proc struct {
 	acts      []election.Action
 	pos       int
 	checked   bool          // the action at pos has passed its check already
+	fresh     bool          // no stall lies between that check and the action
 	before    election.Time // the clock that was read for it, or 0
+	gone      bool          // its advert has left already
 	wakeAt    int64
 	lastTurn  election.Time
+	steppedAt int64 // when it last decided anything
 	slept     int64
 	afterStep []*proc
 	onResume  []func()
-	trap      trap
+	traps     []trap // the next one counts from when the last has sprung
 
 	// The board.
 	roster    []*proc
@@ -52,12 +55,22 @@ type proc struct {
 
 // trap stops the process at one of its next actions.
 type trap struct {
-	in   int // actions to go; 0: no trap
+	in   int // actions to go
 	span int64
-	// late: between reading the clock and the send; else between the check of
-	// the epoch and reading the clock.
-	late bool
+	when trapKind
 }
+
+// trapKind is where in an advert the process is stopped; in any other action it
+// is stopped after the check.
+type trapKind uint8
+
+const (
+	early trapKind = iota // between the check of the epoch and reading the clock
+	late                  // between reading the clock and the send
+	sent                  // between the send and opening the lease
+)
+
+var trapKinds = map[string]trapKind{"early": early, "late": late, "sent": sent}
 
 // spins is how many steps in a row say that a loop will never end.
 const spins = 200
@@ -137,9 +150,11 @@ func (p *proc) release() {
 	p.wakeAt = never
 	if p.pos < len(p.acts) {
 		p.carryOn()
-		return
+		if !p.runs() {
+			return
+		}
 	}
-	p.wake(w.now)
+	p.wake(w.now) // whoever has rung meanwhile
 }
 
 func (p *proc) drain() {
@@ -195,7 +210,7 @@ func (p *proc) carryOn() {
 func (p *proc) step(first bool) {
 	w, now := p.w, p.host.clock()
 	late := now-p.lastTurn >= w.interval()
-	p.lastTurn = now
+	p.lastTurn, p.steppedAt = now, w.now
 	if late && (first || !w.Loop.DrainOnce) && !w.Loop.NoDrain {
 		p.drain()
 	}
@@ -229,15 +244,24 @@ func (p *proc) carryOut() bool {
 			}
 			p.checked = true
 			p.before = 0
-			if p.trap.in > 0 {
-				if p.trap.in--; p.trap.in == 0 {
-					if p.trap.late {
+			if len(p.traps) > 0 {
+				t := &p.traps[0]
+				if t.in--; t.in <= 0 {
+					if t.when != early {
 						p.before = p.host.clock()
 					}
-					p.stop(p.trap.span, "stalls at "+describe(a))
+					if t.when == sent && a.Kind == election.DoAdvert && !p.portOf(a).mute {
+						p.transmit(p.portOf(a).lan, a.Priority)
+						p.gone = true
+					}
+					p.traps = p.traps[1:]
+					p.stop(t.span, "stalls at "+describe(a))
 					return false
 				}
 			}
+			p.fresh = true
+		} else {
+			p.fresh = false
 		}
 		p.checked = false
 		p.pos++
@@ -256,26 +280,34 @@ func (p *proc) stop(d int64, what string) {
 	p.w.after(d, p.release)
 }
 
-func (p *proc) do(a *election.Action) {
-	w := p.w
-	var t *port
-	if a.VR >= 0 && a.VR < len(p.lans) {
-		t = p.host.ports[p.lans[a.VR]]
+// portOf is the port that the action is about, or nil.
+func (p *proc) portOf(a *election.Action) *port {
+	if a.VR < 0 || a.VR >= len(p.lans) {
+		return nil
 	}
+	return p.host.ports[p.lans[a.VR]]
+}
+
+func (p *proc) do(a *election.Action) {
+	w, t := p.w, p.portOf(a)
 	switch a.Kind {
 	case election.DoAdvert:
 		before := p.before
 		if before == 0 {
 			before = p.host.clock()
 		}
-		if t.mute {
+		gone := p.gone
+		p.gone = false
+		if t.mute && !gone {
 			p.results = append(p.results, election.Event{Kind: election.EvSendFailed, VR: a.VR, Priority: a.Priority})
 			return
 		}
 		if w.Loop.ClockAfter {
 			before = p.host.clock()
 		}
-		p.transmit(t.lan, a.Priority)
+		if !gone {
+			p.transmit(t.lan, a.Priority)
+		}
 		if a.Lease > 0 && w.Guard {
 			t.open(before + int64(a.Lease))
 		}

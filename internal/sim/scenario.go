@@ -22,6 +22,7 @@ type Scenario struct {
 	Bell     time.Duration // longest delay of a doorbell between siblings
 	Jitter   time.Duration // longest delay of a wake-up
 	Delay    [2]time.Duration
+	Order    bool // frames of one machine do not overtake each other
 	Machines []Machine
 	Script   []Timed
 
@@ -73,8 +74,8 @@ func (s Scenario) String() string {
 		}
 		return "off"
 	}
-	fmt.Fprintf(&b, "seed %d\nlans %d\nversion %d\ninterval %v\nguard %s\nswap %s\nfacts %v\nbell %v\njitter %v\ndelay %v %v\n",
-		s.Seed, s.LANs, s.Version, s.Interval, on(s.Guard), on(s.Swap), s.Facts, s.Bell, s.Jitter, s.Delay[0], s.Delay[1])
+	fmt.Fprintf(&b, "seed %d\nlans %d\nversion %d\ninterval %v\nguard %s\nswap %s\nfacts %v\nbell %v\njitter %v\ndelay %v %v\norder %s\n",
+		s.Seed, s.LANs, s.Version, s.Interval, on(s.Guard), on(s.Swap), s.Facts, s.Bell, s.Jitter, s.Delay[0], s.Delay[1], on(s.Order))
 	for _, m := range s.Machines {
 		fmt.Fprintf(&b, "machine priority=%d", m.Priority)
 		if m.Procs > 1 {
@@ -146,6 +147,8 @@ func (s *Scenario) line(words []string, at *time.Duration) (err error) {
 		s.Guard = flag
 	case "swap":
 		s.Swap = flag
+	case "order":
+		s.Order = flag
 	case "facts":
 		duration(&s.Facts)
 	case "bell":

@@ -12,7 +12,7 @@ func (w *World) settle() {
 	for _, h := range w.hosts {
 		for _, p := range h.procs {
 			if p != nil {
-				p.trap = trap{}
+				p.traps = nil
 			}
 		}
 	}

@@ -17,9 +17,11 @@ import (
 //	kill r1 | kill r1.0           SIGKILL
 //	stop r1 | stop r1.0           SIGTERM
 //	pause r1.0 2s                 SIGSTOP, and SIGCONT after the time
-//	stall r1.0 3 2s early|late    stop at the third next action, for the time:
+//	stall r1.0 3 2s early         stop at the third next action, for the time:
 //	                              after the check of the epoch; late: after the
-//	                              clock was read, too
+//	                              clock was read, too; sent: after the advert has
+//	                              left, too; several in a row count one after the
+//	                              other
 //	suspend r1 5s                 the machine sleeps; its boottime goes on
 //	freeze r1 5s                  a virtual machine is paused with its clock
 //	link r1 A down|up             the cable
@@ -32,7 +34,7 @@ import (
 //	loss A 0.2                    of the frames, for each receiver
 //	dup A 0.1                     arrive twice
 //	proxyarp A on|off             a host answers every question
-//	dropzero A 2                  exactly the second next priority 0 is lost
+//	dropzero A 2 | dropzero A 1,3 exactly these of the next priority 0 are lost
 //	backup r1, hold r1, release r1, priority r1 150
 //	hole 700ms | hole off         how long a LAN may be unserved from now on
 //	settle                        everything is healed; then invariant (b)
@@ -59,7 +61,7 @@ const (
 var grammar = map[string]string{
 	"start": "p", "kill": "p", "stop": "p", "pause": "pt", "stall": "pntw",
 	"suspend": "mt", "freeze": "mt", "link": "mlw", "block": "mls", "mute": "mls", "check": "mlw",
-	"partition": "lx", "join": "l", "loss": "lf", "dup": "lf", "proxyarp": "ls", "dropzero": "ln",
+	"partition": "lx", "join": "l", "loss": "lf", "dup": "lf", "proxyarp": "ls", "dropzero": "lw",
 	"backup": "m", "hold": "m", "release": "m", "priority": "mn", "hole": "w", "settle": "",
 }
 
@@ -175,7 +177,7 @@ func (w *World) obey(v Verb) {
 		}
 	case "stall":
 		for _, p := range procs {
-			p.trap = trap{n, d, word == "late"}
+			p.traps = append(p.traps, trap{n, d, trapKinds[word]})
 		}
 	case "suspend":
 		h.suspend(d)
@@ -200,7 +202,12 @@ func (w *World) obey(v Verb) {
 	case "proxyarp":
 		l.proxy = word == "on"
 	case "dropzero":
-		l.dropZero = n
+		l.drop, l.zeros = nil, 0
+		for _, a := range strings.Split(word, ",") {
+			if k, err := strconv.Atoi(a); err == nil {
+				l.drop = append(l.drop, k)
+			}
+		}
 	case "backup":
 		w.operator(h, election.Event{Kind: election.EvBackup})
 	case "hold":
@@ -208,6 +215,7 @@ func (w *World) obey(v Verb) {
 	case "release":
 		w.operator(h, election.Event{Kind: election.EvRelease})
 	case "priority":
+		h.raised = true
 		w.operator(h, election.Event{Kind: election.EvPriority, Priority: uint8(n)})
 	case "hole":
 		w.checker.hole, w.checker.holeFor, w.checker.longest = never, w.now, 0
