@@ -22,6 +22,9 @@ func (m *Machine) grace() int64 { return min(askGrace, m.interval()/10) }
 // that no advert accepted later (on any LAN) has answered. 0: nothing to ask.
 func (m *Machine) askFrom() Time {
 	var accepted, t0 Time
+	if m.off(RuleAsk) {
+		return 0
+	}
 	m.each(func(f *Facts) { accepted = max(accepted, f.AccAt) })
 	g := m.grace()
 	m.each(func(f *Facts) {

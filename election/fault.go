@@ -153,7 +153,7 @@ func (m *Machine) hardFault() (Reason, int) {
 		if m.stuck(f) {
 			return MemberStuck, -1
 		}
-		if f.Interval != m.interval() && m.voting() {
+		if f.Interval != m.interval() && m.voting() && !m.off(RuleOneInterval) {
 			return IntervalDiffers, -1
 		}
 	}

@@ -14,11 +14,14 @@ const (
 	RulePrepare                        // 4: interfaces are set up before the first advert
 	RuleShortLease                     // 5: LINGER serves under short leases
 	RuleMixedView                      // 6: a half-seen world vetoes preemption
+	RuleOneInterval                    // 7: the processes of a machine have one interval
 	RuleRightAnswer                    // 8: only the right MAC is an answer
 	RulePatience                       // 9: five unanswered questions, 5 ms
 	RuleLease                          // 10: a lease ends before a peer's patience
 	RuleExpel                          // 11: a stuck sibling is expelled
 	RuleLateZero                       // 14: priority 0 follows an advert that left late
+	RuleLinger                         // make before break
+	RuleAsk                            // ask before take
 	RuleZeroAligned                    // repeated priority 0 do not move the take-over
 	RuleOpenLate                       // 12: a preemptor opens when the old master is silent
 	RuleWake                           // who wakes after its lease asks who serves now

@@ -204,6 +204,9 @@ func (m *Machine) startLinger() {
 	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
 	m.successor = verdict{}
 	m.linger = linger{from: m.since, end: m.since + iv/20 + skew + lingerMargin, renew: m.now}
+	if m.off(RuleLinger) {
+		m.linger.end = m.since
+	}
 	m.resigning(resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3})
 }
 

@@ -440,6 +440,9 @@ func (c *checker) silence(w *World) {
 
 // fit: nothing keeps the machine from being elected but time.
 func (h *host) fit() bool {
+	if h.spec.Uneven && len(h.procs) > 1 {
+		return false // it is held, for ever
+	}
 	for _, t := range h.ports {
 		if !t.link || t.mute || t.unfit {
 			return false

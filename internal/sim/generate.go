@@ -387,7 +387,7 @@ func (g *generator) forced() {
 	settled := func() { g.at += 2*down() + g.share(g.n(100)) + 50*time.Millisecond }
 	asleep := func() time.Duration { return down() + down()/2 + g.share(g.n(100)+500) }
 	two := func() { s.LANs = max(s.LANs, 2) }
-	switch g.n(10) {
+	switch g.n(11) {
 	case 0:
 		// A port that forwards nothing yet and shows a carrier: rule 6.
 		two()
@@ -505,6 +505,16 @@ func (g *generator) forced() {
 		g.add("stall r1.0 %d %v sent", 1+g.n(s.LANs), g.share(100+g.n(90)))
 		g.add("stall r1.0 1 %v early", asleep())
 		settled()
+		settled()
+	case 10:
+		// The processes of a machine are configured with different intervals: rule
+		// 7. They cannot keep together, so it is held, and the other one serves.
+		two()
+		strong.Procs, strong.Uneven = s.LANs, true
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		g.add("pause r1.%d %v", g.n(s.LANs), g.pause())
 		settled()
 	}
 	g.add("settle")

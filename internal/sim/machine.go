@@ -170,6 +170,10 @@ func (h *host) start(place int) {
 	h.moved = w.now
 	w.logf("%s starts", p.name)
 	var routers []election.Router
+	interval := w.Interval
+	if h.spec.Uneven && place == len(h.procs)-1 {
+		interval *= 10
+	}
 	for i, l := range h.lansOf(place) {
 		p.lans = append(p.lans, l)
 		t := h.ports[l]
@@ -177,7 +181,7 @@ func (h *host) start(place int) {
 		t.takeDown()
 		routers = append(routers, election.Router{
 			Family: 4, VRID: vrid(l), Version: w.Version, Priority: h.spec.Priority,
-			Interval: w.Interval, Preempt: !h.spec.NoPreempt, Source: w.address(h.n, l), VIP: vip(l),
+			Interval: interval, Preempt: !h.spec.NoPreempt, Source: w.address(h.n, l), VIP: vip(l),
 		})
 		for _, bit := range t.faults() {
 			p.inbox = append(p.inbox, election.Event{Kind: election.EvFault, VR: i, Fault: bit, On: true})

@@ -31,6 +31,7 @@ var seen = []mutation{
 	{"prepare behind the closed guard", "4", without(election.RulePrepare)},
 	{"linger under short leases", "5", without(election.RuleShortLease)},
 	{"a half-seen world vetoes preemption", "6", without(election.RuleMixedView)},
+	{"the processes of a machine have one interval", "7", without(election.RuleOneInterval)},
 	{"only the right answer counts", "8", without(election.RuleRightAnswer)},
 	{"patience of a question", "9", without(election.RulePatience)},
 	{"a lease of two intervals", "10", without(election.RuleLease)},
@@ -40,6 +41,8 @@ var seen = []mutation{
 	{"the sockets are drained first", "13", func(s *Scenario) { s.Loop.NoDrain = true }},
 	{"drained before every step, not once per turn", "13", func(s *Scenario) { s.Loop.DrainOnce = true }},
 	{"priority 0 after an advert that left late", "14", without(election.RuleLateZero)},
+	{"make before break", "LINGER", without(election.RuleLinger)},
+	{"ask before take", "ASK", without(election.RuleAsk)},
 	{"who wakes after its lease asks who serves", "WAKE", without(election.RuleWake)},
 	{"repeated priority 0 do not move the take-over", "RX", without(election.RuleZeroAligned)},
 }

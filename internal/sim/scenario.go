@@ -46,6 +46,7 @@ type Machine struct {
 	Procs     int  // processes of one group, sharing the LANs
 	Ungrouped bool // every LAN a group of its own, with a process of its own
 	NoPreempt bool
+	Uneven    bool          // its last process is configured with ten times the interval
 	Drift     int64         // of its clock, ppm
 	Clock     time.Duration // its clock at the beginning
 }
@@ -83,6 +84,9 @@ func (s Scenario) String() string {
 		}
 		if m.Ungrouped {
 			b.WriteString(" ungrouped")
+		}
+		if m.Uneven {
+			b.WriteString(" uneven")
 		}
 		if m.NoPreempt {
 			b.WriteString(" nopreempt")
@@ -202,6 +206,8 @@ func (m *Machine) set(word string) error {
 		m.Clock, err = time.ParseDuration(value)
 	case "ungrouped":
 		m.Ungrouped = true
+	case "uneven":
+		m.Uneven = true
 	case "nopreempt":
 		m.NoPreempt = true
 	default:
