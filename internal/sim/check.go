@@ -475,6 +475,7 @@ func (h *host) holdEnd() int64 {
 // transition: the word of a group has changed.
 func (g *group) transition(p *proc, old, word election.Word) {
 	w, tr := p.w, &g.trail
+	w.story.transition(g, old, word)
 	if w.trace != nil {
 		w.logf("%s %v > %v (%v)", p.name, old.State(), word.State(), word.Reason())
 	}

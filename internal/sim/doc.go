@@ -11,6 +11,7 @@
 //	go test ./internal/sim                       a few thousand seeds, and every rule switched off
 //	go test ./internal/sim -run TestRandom -seeds=20000
 //	go test ./internal/sim -run TestRandom -seed=4711    one seed, with its trace
+//	go test ./internal/sim -run TestTranscripts          the stories in testdata, to the letter
 //
 // # The model
 //

@@ -81,6 +81,9 @@ func (w *World) address(machine, lan int) netip.Addr {
 // send puts a frame on a LAN as it leaves a machine's port.
 func (w *World) send(h *host, f frame) {
 	f.from = h.n
+	if w.story != nil {
+		w.story.frame(h, f)
+	}
 	l := w.lans[f.lan]
 	if !h.ports[f.lan].passes() {
 		return

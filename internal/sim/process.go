@@ -357,6 +357,7 @@ func (p *proc) transmit(lan int, priority uint8) {
 }
 
 func (p *proc) report(a *election.Action) {
+	p.w.story.report(p, a)
 	if p.w.trace == nil || a.From != a.To {
 		return // transitions are logged where the word changes
 	}

@@ -35,11 +35,12 @@ func TestRandom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Parse(string(text))
+		s, err := Parse(script(blocks(string(text))))
 		if err != nil {
 			t.Fatal(err)
 		}
 		w := New(s)
+		w.tell()
 		w.trace = func(line string) { fmt.Println(line) }
 		if v := w.Play(); v != nil {
 			t.Fatal(v)

@@ -38,6 +38,13 @@ import (
 //	backup r1, hold r1, release r1, priority r1 150
 //	hole 700ms | hole off         how long a LAN may be unserved from now on
 //	settle                        everything is healed; then invariant (b)
+//
+// What a story promises (see testdata/README.md) must be true when it is said:
+//
+//	serves AB r2 | serves A nobody    who serves these LANs; one: one and the same
+//	                                  machine, whichever
+//	expect r1 HELD link-down          a machine's state, and why it has it
+//	warned r2 peer-deaf               that alarm was raised since the last verb
 type Verb struct {
 	Name string
 	Args []string
@@ -59,6 +66,7 @@ const (
 )
 
 var grammar = map[string]string{
+	"serves": "ww", "expect": "mww", "warned": "mw",
 	"start": "p", "kill": "p", "stop": "p", "pause": "pt", "stall": "pntw",
 	"suspend": "mt", "freeze": "mt", "link": "mlw", "block": "mls", "mute": "mls", "check": "mlw",
 	"partition": "lx", "join": "l", "loss": "lf", "dup": "lf", "proxyarp": "ls", "dropzero": "lw",
@@ -104,6 +112,9 @@ func parseVerb(words []string) (Verb, error) {
 // is killed, a machine does not exist) is nothing.
 func (w *World) obey(v Verb) {
 	w.logf("--- %s", v)
+	if w.promise(v) {
+		return
+	}
 	want := grammar[v.Name]
 	var (
 		h     *host
@@ -228,6 +239,7 @@ func (w *World) obey(v Verb) {
 		return
 	}
 	w.checker.disturbed(w)
+	w.story.done()
 }
 
 // operator reaches the first process of every group of the machine that runs.

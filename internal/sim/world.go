@@ -32,6 +32,7 @@ type World struct {
 	checker checker
 	failure *Violation
 	trace   func(string) // nil: nobody listens
+	story   *story       // nil: nobody listens
 
 	flight int64 // longest time that a frame takes
 	steps  int   // how often a machine was stepped
@@ -141,6 +142,9 @@ func (w *World) one() {
 		w.arrive(e.h, &e.frame)
 	case errand:
 		e.do()
+	}
+	if w.story != nil {
+		w.story.look()
 	}
 }
 
