@@ -49,7 +49,7 @@ func (m *Machine) decideOnce() {
 		case m.suspended:
 			m.swap(Listen, Suspended)
 		case !m.cfg.Guard || m.off(RulePrepare) || m.allPrepared() || m.now >= m.since+prepareLimit:
-			m.swap(Master, m.seen.Reason())
+			m.swap(Master, m.entering())
 		}
 	case Master:
 		m.decideMaster(hard)
@@ -64,6 +64,18 @@ func (m *Machine) decideOnce() {
 			m.swap(Prepare, MasterTimeout)
 		}
 	}
+}
+
+// entering is the reason with which PREPARE becomes MASTER: a machine that was
+// stopped meanwhile may have found an inferior master in its sockets.
+func (m *Machine) entering() Reason {
+	why := m.seen.Reason()
+	m.each(func(f *Facts) {
+		if f.Joining == 0 && f.P0At == 0 && f.InferiorAt > m.since {
+			why = Preempted
+		}
+	})
+	return why
 }
 
 // heldBy takes a machine that does not serve to HELD if it may not be elected.
@@ -262,7 +274,7 @@ func (m *Machine) watch() {
 		case f.HeardAt == 0 || m.now-f.HeardAt > window:
 			nobody = true
 		}
-		silent = silent || m.now >= f.DownAt && (f.HeardAt == 0 || m.now-f.HeardAt > window)
+		silent = silent || f.Faults == 0 && m.now >= f.DownAt && (f.HeardAt == 0 || m.now-f.HeardAt > window)
 		master = master || f.AccAt != 0 && m.now < f.DownAt && m.now-f.AccAt <= window
 	})
 	m.alarm(0, PriorityDiffers, differs, Addr16{})
@@ -276,10 +288,15 @@ func (m *Machine) watch() {
 		m.mixedAt = m.now
 	}
 	what := NoReason
-	switch {
-	case backup && silent && inferior:
+	held := false // for a time only: what is wrong with a member is no partition
+	if m.seen.State() == Held {
+		hard, _ := m.hardFault()
+		held = hard == NoReason
+	}
+	switch waiting := backup || held; {
+	case waiting && silent && inferior:
 		what = MixedView
-	case backup && silent && master:
+	case waiting && silent && master:
 		what = Partition
 	}
 	switch {

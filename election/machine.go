@@ -54,6 +54,7 @@ type Machine struct {
 	now      Time
 	lastStep Time
 	acts     []Action
+	first    int // of this step in acts
 
 	wishes      Wishes
 	priority    uint8 // effective priority of the group
@@ -97,6 +98,7 @@ type member struct {
 	resigned   bool // served when the priority 0 that is pending was decided
 	probeAt    Time // next question may be asked
 	openBy     Time // the lease of the master that we preempt has ended: see open
+	asked      int  // questions of open
 	replied    Time // immediate re-adverts are counted from here
 	replies    int
 	lastHeal   Time    // re-announcement
@@ -206,7 +208,7 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 		m.vr[i].superior = verdict{}
 	}
 	m.heard, m.expired, m.suspended = false, false, false
-	first := len(acts)
+	m.first = len(acts)
 	m.late()
 	if !m.obey() {
 		m.refresh()
@@ -227,7 +229,7 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 	acts, m.acts = m.acts, nil
 	// A step may make several transitions; what the earlier ones ask for must
 	// not look outdated to the caller because of the later ones.
-	for i := first; i < len(acts); i++ {
+	for i := m.first; i < len(acts); i++ {
 		if acts[i].Kind != DoReport { // which tells of its own transition
 			acts[i].Epoch = m.seen.Epoch()
 		}

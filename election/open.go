@@ -13,6 +13,9 @@ import "time"
 const (
 	openStep   = int64(time.Millisecond)
 	openProbes = 5
+	// openPatience is after how many questions the old master counts as one that
+	// hangs; from then on a question comes every fiftieth of an interval.
+	openPatience = 20
 )
 
 // shut decides, on entering MASTER, whether the guards stay closed for now.
@@ -28,7 +31,7 @@ func (m *Machine) shut(w Word) {
 	for i := range m.own {
 		f, v := &m.own[i], &m.vr[i]
 		f.Probes, f.AnsAt, f.Quiet = 0, 0, 0
-		v.probeAt, v.openBy = m.now+openStep, f.InferiorAt+m.leaseSpan()
+		v.probeAt, v.openBy, v.asked = m.now+openStep, f.InferiorAt+m.leaseSpan(), 0
 		// Where no inferior master was heard nobody has served for a master-down
 		// interval; and unicast peers cannot be asked.
 		if f.InferiorAt == 0 || f.P0At != 0 || f.NoAsk != 0 {
@@ -53,19 +56,23 @@ func (m *Machine) open() {
 			m.do(Action{Kind: DoProbe, VR: i})
 			f.Probes++
 			v.probeAt = m.now + openStep
+			if v.asked++; v.asked > openPatience {
+				v.probeAt = m.now + max(openStep, m.interval()/50)
+			}
 		}
 	}
 	ready := true
 	m.each(func(f *Facts) { ready = ready && (f.Joining == 1 || f.Quiet == m.shutEpoch) })
 	for i := range m.own {
-		ready = ready && (!m.vr[i].serving || m.own[i].SentAt >= m.since)
+		ready = ready && (!m.vr[i].serving || m.own[i].SentAt >= m.since || m.vr[i].failSince != 0)
 	}
 	if !ready {
-		return // the LAN is not silent, or our own adverts have not left yet
+		return // a LAN is not silent, or our own adverts are still to be sent
 	}
 	m.shutEpoch = 0
 	for i := range m.own {
-		if m.vr[i].serving {
+		// A member whose advert cannot be sent is opened by the one that can.
+		if m.vr[i].serving && m.own[i].SentAt >= m.since {
 			m.do(Action{Kind: DoRenew, VR: i, Until: m.own[i].LeaseAt})
 		}
 	}

@@ -76,11 +76,12 @@ func (m *Machine) apply(e *Event) {
 func (m *Machine) valid(vr int) bool { return vr >= 0 && vr < len(m.own) }
 
 // awake: while the machine slept nothing was heard, and what that seems to say
-// about the other masters is not true. Listen as long as LISTEN does.
+// about the other masters is not true. Listen for as long as after a start: a
+// master that hangs just then has a lease that must end first.
 func (m *Machine) awake() {
 	for i := range m.own {
 		f := &m.own[i]
-		f.DownAt = max(f.DownAt, m.now+m.interval()+f.skew(1))
+		f.DownAt = max(f.DownAt, m.now+f.down(m.priority))
 		f.P0At = 0
 	}
 }

@@ -1,6 +1,9 @@
 package election
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // linger is the resigned master that still serves.
 type linger struct {
@@ -173,7 +176,7 @@ func (m *Machine) enter(old, w Word) {
 		m.own[i].P0At = 0
 	}
 	if first && m.servingAny() {
-		m.lastPromoted = m.now
+		m.lastPromoted, m.rivalAt = m.now, m.now
 		if m.shutEpoch == 0 {
 			m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: w.Reason(), To: Master})
 		}
@@ -221,11 +224,47 @@ func (m *Machine) resigning(r resign) {
 	}
 }
 
+// overslept: the lease of a serving member ended before this step.
+func (m *Machine) overslept() bool {
+	for i := range m.vr {
+		if at := m.own[i].LeaseAt; m.vr[i].serving && at != 0 && m.now >= at {
+			return true
+		}
+	}
+	return false
+}
+
+// lastSent is when this process last sent an advert.
+func (m *Machine) lastSent() Time {
+	var t Time
+	for i := range m.own {
+		t = max(t, m.own[i].SentAt)
+	}
+	return t
+}
+
+// takeBackServing withdraws what this step has asked for to serve: the word has
+// moved on before anything was done, and these actions would carry its epoch.
+func (m *Machine) takeBackServing() {
+	kept := slices.DeleteFunc(m.acts[m.first:], func(a Action) bool {
+		switch a.Kind {
+		case DoAdvert:
+			return a.Priority > 0
+		case DoHook:
+			return a.Up
+		}
+		return a.Kind == DoRenew || a.Kind == DoPromote || a.Kind == DoAnnounce
+	})
+	m.acts = m.acts[:m.first+len(kept)]
+}
+
 // leave: the guards first, then (where it helps) priority 0, then the
 // addresses, the machine's own announcements, and the command.
 func (m *Machine) leave(w Word) {
 	iv := m.interval()
 	m.shutEpoch = 0
+	m.takeBackServing()
+	late := m.overslept()
 	for i := range m.vr {
 		if m.vr[i].serving || m.vr[i].prepared {
 			m.own[i].LeaseAt = 0
@@ -247,7 +286,13 @@ func (m *Machine) leave(w Word) {
 	default:
 		m.resigning(resign{due: [3]Time{m.now, m.now + iv/50, m.now + iv/10}, count: 3})
 	}
-	m.resigns()
+	if late && !m.resign.quiet {
+		// What waits in the sockets is read before anybody is told to take over:
+		// where a master speaks by now it is too late to resign.
+		m.resign.quiet, m.resign.from = true, m.lastSent()
+	} else {
+		m.resigns()
+	}
 	for i := range m.vr {
 		if v := &m.vr[i]; v.serving || v.prepared {
 			v.serving, v.prepared, v.failSince = false, false, 0

@@ -212,7 +212,7 @@ func (c *checker) wholeMachine(w *World, h *host) {
 		c.split[h.n] = max(from, off)
 	}
 	// Whatever was split, a transition is obeyed by one process after the other.
-	begin := max(c.split[h.n], h.moved, h.groups[0].trail.changed)
+	begin := max(c.split[h.n], other.stopped(), h.moved, h.groups[0].trail.changed)
 	if p := other.owner; p.alive && p.stopped() {
 		begin = max(begin, p.heldAt)
 		g := p.group
@@ -224,7 +224,7 @@ func (c *checker) wholeMachine(w *World, h *host) {
 				begin = max(begin, q.resumedAt+w.interval()) // who slept gives the others an interval
 			}
 		}
-		if other.stopped() <= p.heldAt || p.heldAt < g.trail.master {
+		if other.stopped() <= p.heldAt || p.heldAt <= g.trail.master {
 			begin = max(begin, max(p.heldAt, h.thawed)+w.leaseSpan()+w.leaseSpan()/1000)
 		}
 	}
@@ -232,7 +232,7 @@ func (c *checker) wholeMachine(w *World, h *host) {
 	case other.mute:
 		begin = max(begin, other.mutedAt) + w.interval()*9/8
 	case other.mutedAt > 0:
-		begin = max(begin, other.mutedAt+w.interval()/8)
+		begin = max(begin, max(other.mutedAt, h.thawed)+w.interval()/8)
 	}
 	running := false
 	for _, p := range h.procs {
@@ -344,6 +344,9 @@ func (c *checker) hung(w *World, s, t *port, until int64) {
 	g := newer.owner.group
 	if g.trail.listened {
 		return // for an interval and a skew time only
+	}
+	if newer.from == newer.host.thawed {
+		return // no promotion: its clock stood still (rule 13)
 	}
 	if g.trail.reason != election.MasterTimeout && g.trail.reason != election.Preempted || c.ok[min(s.host.n, t.host.n)][max(s.host.n, t.host.n)] > older.from {
 		return
