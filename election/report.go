@@ -12,19 +12,33 @@ func (m *Machine) reportTransition(old, w Word) {
 	case m.successor.reason == w.Reason() && w.Reason() != NoReason:
 		vr, peer = m.successor.vr, m.successor.peer
 	default:
-		// Who was followed, or fell silent. What a master leaves for is not
-		// about any peer.
-		for i := range m.own {
-			if !old.State().Serving() && m.own[i].AccSrc != (Addr16{}) {
-				peer = m.own[i].AccSrc
-				break
-			}
+		// Who was followed, or fell silent; or whom a sibling has heard, if the
+		// transition is its. Else what a master leaves for is not about any peer.
+		if !old.State().Serving() || w.Reason().aboutPeer() {
+			peer = m.lastMaster()
 		}
 		if r, i := m.hardFault(); r == w.Reason() {
 			vr = i
 		}
 	}
 	m.do(Action{Kind: DoReport, VR: vr, From: old.State(), To: w.State(), Reason: w.Reason(), Peer: peer.Addr(), Priority: m.priority})
+}
+
+// lastMaster is the master that any member of the machine followed last.
+func (m *Machine) lastMaster() Addr16 {
+	var at Time
+	var src Addr16
+	m.each(func(f *Facts) {
+		if f.AccSrc != (Addr16{}) && (src == Addr16{} || f.AccAt > at) {
+			at, src = f.AccAt, f.AccSrc
+		}
+	})
+	return src
+}
+
+// aboutPeer: a master leaves for somebody else.
+func (r Reason) aboutPeer() bool {
+	return r == SuperiorAdvert || r == TieLost || r == Successor || r == LeaseExpired
 }
 
 // report tells people something that does not change the state.
