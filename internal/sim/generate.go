@@ -173,8 +173,9 @@ func (g *generator) handOver() {
 	one := fmt.Sprintf("%s.%d", name, g.n(s.Machines[first].Procs))
 	limit := inside
 	if len(s.Machines) > 2 {
-		// Two may succeed at once, and the better one then preempts the other.
-		limit = max(limit, 10*time.Millisecond)
+		// Two may succeed at once, and the better one then preempts the other: five
+		// probes and their patience after the last answer.
+		limit += 6*(time.Millisecond+s.Jitter) + 2*s.Delay[1] + s.Facts + 2*s.Bell
 	}
 	// Ask before take: the window, which is the skew time but at least 5 ms and
 	// the grace; then the set-up. Time for frames both ways and for the fault to
