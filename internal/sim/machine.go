@@ -43,20 +43,6 @@ type group struct {
 	trail  trail
 }
 
-// trail is what the checker remembers of a group's transitions.
-type trail struct {
-	count    int             // transitions since the last verb
-	reason   election.Reason // why it became MASTER
-	listened bool            // it did so from LISTEN
-	changed  int64           // when the word last changed
-	master   int64           // when it did
-	entered  int64           // when it last became BACKUP or LINGER
-	linger   int64           // when it last became LINGER
-	lingered int64           // when that ended
-	zeros    []int           // by LAN: priority 0 since the last advert
-	late     bool            // that advert left when it should not have (rule 14)
-}
-
 func (w *World) newHost(n int) *host {
 	spec := w.Machines[n]
 	h := &host{w: w, n: n, name: fmt.Sprintf("r%d", n+1), spec: spec, base: int64(spec.Clock)}
