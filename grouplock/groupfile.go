@@ -54,10 +54,18 @@ func clearGroup(c *cells, boot [2]uint64) {
 	c.store(grpMagic, groupMagic)
 }
 
+// memory is what the word and its time lie in: cells, or in tests cells between
+// whose operations something else may happen.
+type memory interface {
+	load(i int) uint64
+	store(i int, v uint64)
+	swap(i int, old, new uint64) bool
+}
+
 // swapWord is the only way in which the word changes. The time goes first, into
 // the one of the slot's two cells that cannot belong to the present word: a
 // reader who sees the new word finds its time, and a loser has destroyed nothing.
-func swapWord(c *cells, slot uint8, old, new election.Word, at election.Time) bool {
+func swapWord(c memory, slot uint8, old, new election.Word, at election.Time) bool {
 	if new.Epoch() != old.Epoch()+1 || c.load(grpWord) != uint64(old) {
 		return false
 	}
@@ -69,7 +77,7 @@ func swapWord(c *cells, slot uint8, old, new election.Word, at election.Time) bo
 }
 
 // sinceWord is when the present word was set; 0 if its author is not known.
-func sinceWord(c *cells) election.Time {
+func sinceWord(c memory) election.Time {
 	for {
 		w := election.Word(c.load(grpWord))
 		if w.Slot() > MaxProcesses {
