@@ -92,6 +92,7 @@ func (m *Machine) heldBy(hard Reason) bool {
 }
 
 func (m *Machine) decideMaster(hard Reason) {
+	m.open()
 	switch {
 	case hard != NoReason:
 		m.swap(Held, hard)
@@ -105,6 +106,8 @@ func (m *Machine) decideMaster(hard Reason) {
 		m.swap(Listen, LeaseExpired)
 	case m.superior.reason != NoReason:
 		m.swap(Backup, m.superior.reason)
+	case !m.quiet():
+		// Nobody serves yet, so there is nothing to hand over: that comes first.
 	case m.softFault() != NoReason:
 		m.swap(Linger, m.softFault())
 	case m.wishes.Soft:
@@ -171,7 +174,7 @@ func (m *Machine) succeeded() bool {
 	m.each(func(f *Facts) {
 		switch {
 		case f.Joining == 1:
-		case f.HeardAt <= m.since:
+		case f.HeardAt < m.since:
 			everywhere = false
 		case m.linger.heard == 0 || f.HeardAt < m.linger.heard:
 			m.linger.heard = f.HeardAt

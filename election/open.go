@@ -18,18 +18,23 @@ const (
 	openPatience = 20
 )
 
-// shut decides, on entering MASTER, whether the guards stay closed for now.
+// shut decides, on entering MASTER, whether the guards stay closed for now. Who
+// finds LINGER has been told thereby that every LAN is silent: see decideMaster.
 func (m *Machine) shut(w Word) {
 	if m.shutEpoch == w.Epoch() {
 		return // a member that joins
 	}
 	m.shutEpoch = 0
-	if w.State() != Master || w.Reason() != Preempted || !m.cfg.Guard || m.off(RuleOpenLate) || m.servingAny() {
+	if !m.opensLate(w) {
 		return
 	}
 	m.shutEpoch = w.Epoch()
 	for i := range m.own {
 		f, v := &m.own[i], &m.vr[i]
+		if v.serving {
+			// It has slept through the end of an earlier MASTER.
+			m.do(Action{Kind: DoCloseGuard, VR: i})
+		}
 		f.Probes, f.AnsAt, f.Quiet = 0, 0, 0
 		v.probeAt, v.openBy, v.asked = m.now+openStep, f.InferiorAt+m.leaseSpan(), 0
 		// Where no inferior master was heard nobody has served for a master-down
@@ -61,8 +66,7 @@ func (m *Machine) open() {
 			}
 		}
 	}
-	ready := true
-	m.each(func(f *Facts) { ready = ready && (f.Joining == 1 || f.Quiet == m.shutEpoch) })
+	ready := m.quiet()
 	for i := range m.own {
 		ready = ready && (!m.vr[i].serving || m.own[i].SentAt >= m.since || m.vr[i].failSince != 0)
 	}
@@ -82,6 +86,19 @@ func (m *Machine) open() {
 		}
 	}
 	m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: m.seen.Reason(), To: Master})
+}
+
+// quiet reports that the guards of the machine are open, or may be: the master
+// that it has preempted was found silent on every LAN, if there was any.
+func (m *Machine) quiet() bool {
+	quiet, epoch := true, m.seen.Epoch()
+	m.each(func(f *Facts) { quiet = quiet && (f.Joining == 1 || f.Quiet == epoch) })
+	return quiet || !m.opensLate(m.seen)
+}
+
+// opensLate: a MASTER that begins behind closed guards.
+func (m *Machine) opensLate(w Word) bool {
+	return w.State() == Master && w.Reason() == Preempted && m.cfg.Guard && !m.off(RuleOpenLate)
 }
 
 // openDue is when open has something to do, if nothing happens before.

@@ -149,20 +149,57 @@ func TestPreemptorLeavesAgain(t *testing.T) {
 			s.timed(lan, "hook up preempted")
 		}
 	})
-	preempting(t, setup{}, func(t *testing.T, s *scene) {
-		s.pass("2ms")
-		s.op(EvBackup)
-		s.is(Linger, OperatorBackup)
-		s.pass("1s")
-		if at := s.opened(A); len(at) != 0 {
-			t.Errorf("open at %v in LINGER", at)
+}
+
+// While nobody serves yet there is nothing to hand over: an operator's wish, or a
+// stop, waits for the guards.
+func TestPreemptorLingersWhenItServes(t *testing.T) {
+	for _, op := range []EventKind{EvBackup, EvHold, EvStop} {
+		preempting(t, setup{}, func(t *testing.T, s *scene) {
+			s.pass("1ms")
+			s.op(op)
+			s.is(Master, Preempted)
+			if len(s.opened(A)) != 0 {
+				t.Fatal("open")
+			}
+			s.pass("10ms")
+			if got := s.shared.word.State(); got != Linger {
+				t.Fatalf("%v", got)
+			}
+			for _, lan := range []int{A, B} {
+				if len(s.opened(lan)) == 0 {
+					t.Errorf("LAN %d: closed in LINGER", lan)
+				}
+			}
+		})
+	}
+}
+
+// A process that sleeps while its sibling opens the guards finds LINGER when it
+// wakes, and serves as well; one that has not yet found the old master silent
+// keeps the machine from it.
+func TestPreemptorWhoseSiblingSleeps(t *testing.T) {
+	u := setup{cfg: Config{Guard: true}}
+	s := u.open(t, 2)
+	s.setUp = time.Millisecond
+	p := s.peer(50, low, A, B)
+	s.at("3.6095s")
+	p.quiet()
+	s.at("3.612s")
+	s.is(Master, Preempted)
+	s.stall(A)
+	s.fresh()
+	s.op(EvStop)
+	s.pass("100ms")
+	s.is(Master, Preempted)
+	s.awaken(A)
+	s.pass("10ms")
+	s.is(Linger, MemberLeft)
+	for _, lan := range []int{A, B} {
+		if len(s.opened(lan)) == 0 {
+			t.Errorf("LAN %d: closed in LINGER", lan)
 		}
-		s.pass("100ms")
-		s.is(Master, NoSuccessor)
-		if len(s.opened(A)) == 0 {
-			t.Error("closed as MASTER")
-		}
-	})
+	}
 }
 
 // Without a guard there is nothing to hold back, and who takes over from a master

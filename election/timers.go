@@ -36,7 +36,6 @@ func (m *Machine) timers() {
 				m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
 			}
 		}
-		m.open()
 		m.joinLate()
 	}
 	m.ask()
@@ -56,7 +55,7 @@ func (m *Machine) renewLinger() {
 	}
 	until := min(m.linger.end, m.now+m.interval()/10)
 	for i := range m.vr {
-		if m.vr[i].serving && m.shutEpoch == 0 {
+		if m.vr[i].serving {
 			m.do(Action{Kind: DoRenew, VR: i, Until: until})
 		}
 	}
@@ -74,7 +73,7 @@ func (m *Machine) joinLate() {
 	joined := false
 	for i := range m.own {
 		if f := &m.own[i]; f.Joining == 1 && f.Faults == 0 && f.silent(m.now) {
-			f.Joining = 0
+			f.Joining, f.Quiet = 0, m.seen.Epoch()
 			joined = true
 		}
 	}

@@ -131,9 +131,7 @@ func (m *Machine) unprepare() {
 func (m *Machine) enter(old, w Word) {
 	m.resign = resign{}
 	first := !m.servingAny()
-	if w.State() == Master {
-		m.shut(w)
-	}
+	m.shut(w)
 	for i := range m.vr {
 		f, v := &m.own[i], &m.vr[i]
 		if f.Joining == 1 {
