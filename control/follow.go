@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/election"
 )
 
 // Follow watches every process of the run directory, those included that start
@@ -26,7 +29,7 @@ func Follow(ctx context.Context, runDir string, f func(Event) error) error {
 		return err
 	}
 	fl := follower{
-		dir: runDir, running: make(map[string]string), told: make(map[string]told),
+		dir: runDir, running: make(map[string]string), told: make(map[string]told), alarms: make(map[alarmKey]bool),
 		events: make(chan Event), ended: make(chan ended),
 	}
 	defer fl.wg.Wait()
@@ -72,6 +75,7 @@ type follower struct {
 	hints   int               // changes of the directory so far
 	running map[string]string // sockets that are being watched, and their groups once known
 	told    map[string]told   // per group, the last transition that was told
+	alarms  map[alarmKey]bool // those of whole machines that last, as told
 	events  chan Event
 	ended   chan ended
 	wg      sync.WaitGroup
@@ -138,6 +142,30 @@ func (fl *follower) forget(path string) {
 		}
 	}
 	delete(fl.told, group)
+	maps.DeleteFunc(fl.alarms, func(k alarmKey, _ bool) bool { return k.group == group })
+}
+
+// alarmKey names an alarm of a whole machine, which each of its processes tells.
+type alarmKey struct{ group, reason, peer string }
+
+// knownAlarm reports that another process of the group has told this already.
+func (fl *follower) knownAlarm(e Event) bool {
+	key := alarmKey{e.Group, e.Reason, e.Peer}
+	if e.Active {
+		known := fl.alarms[key]
+		fl.alarms[key] = true
+		return known
+	}
+	ends := []alarmKey{key}
+	if e.Reason == election.PartitionOver.String() {
+		ends = []alarmKey{{e.Group, election.Partition.String(), e.Peer}, {e.Group, election.MixedView.String(), e.Peer}}
+	}
+	known := true
+	for _, k := range ends {
+		known = known && !fl.alarms[k]
+		delete(fl.alarms, k)
+	}
+	return known
 }
 
 // known reports that another process of the group has told this already.
@@ -146,6 +174,9 @@ func (fl *follower) known(e Event) bool {
 		if path := SocketPath(fl.dir, e.Instance); fl.watches(path) {
 			fl.running[path] = e.Group
 		}
+	}
+	if e.Kind == KindAlarm && e.Interface == "" {
+		return fl.knownAlarm(e)
 	}
 	if e.Kind != KindTransition && e.Kind != KindState || e.Epoch == 0 {
 		return false

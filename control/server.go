@@ -182,8 +182,9 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, v Verb) {
 	answer(w, http.StatusOK, res)
 }
 
-// watch writes one line per event. The first says how things stand; it is taken
-// after the watch has begun, so that nothing can fall between the two.
+// watch writes one line per event. The first says how things stand, and alarms
+// that last follow it; all of it is taken after the watch has begun, so that
+// nothing can fall between the two.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	watcher := s.Feed.watch()
 	defer watcher.stop()
@@ -207,6 +208,12 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	now := Event{At: time.Now(), Kind: KindState, Group: m.Group, To: m.Phase, Reason: m.Reason, Peer: m.Peer, Epoch: m.Epoch}
 	if line(now) != nil {
 		return
+	}
+	for _, a := range m.Alarms {
+		e := Event{At: a.Since, Kind: KindAlarm, Group: m.Group, Interface: a.Interface, Reason: a.Reason, Peer: a.Peer, Active: true, Message: a.text()}
+		if line(e) != nil {
+			return
+		}
 	}
 	gone := r.Context().Done()
 	for {

@@ -226,14 +226,16 @@ func TestHostileRequests(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	d := serve(t, sock(t, "eth0-51"), machine("lan", "BACKUP", 16))
+	st := machine("lan", "BACKUP", 16)
+	st.Machine.Alarms = []Alarm{{Interface: "vrrp51", Reason: "version", Peer: "192.0.2.9", Message: "no", Do: "this"}}
+	d := serve(t, sock(t, "eth0-51"), st)
 	var got []Event
 	seen := make(chan Event)
 	done := make(chan error, 1)
 	go func() {
 		done <- NewClient(d.path).Watch(within(t), func(e Event) error { seen <- e; return nil })
 	}()
-	got = append(got, <-seen)
+	got = append(got, <-seen, <-seen)
 	d.feed.Publish(Event{Kind: KindTransition, From: "BACKUP", To: "MASTER", Reason: "master-timeout", Epoch: 17})
 	d.feed.Publish(Event{Kind: KindHook, Message: "a\nb"})
 	got = append(got, <-seen, <-seen)
@@ -244,6 +246,7 @@ func TestWatch(t *testing.T) {
 	}
 	want := []Event{
 		{Kind: KindState, Group: "lan", To: "BACKUP", Reason: "startup", Epoch: 16},
+		{Kind: KindAlarm, Group: "lan", Interface: "vrrp51", Reason: "version", Peer: "192.0.2.9", Active: true, Message: "no; what to do: this"},
 		{Kind: KindTransition, Group: "eth0-51", From: "BACKUP", To: "MASTER", Reason: "master-timeout", Epoch: 17},
 		{Kind: KindHook, Group: "eth0-51", Message: "a\nb"},
 		{Kind: KindEnd, Group: "eth0-51", Message: "vrrpd eth0-51 has ended"},

@@ -78,9 +78,20 @@ type Fault struct {
 // Alarm is something that a person should know and that changes no state.
 type Alarm struct {
 	Interface string    `json:"interface,omitempty"` // "": the whole machine
-	Reason    string    `json:"reason"`              // election.Reason
+	Reason    string    `json:"reason"`              // election.Reason or vrrp.Drop, or a word of the daemon's for an odd peer
 	Peer      string    `json:"peer,omitempty"`
 	Since     time.Time `json:"since"`
+	Count     uint64    `json:"count,omitempty"` // of adverts that showed it; 0: not about adverts
+	Message   string    `json:"message,omitempty"`
+	Do        string    `json:"what-to-do,omitempty"`
+}
+
+// text is what the alarm says in one line.
+func (a Alarm) text() string {
+	if a.Do == "" {
+		return a.Message
+	}
+	return a.Message + "; what to do: " + a.Do
 }
 
 // Transition of the machine.
@@ -175,7 +186,8 @@ type Statistics struct {
 	ReplayErrors     uint64 `json:"replay-errors"`
 
 	LegacyChecksum uint64            `json:"checksum-legacy-pseudo-accepted"`
-	OwnerConflicts uint64            `json:"owner-conflicts"`
+	OwnerConflicts uint64            `json:"owner-conflicts"`  // priority 255 heard, which is ours
+	OwnAddressRcvd uint64            `json:"own-address-rcvd"` // our own source address heard
 	SendErrors     uint64            `json:"send-errors"`
 	GARPSent       uint64            `json:"garp-sent"`
 	UNASent        uint64            `json:"una-sent"`

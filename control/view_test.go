@@ -242,6 +242,20 @@ func TestFollow(t *testing.T) {
 	b.feed.Publish(Event{Kind: KindHook, Group: "lan"})
 	expect(KindHook, "b", "")
 
+	// What concerns the whole machine each process says, and it is told once.
+	for _, e := range []Event{
+		{Kind: KindAlarm, Group: "lan", Reason: "mixed-view", Active: true},
+		{Kind: KindAlarm, Group: "lan", Reason: "partition-over"},
+		{Kind: KindAlarm, Group: "lan", Reason: "mixed-view", Active: true},
+		{Kind: KindAlarm, Group: "lan", Reason: "partition-over"},
+	} {
+		a.feed.Publish(e)
+		expect(KindAlarm, "a", "")
+		b.feed.Publish(e)
+		b.feed.Publish(Event{Kind: KindHook, Group: "lan"})
+		expect(KindHook, "b", "")
+	}
+
 	// One that starts later, alone in its group.
 	c := serve(t, SocketPath(dir, "c"), machine("", "BACKUP", 9))
 	expect(KindState, "c", "BACKUP")

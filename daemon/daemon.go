@@ -77,19 +77,21 @@ type Daemon struct {
 	exit     bool
 	leftAt   int64 // boottime ns: this process stopped serving last
 	ready    bool
-	lastTurn int64
-	slept    int64 // ns the machine had been suspended, as last seen
+	turns    turns
+	asleep   func() int64 // asleep; a test's own
 	realised election.Word
 	watchdog time.Duration // how often to say that the loop is alive; 0: never
 	barked   int64
 
 	told          election.State  // the state people were told last
-	toldHolding   election.Reason // what holds the machine, as in the status line
+	holding       election.Reason // what holds the machine, NoReason: nothing does
 	lastPeer      netip.Addr
 	history       []control.Transition
 	alarms        []control.Alarm
 	hookLog       [2]*control.HookResult // on-backup, on-master
 	lastSendError error
+	// watchingOddities: the agenda has a look at what lasts.
+	watchingOddities bool
 
 	status atomic.Pointer[control.Status] // for readers when the loop is stuck
 }
@@ -105,7 +107,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 	d := &Daemon{
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
 		instance: instanceName(cfg.Routers[0]),
-		inbox:    newInbox(), worker: newWorker(), done: make(chan struct{}),
+		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
 		addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, started: time.Now(),
 	}
 	d.readers, d.stopReaders = context.WithCancel(context.Background())
@@ -113,7 +115,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 	for i, c := range cfg.Routers {
 		p := byName[c.Interface]
 		if p == nil {
-			p = &parent{d: d, name: c.Interface, noted: map[note]bool{}}
+			p = &parent{d: d, name: c.Interface, noted: map[note]*sighting{}}
 			byName[c.Interface] = p
 			d.parents = append(d.parents, p)
 		}

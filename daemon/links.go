@@ -108,6 +108,9 @@ func (d *Daemon) judgeParent(p *parent) {
 	if ok = ok && p.link.Index != 0; !ok {
 		source = addr{}
 	}
+	p.mu.Lock()
+	p.source = source
+	p.mu.Unlock()
 	faults := p.faults()
 	if !ok && p.link.Index != 0 {
 		faults |= election.FaultNoAddress

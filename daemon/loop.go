@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"time"
 
@@ -14,8 +15,8 @@ func (d *Daemon) loop(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	d.slept, d.lastTurn = asleep(), boottime()
-	d.actions = d.machine.Start(d.lastTurn, d.actions[:0])
+	d.turns = turns{last: boottime(), slept: d.asleep()}
+	d.actions = d.machine.Start(d.turns.last, d.actions[:0])
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -91,10 +92,8 @@ func (d *Daemon) realise(may func(election.State) bool) {
 // drainIfLate: a process that was stopped, or a machine that was suspended,
 // must see what waited in the sockets before it decides anything.
 func (d *Daemon) drainIfLate() {
-	now := boottime()
-	late := now - d.lastTurn
-	d.lastTurn = now
-	if late < int64(d.interval()) {
+	late, suspended := d.turns.next(boottime(), int64(d.interval()), d.asleep)
+	if !late {
 		return
 	}
 	for _, p := range d.parents {
@@ -103,9 +102,8 @@ func (d *Daemon) drainIfLate() {
 			_, _ = p.port.Drain()
 		}
 	}
-	if s := asleep(); s-d.slept > int64(d.interval()) {
-		d.log.Warn("the machine was suspended", "for", time.Duration(s-d.slept).Round(time.Millisecond))
-		d.slept = s
+	if suspended > 0 {
+		d.log.Warn(fmt.Sprintf("the machine was suspended for %v", suspended.Round(time.Millisecond)), d.about(d.routers[0])...)
 		d.results = append(d.results, election.Event{Kind: election.EvSuspended})
 	}
 }

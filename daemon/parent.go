@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,38 +36,10 @@ type parent struct {
 	mu       sync.Mutex
 	byVRID   [256]*router
 	counters vrrp.Counters // packets that no virtual router of ours is meant by
-	noted    map[note]bool
+	noted    map[note]*sighting
+	source   netip.Addr       // our own primary address; invalid: none
 	batch    []election.Event // scratch of the reader
 }
-
-// note is something odd about a peer's adverts that people are told of once per
-// peer and state.
-type note struct {
-	what oddity
-	vrid uint8
-	src  netip.Addr
-}
-
-// oddity is a vrrp.Drop, or one of these about adverts that were accepted.
-type oddity uint16
-
-const (
-	addressesDiffer oddity = 0x100 + iota // version 3 goes by the VRID alone
-	intervalDiffers                       // version 3 learns it
-)
-
-func (o oddity) String() string {
-	switch o {
-	case addressesDiffer:
-		return "addresses-differ"
-	case intervalDiffers:
-		return "interval-differs"
-	}
-	return vrrp.Drop(o).String()
-}
-
-// notesLimit bounds what a flood of forged sources can make us say.
-const notesLimit = 64
 
 // open begins to hear and speak on the parent, whose link must be known.
 func (p *parent) open() error {
@@ -159,42 +129,11 @@ func (p *parent) judge(in *lan.Received) (election.Event, bool) {
 	if a.LegacyChecksum {
 		r.received.legacyChecksum++
 	}
-	if a.IntervalDiffers {
-		r.received.intervalDiffers++
-		p.note(note{intervalDiffers, vrid, in.Src}, r)
-	}
-	if a.AddressesDiffer {
-		r.received.addressesDiffer++
-		p.note(note{addressesDiffer, vrid, in.Src}, r)
-	}
+	p.oddities(r, a, vrid, in.Src)
 	return election.Event{
 		Kind: election.EvAdvert, VR: r.vr, Addr: in.Src, MAC: in.SrcMAC,
 		Priority: a.Priority, Interval: a.Interval,
 	}, true
-}
-
-// note has people told, once, of a router that is not or not quite understood;
-// most of these end with two masters. Called under mu.
-func (p *parent) note(n note, r *router) {
-	if len(p.noted) >= notesLimit || p.noted[n] {
-		return
-	}
-	p.noted[n] = true
-	seen := peerAdvert{interval: r.advert.Interval, addrs: slices.Clone(r.advert.Addrs)}
-	p.d.inbox.call(func() { p.d.reportOddity(r, n, seen) })
-}
-
-// peerAdvert is what a report may say of a peer's advert.
-type peerAdvert struct {
-	interval time.Duration
-	addrs    []netip.Addr
-}
-
-// forget makes every oddity news again: the machine has changed its state.
-func (p *parent) forget() {
-	p.mu.Lock()
-	clear(p.noted)
-	p.mu.Unlock()
 }
 
 // lostPort: the socket has failed for a reason that rtnl does not see.

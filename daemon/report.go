@@ -5,14 +5,11 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
-	"vrrpd/config"
 	"vrrpd/control"
 	"vrrpd/election"
 	"vrrpd/sysd"
-	"vrrpd/vrrp"
 )
 
 // historyLength is how many transitions are remembered for atropos --why.
@@ -99,117 +96,6 @@ func planned(why election.Reason) bool {
 	return false
 }
 
-func (d *Daemon) reportAlarm(r *router, a *election.Action, e control.Event) {
-	e.Kind, e.Active = control.KindAlarm, a.On
-	d.feed.Publish(e)
-	d.keepAlarm(e)
-	text := alarmText(a.Reason, a.Peer)
-	if !a.On {
-		text = "over: " + text
-	}
-	level := slog.LevelWarn
-	if !a.On || a.Reason == election.SamePriorityPeer {
-		level = slog.LevelInfo
-	}
-	d.log.Log(d.readers, level, text, d.about(r,
-		slog.String(sysd.KeyMessageID, sysd.MessageAlarm),
-		slog.String(sysd.KeyReason, a.Reason.String()),
-		slog.String(sysd.KeyPeer, peerText(a.Peer)),
-	)...)
-}
-
-// keepAlarm remembers the alarms that last, for status displays.
-func (d *Daemon) keepAlarm(e control.Event) {
-	for i, a := range d.alarms {
-		if a.Reason == e.Reason && a.Peer == e.Peer && a.Interface == e.Interface || e.Reason == election.PartitionOver.String() &&
-			(a.Reason == election.Partition.String() || a.Reason == election.MixedView.String()) {
-			d.alarms = append(d.alarms[:i:i], d.alarms[i+1:]...)
-			break
-		}
-	}
-	if e.Active {
-		d.alarms = append(d.alarms, control.Alarm{Interface: e.Interface, Reason: e.Reason, Peer: e.Peer, Since: e.At})
-	}
-	if len(d.alarms) > historyLength {
-		d.alarms = d.alarms[1:]
-	}
-}
-
-// alarmText is a sentence that ends with what to do.
-func alarmText(why election.Reason, peer netip.Addr) string {
-	p := peerText(peer)
-	switch why {
-	case election.PeerDeaf:
-		return p + " goes on as MASTER with a lower priority: it does not hear our adverts; look at its switch port, its firewall and its VRRP version"
-	case election.OwnAddressHeard:
-		return "adverts with our own source address " + p + " arrive from elsewhere: give one of the two machines another address, or look for a loop in the network"
-	case election.PriorityDiffers:
-		return "the vrrpd processes of this machine have different priorities; the lowest counts: give all of them the same -p"
-	case election.PreemptDiffers:
-		return "only some vrrpd processes of this machine have -s; none of them preempts: give it to all or to none"
-	case election.TooManyMembers:
-		return "more vrrpd processes share this machine's state than -M says: count them and correct -M"
-	case election.Partition:
-		return "this LAN is silent while a master is heard on another one: the network between the machines is broken here"
-	case election.MixedView:
-		return "this LAN is silent while a master of lower priority is heard on another one: not preempting for now; a switch port may be blocked"
-	case election.PartitionOver:
-		return "every LAN is heard again"
-	case election.SamePriorityPeer:
-		return p + " has the same priority: the higher address becomes MASTER; give the machines different priorities (-p) if that matters"
-	}
-	return why.String()
-}
-
-// reportOddity tells people of a peer whose adverts are dropped, or accepted
-// although they differ from ours.
-func (d *Daemon) reportOddity(r *router, n note, peer peerAdvert) {
-	text := oddityText(r.cfg, n, peer)
-	d.log.Warn(text, d.about(r,
-		slog.String(sysd.KeyMessageID, sysd.MessageAlarm),
-		slog.String(sysd.KeyReason, n.what.String()),
-		slog.String(sysd.KeyPeer, n.src.String()),
-	)...)
-	d.feed.Publish(control.Event{
-		At: time.Now(), Kind: control.KindAlarm, Group: d.groupName, Interface: r.cfg.Name, Parent: r.cfg.Interface,
-		VRID: r.cfg.VRID, Reason: n.what.String(), Peer: n.src.String(), Active: true, Message: text,
-	})
-}
-
-// oddityText is a sentence that ends with what to do.
-func oddityText(ours config.Router, n note, peer peerAdvert) string {
-	src := n.src.String()
-	switch n.what {
-	case addressesDiffer:
-		return fmt.Sprintf("%s uses our VRID %d with other addresses (%s): give both machines the same addresses, or another router another VRID",
-			src, n.vrid, joinAddrs(peer.addrs))
-	case intervalDiffers:
-		return fmt.Sprintf("%s sends every %v, we every %v: give both machines the same -d", src, peer.interval, ours.Interval)
-	}
-	text := "adverts from " + src + " are ignored: "
-	switch vrrp.Drop(n.what) {
-	case vrrp.DropVersion:
-		return text + fmt.Sprintf("it does not speak VRRP version %d; give both machines the same --vrrp-version", ours.Version)
-	case vrrp.DropInterval:
-		return text + fmt.Sprintf("its interval is %v, ours %v; version 2 wants the same -d on both machines", peer.interval, ours.Interval)
-	case vrrp.DropAddressList:
-		return text + fmt.Sprintf("its virtual addresses (%s) are not ours; give both machines the same ones, or another router another VRID", joinAddrs(peer.addrs))
-	case vrrp.DropAuthType, vrrp.DropAuth:
-		return text + "it uses authentication; switch it off there"
-	case vrrp.DropTTL:
-		return text + "the TTL is not 255: they were forwarded, or forged"
-	}
-	return text + n.what.String()
-}
-
-func joinAddrs(addrs []netip.Addr) string {
-	words := make([]string, len(addrs))
-	for i, a := range addrs {
-		words[i] = a.String()
-	}
-	return strings.Join(words, " ")
-}
-
 // setFault posts a fault of a router to the election, and tells people if that
 // is news.
 func (d *Daemon) setFault(r *router, f election.Fault, on bool, detail string) {
@@ -237,19 +123,70 @@ func (d *Daemon) setFault(r *router, f election.Fault, on bool, detail string) {
 	})
 }
 
-// followHolding keeps the status line true while the machine is held: what holds
-// it may change without a transition (the link is back, the address is not).
+// followHolding tells what holds the machine if that is not why it became HELD
+// (the link is back, the address is not): the status line at once, the journal
+// when it lasts, because a start goes through several of them in a moment.
 func (d *Daemon) followHolding() {
-	if d.told == election.Held && d.ready && d.machine.View().Holding != d.toldHolding {
+	v := d.machine.View()
+	if d.told != election.Held {
+		v.Holding = election.NoReason
+	}
+	if v.Holding == d.holding {
+		return
+	}
+	d.holding = v.Holding
+	if v.Holding == election.NoReason {
+		return
+	}
+	if d.ready {
 		d.notifyStatus()
 	}
+	if v.Holding == v.Word.Reason() {
+		return
+	}
+	d.agenda.add(boottime()+int64(holdingLasts), func() {
+		now := d.machine.View()
+		if d.holding != v.Holding || now.Word.Epoch() != v.Word.Epoch() {
+			return
+		}
+		d.log.Warn("still HELD: "+d.holdingWords(now).String(), d.about(d.routers[0],
+			slog.String(sysd.KeyMessageID, sysd.MessageHeld),
+			slog.String(sysd.KeyState, election.Held.String()),
+			slog.String(sysd.KeyReason, v.Holding.String()))...)
+	})
+}
+
+// holdingLasts is after what time people are told of what holds the machine, if
+// that is not why it became HELD.
+const holdingLasts = time.Second
+
+// holdingWords say what holds the machine, and what to do about it.
+func (d *Daemon) holdingWords(v election.View) words {
+	w := words{what: v.Holding.String()}
+	switch v.Holding {
+	case election.Recovered:
+		left := time.Duration(v.HoldUntil - boottime()).Round(100 * time.Millisecond)
+		return words{what: fmt.Sprintf("nothing is wrong, and the hold-down lasts for another %v", left)}
+	case election.MemberMissing, election.MemberDead, election.MemberLeft:
+		w.what += fmt.Sprintf(": %d of %d vrrpd processes run here", d.cfg.Monitor-v.Missing, d.cfg.Monitor)
+		w.do = "start the missing one, or correct -M"
+	case election.OperatorHold:
+		w.do = "atropos --release ends it"
+	default:
+		for _, r := range d.routers {
+			if r.faults != 0 && r.detail != "" {
+				w.what += ": " + r.detail
+				break
+			}
+		}
+	}
+	return w
 }
 
 // notifyStatus is the line that systemctl status shows.
 func (d *Daemon) notifyStatus() {
 	r := d.routers[0]
 	v := d.machine.View()
-	d.toldHolding = v.Holding
 	what := r.cfg.Name + " (" + r.cfg.Interface + ")"
 	if n := len(d.routers); n > 1 {
 		what += fmt.Sprintf(" and %d more", n-1)

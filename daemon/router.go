@@ -45,7 +45,7 @@ type router struct {
 	// Under parent.mu: what was received.
 	advert   vrrp.Advert // decoding scratch
 	counters vrrp.Counters
-	received struct{ zero, legacyChecksum, intervalDiffers, addressesDiffer uint64 }
+	received struct{ zero, legacyChecksum, intervalDiffers, addressesDiffer, ownAddress, ownerConflict uint64 }
 }
 
 // frame is an advert ready to be sent, built again only when what it says

@@ -68,7 +68,7 @@ func (d *Daemon) machineStatus(v election.View) control.Machine {
 		Processes: control.Processes{Alive: max(d.cfg.Monitor, 1) - v.Missing, Wanted: max(d.cfg.Monitor, 1)},
 		Faults:    []control.Fault{},
 		Partition: v.Parted == election.Partition, MixedView: v.Parted == election.MixedView,
-		Alarms: slices.Clone(d.alarms),
+		Alarms: d.allAlarms(),
 	}
 	if state == election.Held {
 		// Why it is held now may not be why it once became so.
@@ -136,7 +136,7 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 		PacketLengthErrors: c[vrrp.DropLength] + unknown[vrrp.DropLength],
 		VersionErrors:      c[vrrp.DropVersion] + unknown[vrrp.DropVersion],
 		InvalidTypeRcvd:    unknown[vrrp.DropType], VRIDErrors: unknown[vrrp.DropVRID],
-		LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, GARPSent: r.sent.announced,
+		LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress, GARPSent: r.sent.announced,
 		Drops: map[string]uint64{},
 	}
 	for why, n := range c.Drops() {

@@ -111,9 +111,8 @@ type member struct {
 	failSince  Time // adverts fail since
 	retryAt    Time
 	sendFree   Time // when a send fault is given another try
-	alarmEpoch [alarms]uint64
-	alarmPeer  [alarms]Addr16
 	alarmOn    [alarms]bool
+	peerAlarms [peersAlarmed]peerAlarm
 }
 
 const alarms = int(SamePriorityPeer-PeerDeaf) + 1
@@ -221,6 +220,7 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 	m.decide()
 	m.replies()
 	m.timers()
+	m.calm()
 	m.board.Publish(m.own)
 	if m.ring {
 		m.ring = false

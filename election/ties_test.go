@@ -107,6 +107,51 @@ func TestDeafPeer(t *testing.T) {
 	})
 }
 
+// An alarm about a peer is over when the peer has not been heard for a while
+// (3 s, or a master-down interval), and begins anew with it.
+func TestAlarmOfAPeerEnds(t *testing.T) {
+	layouts(t, setup{}, func(t *testing.T, s *scene) {
+		s.master()
+		deaf := s.peer(50, low, B)
+		s.pass("4s")
+		s.timed(B, "alarm peer-deaf", "4s")
+		deaf.quiet()
+		s.pass("10s")
+		over := s.times(B, "over peer-deaf")
+		if len(over) != 1 || over[0] < 4*time.Second+3996*time.Millisecond || over[0] > 4*time.Second+4600*time.Millisecond {
+			t.Errorf("last heard after 4 s, and over at %v", over)
+		}
+		s.peer(50, low, B)
+		s.pass("5s")
+		if n := len(s.times(B, "alarm peer-deaf")); n != 2 {
+			t.Errorf("alarmed %d times, want a second time", n)
+		}
+	})
+}
+
+// Several peers are told apart: each is alarmed once, and no flood of forged ones
+// makes more than a few reports.
+func TestAlarmsOfSeveralPeers(t *testing.T) {
+	layouts(t, setup{}, func(t *testing.T, s *scene) {
+		s.master()
+		s.peer(50, low, B)
+		s.peer(60, low+1, B)
+		s.pass("30s")
+		if n := len(s.times(B, "alarm peer-deaf")); n != 2 {
+			t.Errorf("two peers were alarmed %d times", n)
+		}
+		for range 10 {
+			for last := byte(30); last < 60; last++ {
+				s.hear(B, 40, last)
+			}
+		}
+		if n := len(s.times(B, "alarm peer-deaf")); n != peersAlarmed {
+			t.Errorf("a flood made %d alarms, want %d", n, peersAlarmed)
+		}
+		s.is(Master, MasterTimeout)
+	})
+}
+
 // An inferior master does not veto: it is preempted one master-down interval
 // after it is the only one. A superior one on any LAN vetoes for as long as it
 // speaks.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -105,44 +106,63 @@ func (s *site) proxyARP(l lan) (stop func()) {
 	}
 }
 
-// If another master really serves the second LAN, the ordinary timers go on: who
-// was asked is believed, and nobody is disturbed. Here r1's processes do not share
-// a state, so that one can leave without the other.
+// If another master really answers on the second LAN, the ordinary timers go on:
+// who was asked is believed, and nobody is disturbed. r1's processes do not share a
+// state, so that it can resign on LAN A alone; on LAN B the master is r1's other
+// process, or a third machine. A host with proxy ARP answers as well.
 func TestAsking_AnotherMasterAnswers(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{})
-	for _, l := range lans {
-		s.r1.startLine(fmt.Sprintf("vrrpd -i %s -v %d -p 100 -d 0.1 %s", l.nic, l.vrid, l.vip))
-	}
-	for _, l := range lans {
-		s.r1.waitServing(l)
-	}
-	s.r2.startAll() // one machine, priority 100
-	for _, l := range lans {
-		s.r2.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-	}
-	probes := s.r2.sniff(lanB, netlab.MatchARP())
-	mark, other := s.r2.fence(), s.r1.fence()
-	s.r1.signal(lanA, syscall.SIGTERM)
-	// It asks, and is answered by the virtual MAC.
-	_, err := probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
-		a, ok := f.ARP()
-		return ok && !f.Out && !a.Reply && a.TargetIP == lanB.vip && a.SenderIP.IsUnspecified()
-	})
-	check(t, err)
-	s.r1.waitProcesses(1)
-	// For many master-down intervals.
-	s.r1.waitAdverts(s.r1.sniff(lanB, netlab.MatchAdverts()), 15)
-	if e := s.r2.since(mark); len(e) > 0 {
-		t.Errorf("the machine that asked has done something: %v", e)
-	}
-	for _, e := range s.r1.since(other) {
-		if e.Link == lanB.vrrp() {
-			t.Errorf("the master that answered was disturbed: %v", e)
+	for _, third := range []bool{false, true} {
+		s := newSite(t, options{})
+		onB := s.r1
+		if third {
+			onB = s.newRouter(3, options{priority: [2]string{"100", "100"}})
+			for _, l := range lans {
+				onB.waitOperational(l.nic)
+			}
 		}
-	}
-	st := s.r2.status(lanB)
-	if st.Machine.Phase != "BACKUP" || !st.Machine.Partition {
-		t.Errorf("it should see a partition and be BACKUP: %+v", st.Machine)
+		alone := func(l lan) string { return fmt.Sprintf("vrrpd -i %s -v %d -p 100 -d 0.1 %s", l.nic, l.vrid, l.vip) }
+		s.r1.startLine(alone(lanA))
+		s.r1.waitServing(lanA)
+		onB.startLine(alone(lanB))
+		onB.waitServing(lanB)
+		s.r2.startAll() // one machine, priority 100
+		for _, l := range lans {
+			s.r2.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+		}
+		stop := s.proxyARP(lanB)
+		probes := s.r2.sniff(lanB, netlab.MatchARP())
+		mark, other := s.r2.fence(), onB.fence()
+		s.r1.signal(lanA, syscall.SIGTERM)
+		// It asks, and is answered by the virtual MAC.
+		_, err := probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
+			a, ok := f.ARP()
+			return ok && !f.Out && !a.Reply && a.TargetIP == lanB.vip && a.SenderIP.IsUnspecified()
+		})
+		check(t, err)
+		_, err = probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
+			a, ok := f.ARP()
+			return ok && f.Out && a.Reply && a.SenderIP == lanB.vip && a.SenderMAC == lanB.vmac()
+		})
+		check(t, err)
+		// For many master-down intervals.
+		onB.waitAdverts(onB.sniff(lanB, netlab.MatchAdverts()), 15)
+		stop()
+		if e := s.r2.since(mark); len(e) > 0 {
+			t.Errorf("third machine %v: the machine that asked has done something: %v", third, e)
+		}
+		for _, e := range onB.since(other) {
+			if e.Link == lanB.vrrp() {
+				t.Errorf("third machine %v: the master that answered was disturbed: %v", third, e)
+			}
+		}
+		master := onB.own(lanB).Addr().String()
+		st := s.r2.waitStatus(lanB, "it sees a partition", func(st control.Status) bool {
+			return st.Machine.Phase == "BACKUP" && st.Machine.Partition
+		})
+		if i := slices.IndexFunc(st.Machine.Alarms, func(a control.Alarm) bool { return a.Reason == "partition" }); i < 0 ||
+			!strings.Contains(st.Machine.Alarms[i].Message, "no master is heard on eth0 (VRID 51), while "+master+" on eth1 (VRID 52) is MASTER") {
+			t.Errorf("third machine %v: alarms %+v", third, st.Machine.Alarms)
+		}
 	}
 }

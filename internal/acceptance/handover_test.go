@@ -185,6 +185,10 @@ func TestHandOver_NoSuccessor(t *testing.T) {
 	if hole := got.Longest(0).Length() - got.Stall(); hole > holeless {
 		t.Errorf("it left a hole of %s", ms(hole))
 	}
+	for _, l := range lans {
+		s.r1.syslog.waitFor(t, 0, "that it serves on", containing(l.vrrp()+": LINGER -> MASTER: no-successor"))
+		s.r1.waitAdvert(s.r1.sniff(l, netlab.MatchAdverts()), 0, "speaks again", func(a netlab.Advert) bool { return a.Priority == 150 })
+	}
 	if st := s.r1.status(lanA); st.Machine.Phase != "MASTER" || st.Machine.Wishes.Soft {
 		t.Errorf("after all that it is %+v", st.Machine)
 	}

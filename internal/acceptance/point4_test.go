@@ -392,7 +392,6 @@ func TestPoint4_Partition(t *testing.T) {
 			t.Errorf("partition: %+v", st.Machine)
 		}
 	}
-	s.r2.syslog.waitFor(t, 0, "the partition", containing("this LAN is silent while a master is heard on another one"))
 	s.r1.waitAdverts(s.r1.sniff(lanA, netlab.MatchAdverts()), 12)
 	if e := s.r2.since(mark); len(e) > 0 {
 		t.Errorf("the BACKUP did something: %v", e)

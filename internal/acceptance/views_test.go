@@ -1,9 +1,13 @@
 package acceptance
 
 import (
+	"context"
 	"net/netip"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"vrrpd/control"
 	"vrrpd/internal/netlab"
@@ -33,7 +37,9 @@ func TestViews_MixedViewVetoesPreemption(t *testing.T) {
 	if e := s.r1.since(mark); len(e) > 0 {
 		t.Errorf("it preempted into a mixed view: %v", e)
 	}
-	s.r1.syslog.waitFor(t, 0, "the mixed view", containing("not preempting for now"))
+	for _, l := range lans {
+		s.r1.saysBoth(l, 0, "mixed-view", "no master is heard on eth1 (VRID 52), while 10.16.1.2 on eth0 (VRID 51) is MASTER with a lower priority; not preempting for up to 60 s")
+	}
 	check(t, s.r1.cable(lanB).Unblock())
 	s.settled(s.r1, s.r2)
 	s.r1.waitStatus(lanA, "the view is whole", func(st control.Status) bool { return !st.Machine.MixedView })
@@ -65,67 +71,122 @@ func TestViews_DeafPeerIsAlarmed(t *testing.T) {
 	s.settled(s.r1, s.r2)
 }
 
-// Oddities of peers (issue 3, behaviour 6): each is said once per peer and state
-// with what to do, counted, and never a reason to yield in silence.
-func TestViews_OddPeersAreAlarmedOnce(t *testing.T) {
-	t.Parallel()
-	s := pair(t, calm)
-	in, err := s.client.OpenInjector("eth0")
-	check(t, err)
-	inferior := func(change func(*forged)) []byte {
-		f := good(3)
-		f.priority, f.interval = 1, 30
-		change(&f)
-		return f.frame()
+// saysBoth checks that the process of the LAN has said both facts in the journal,
+// and that they stand in all that atropos shows, with what to do. It returns when
+// the process said it.
+func (r *router) saysBoth(l lan, mark int, reason, facts string) time.Time {
+	r.site.t.Helper()
+	said := r.syslog.waitFor(r.site.t, mark, reason+" of "+l.vrrp(), func(text string) bool {
+		return strings.Contains(text, l.vrrp()+": ") && strings.Contains(text, facts) && strings.Contains(text, "what to do: look at cable, switch port")
+	})
+	v := r.view(0)
+	if len(v.Groups) != 1 || !slices.ContainsFunc(v.Groups[0].Alarms, func(a control.Alarm) bool {
+		return a.Reason == reason && strings.HasPrefix(a.Message, facts) && a.Do != ""
+	}) {
+		r.site.t.Errorf("atropos --state --json of %s: %+v", r.Name(), v.Groups)
 	}
-	for _, c := range []struct {
-		what  string
-		frame []byte
-		says  string
-		count func(control.Statistics) uint64
-	}{
-		{"other addresses on our VRID", inferior(func(f *forged) { f.addrs = []netip.Addr{netip.MustParseAddr("10.16.1.201")} }),
-			"uses our VRID 51 with other addresses (10.16.1.201)", func(s control.Statistics) uint64 { return s.AddressListErrors }},
-		{"another interval", inferior(func(f *forged) { f.interval = 100; f.src = lanA.host(67).Addr() }),
-			"10.16.1.67 sends every 1s, we every 300ms", func(s control.Statistics) uint64 { return s.IntervalErrors }},
-		{"another version", edit(good(2), func(f *forged) { f.src = lanA.host(68).Addr() }).frame(),
-			"adverts from 10.16.1.68 are ignored: it does not speak VRRP version 3", func(s control.Statistics) uint64 { return s.VersionErrors }},
-		{"our own source address", inferior(func(f *forged) { f.priority = 150; f.src = s.r1.own(lanA).Addr() }),
-			"adverts with our own source address 10.16.1.1 arrive from elsewhere", nil},
-	} {
-		mark := s.r1.syslog.mark()
-		var before uint64
-		if c.count != nil {
-			before = c.count(s.r1.status(lanA).Routers[0].Statistics)
+	title := map[string]string{"mixed-view": "MIXED VIEW", "partition": "PARTITION"}[reason]
+	for _, args := range []string{"--state", "--why"} {
+		if got := r.atropos(0, args).Stdout; !strings.Contains(got, title+" since ") || !strings.Contains(got, facts) || !strings.Contains(got, "What to do: look at cable") {
+			r.site.t.Errorf("atropos %s of %s:\n%s", args, r.Name(), got)
 		}
-		const times = 3
-		for range times {
-			check(t, in.Send(c.frame))
+	}
+	// Who begins to watch now is told as well.
+	for _, json := range []bool{false, true} {
+		args := []string{"--watch"}
+		if json {
+			args = append(args, "--json")
 		}
-		s.r1.syslog.waitFor(t, mark, c.what, containing(c.says))
-		if c.count != nil {
-			s.r1.waitStatus(lanA, c.what+" is counted", func(st control.Status) bool {
-				return c.count(st.Routers[0].Statistics) >= before+times
+		p, err := r.Start(netlab.Command{Path: "atropos", Args: args})
+		check(r.site.t, err)
+		_, err = p.WaitLine(within(r.site.t, patience), func(line netlab.Line) bool {
+			return strings.Contains(line.Text, reason) && strings.Contains(line.Text, facts)
+		})
+		check(r.site.t, err)
+		check(r.site.t, p.Signal(syscall.SIGINT))
+	}
+	return said.at
+}
+
+// A partition (issue 3, behaviour 4): both facts are said, by each process,
+// within one master-down interval after the LAN counts as silent, which is one
+// of the least priority after the last advert; and that it is over.
+func TestViews_PartitionIsReported(t *testing.T) {
+	t.Parallel()
+	s := pair(t, options{})
+	const down = 3*100*time.Millisecond + 156*100*time.Millisecond/256   // priority 100
+	const silent = 3*100*time.Millisecond + 255*100*time.Millisecond/256 // priority 1
+	watch, err := s.r2.Start(netlab.Command{Path: "atropos", Args: []string{"--watch"}})
+	check(t, err)
+	_, err = watch.WaitLine(within(t, patience), containingLine("is BACKUP"))
+	check(t, err)
+	const facts = "no master is heard on eth1 (VRID 52), while 10.16.1.1 on eth0 (VRID 51) is MASTER; nothing is taken over"
+	var late []time.Duration
+	for range 3 {
+		mark := s.r2.syslog.mark()
+		at := time.Now()
+		check(t, s.r2.cable(lanB).Block())
+		for _, l := range lans {
+			late = append(late, s.r2.saysBoth(l, mark, "partition", facts).Sub(at))
+		}
+		check(t, s.r2.cable(lanB).Unblock())
+		for _, l := range lans {
+			s.r2.syslog.waitFor(t, mark, "the end of it", containing(l.vrrp()+": the partition is over: every network of this machine is heard again"))
+			s.r2.waitStatus(l, "it is over", func(st control.Status) bool {
+				return !st.Machine.Partition && len(st.Machine.Alarms) == 0
 			})
 		}
-		// What was sent last has been judged: the packet that follows is counted.
-		rcvd := s.r1.status(lanA).Routers[0].Statistics.AdvertisementRcvd
-		check(t, in.Send(inferior(func(f *forged) { f.src = lanA.host(69).Addr() })))
-		s.r1.waitStatus(lanA, "the last packet is counted", func(st control.Status) bool {
-			return st.Routers[0].Statistics.AdvertisementRcvd > rcvd
-		})
-		said := 0
-		for _, l := range s.r1.syslog.letters(mark) {
-			if containing(c.says)(l.text) {
-				said++
-			}
+	}
+	slices.Sort(late)
+	t.Logf("reported %v after the port was blocked; the LAN counts as silent after %v, the master-down interval is %v", late, silent, down)
+	if half := late[len(late)/2]; half > silent+down+50*time.Millisecond {
+		t.Errorf("in the median it was reported after %v, want %v", half, silent+down)
+	}
+	// Once for the machine, not once for each process.
+	begun, over := 0, 0
+	for _, l := range watch.Lines() {
+		if strings.Contains(l.Text, "alarm: partition: ") {
+			begun++
 		}
-		if said != 1 {
-			t.Errorf("%s: said %d times, want once", c.what, said)
-		}
-		if st := s.r1.status(lanA); st.Machine.Phase != "MASTER" {
-			t.Errorf("%s: it yielded: %+v", c.what, st.Machine)
+		if strings.Contains(l.Text, "alarm is over: partition-over: ") {
+			over++
 		}
 	}
-	s.neverSplit()
+	if begun != 3 || over != 3 {
+		t.Errorf("atropos --watch told %d partitions and %d ends of them, want 3: %v", begun, over, watch.Lines())
+	}
+	check(t, watch.Signal(syscall.SIGINT))
+	s.settled(s.r1, s.r2)
+}
+
+// A mixed view lasts: preemption is vetoed for 60 s, and comes then.
+func TestViews_MixedViewLastsAMinute(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	t.Parallel()
+	s := newSite(t, options{interval: "0.3"})
+	s.r2.startAll()
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	check(t, s.r1.cable(lanB).Block())
+	s.r1.startAll()
+	began := s.r1.syslog.waitFor(t, 0, "the mixed view", containing("not preempting for up to 60 s"))
+	mark := s.r1.links.Mark()
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	e, err := s.r1.links.WaitFrom(ctx, mark, func(e netlab.LinkEvent) bool { return e.What == netlab.AddrAdded && e.Link == lanA.vrrp() })
+	check(t, err)
+	lasted := e.At.Sub(began.at)
+	t.Logf("preempted %v after the mixed view was reported", lasted)
+	// It is reported a master-down interval (1.08 s) after it begins.
+	if lasted < 58*time.Second || lasted > 60*time.Second {
+		t.Errorf("it preempted %v after the mixed view was reported, want 60 s after it began", lasted)
+	}
+	for _, l := range lans {
+		s.r1.waitServing(l)
+	}
+	s.r1.syslog.waitFor(t, 0, "why", containing("BACKUP -> MASTER: preempted (peer 10.16.1.2)"))
+	s.r1.syslog.waitFor(t, 0, "the end of the mixed view", containing("the partition is over: this machine is not BACKUP any more"))
 }

@@ -105,6 +105,8 @@ func TestStateInEveryPhase(t *testing.T) {
 				{Reason: "partition", Since: before(time.Second)},
 				{Interface: "vrrp51", Reason: "peer-deaf", Peer: "192.0.2.2", Since: before(30 * time.Second)},
 				{Interface: "vrrp51", Reason: "word-of-2030", Since: before(30 * time.Second)},
+				{Interface: "vrrp51", Reason: "interval", Peer: "192.0.2.9", Since: before(30 * time.Second), Count: 11,
+					Message: "adverts from 192.0.2.9 are ignored, because its interval is 3s and ours 1s", Do: "give both machines the same -d"},
 			}
 			all[0].Status.LogLost = 12
 			all[0].Status.Hooks = []control.HookResult{
@@ -168,8 +170,15 @@ func TestHeadlines(t *testing.T) {
 func TestWhy(t *testing.T) {
 	v := control.Merge(pair(election.Held, election.LinkDown, "", time.Minute))
 	golden(t, "why", Why(v, three))
+	all := pair(election.Backup, election.SuperiorAdvert, "192.0.2.2", time.Minute)
+	for i := range all {
+		all[i].Status.Machine.MixedView = true
+		all[i].Status.Machine.Alarms = []control.Alarm{{Reason: "mixed-view", Since: before(time.Second),
+			Message: "no master is heard on eth1 (VRID 52)", Do: "look at eth1"}}
+	}
+	golden(t, "why-mixed", Why(control.Merge(all), three))
 	v.Groups[0].Transitions = nil
-	if got := Why(v, three); got != "no transition since vrrpd started\n" {
+	if got := Why(v, three); !strings.HasPrefix(got, "no transition since vrrpd started\n") {
 		t.Errorf("no transitions: %q", got)
 	}
 	if all := Explain(v); all == nil || len(all) != 0 {
@@ -256,7 +265,7 @@ func TestHostileWords(t *testing.T) {
 		m := &st.Machine
 		m.Group, m.Reason = evil, evil
 		m.Faults = []control.Fault{{Parent: evil, Reason: evil, Detail: evil}}
-		m.Alarms = []control.Alarm{{Interface: evil, Reason: evil, Peer: evil}}
+		m.Alarms = []control.Alarm{{Interface: evil, Reason: evil, Peer: evil}, {Reason: evil, Peer: "2", Message: evil, Do: evil}}
 		st.LogLost = 1
 		st.Hooks = []control.HookResult{{Command: evil, Error: evil}}
 		st.Transitions = []control.Transition{{From: evil, To: evil, Reason: evil, Peer: evil}}

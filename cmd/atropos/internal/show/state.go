@@ -75,7 +75,7 @@ func headline(g control.Group, now time.Time) string {
 // held names what is wrong and where, or how long the hold-down lasts.
 func held(g control.Group, since string) string {
 	if len(g.Faults) == 0 && g.HeldMS > 0 {
-		return fmt.Sprintf("HELD for another %.1f s after %s, %s: nothing is wrong any more, this is the hold-down",
+		return fmt.Sprintf("HELD for another %.1f s after %s, %s: nothing is wrong, this is the hold-down",
 			float64(g.HeldMS)/1000, Clean(g.Reason), since)
 	}
 	var what []string
@@ -95,37 +95,8 @@ func held(g control.Group, since string) string {
 
 // remarks are the lines under the headline: what asks for attention, and the
 // few facts that one always wants.
-func remarks(g control.Group, now time.Time) (out []string) {
-	if g.Phase == election.Held.String() {
-		w := about(g.Reason)
-		out = append(out, w.sentence)
-		if w.do != "" && (g.HeldMS == 0 || len(g.Faults) > 0) {
-			out = append(out, "What to do: "+w.do+".")
-		}
-	}
-	// The wish itself says it when it is not why the machine is held.
-	if g.Wishes.Hold && g.Reason != election.OperatorHold.String() {
-		out = append(out, "The operator holds this machine; atropos --release ends it.")
-	}
-	if g.Wishes.Soft {
-		out = append(out, "The operator asked for BACKUP: it does not preempt; atropos --release ends it.")
-	}
-	if g.Partition {
-		out = append(out, "PARTITION: "+hint(election.Partition.String()))
-	}
-	if g.MixedView {
-		out = append(out, "MIXED VIEW: "+hint(election.MixedView.String()))
-	}
-	for _, a := range g.Alarms {
-		if a.Reason == election.Partition.String() || a.Reason == election.MixedView.String() {
-			continue // said above
-		}
-		where := ""
-		if a.Interface != "" {
-			where = " on " + Clean(a.Interface)
-		}
-		out = append(out, fmt.Sprintf("ALARM%s since %s (%s): %s", where, clock(a.Since, now), by(a.Reason, a.Peer), hint(a.Reason)))
-	}
+func remarks(g control.Group, now time.Time) []string {
+	out := append(holding(g), troubles(g, now)...)
 	for _, h := range g.Hooks {
 		if s := hook(h, now); s != "" {
 			out = append(out, s)
@@ -149,6 +120,81 @@ func remarks(g control.Group, now time.Time) (out []string) {
 		p += fmt.Sprintf(", %d of %d vrrpd processes", g.Processes.Alive, g.Processes.Wanted)
 	}
 	return append(out, p)
+}
+
+// holding explains what holds the machine.
+func holding(g control.Group) (out []string) {
+	if g.Phase == election.Held.String() {
+		w := about(g.Reason)
+		out = append(out, w.sentence)
+		if w.do != "" && (g.HeldMS == 0 || len(g.Faults) > 0) {
+			out = append(out, "What to do: "+w.do+".")
+		}
+	}
+	return out
+}
+
+// troubles are the operator's wishes that are easily forgotten, and the alarms.
+func troubles(g control.Group, now time.Time) (out []string) {
+	// The wish itself says it when it is not why the machine is held.
+	if g.Wishes.Hold && g.Reason != election.OperatorHold.String() {
+		out = append(out, "The operator holds this machine; atropos --release ends it.")
+	}
+	if g.Wishes.Soft {
+		out = append(out, "The operator asked for BACKUP: it does not preempt; atropos --release ends it.")
+	}
+	return append(out, alarms(g, now)...)
+}
+
+// alarms are what a person should know and what can be done about it, the views
+// that contradict each other first.
+func alarms(g control.Group, now time.Time) []string {
+	var out []string
+	view := func(is bool, title, reason string) {
+		if !is {
+			return
+		}
+		for _, a := range g.Alarms {
+			if a.Reason == reason && a.Message != "" {
+				out = append(out, fmt.Sprintf("%s since %s: %s", title, clock(a.Since, now), message(a)))
+				return
+			}
+		}
+		out = append(out, title+": "+hint(reason))
+	}
+	view(g.Partition, "PARTITION", election.Partition.String())
+	view(g.MixedView, "MIXED VIEW", election.MixedView.String())
+	for _, a := range g.Alarms {
+		if a.Reason == election.Partition.String() || a.Reason == election.MixedView.String() {
+			continue // said above
+		}
+		where := ""
+		if a.Interface != "" {
+			where = " on " + Clean(a.Interface)
+		}
+		how := by(a.Reason, a.Peer)
+		switch {
+		case a.Count == 1:
+			how += ", 1 advert"
+		case a.Count > 1:
+			how += fmt.Sprintf(", %d adverts", a.Count)
+		}
+		out = append(out, fmt.Sprintf("ALARM%s since %s (%s): %s", where, clock(a.Since, now), how, message(a)))
+	}
+	return out
+}
+
+// message is what vrrpd itself says of the alarm, which knows more than the
+// reason does; an older one says nothing.
+func message(a control.Alarm) string {
+	if a.Message == "" {
+		return hint(a.Reason)
+	}
+	s := Clean(a.Message) + "."
+	if a.Do != "" {
+		s += " What to do: " + Clean(a.Do) + "."
+	}
+	return s
 }
 
 func hint(reason string) string {

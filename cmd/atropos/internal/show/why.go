@@ -28,8 +28,9 @@ func Explain(v control.View) []Explained {
 	return all
 }
 
-// Why is the transitions as text, group by group, oldest first, so that the one
-// that explains the present stands just above the prompt.
+// Why is the transitions as text, group by group, oldest first, and then what the
+// machine is now and what troubles it, so that the present stands just above the
+// prompt.
 func Why(v control.View, now time.Time) string {
 	var b strings.Builder
 	for i, g := range v.Groups {
@@ -48,6 +49,15 @@ func Why(v control.View, now time.Time) string {
 			if w.do != "" {
 				fmt.Fprintf(&b, "    What to do: %s.\n", w.do)
 			}
+		}
+		fmt.Fprintf(&b, "%s  now: %s\n", clock(now, now), headline(g, now))
+		lines := troubles(g, now)
+		// What the last transition has just explained needs no second time.
+		if n := len(g.Transitions); n == 0 || g.Transitions[n-1].Reason != g.Reason {
+			lines = append(holding(g), lines...)
+		}
+		for _, line := range lines {
+			b.WriteString("    " + line + "\n")
 		}
 	}
 	return b.String()

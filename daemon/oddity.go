@@ -1,0 +1,260 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"vrrpd/config"
+	"vrrpd/control"
+	"vrrpd/election"
+	"vrrpd/sysd"
+	"vrrpd/vrrp"
+)
+
+// note is something odd about a peer's adverts. Most of these end with two
+// masters, or with a master of the wrong addresses, so people are told of each
+// once per peer and state, and it stands in the status as long as it lasts.
+type note struct {
+	what oddity
+	vrid uint8
+	src  netip.Addr
+}
+
+// oddity is a vrrp.Drop, or one of these about adverts that are not dropped.
+type oddity uint16
+
+const (
+	addressesDiffer oddity = 0x100 + iota // version 3 goes by the VRID alone
+	intervalDiffers                       // version 3 learns it
+	ownAddress                            // our own source address
+	ownerConflict                         // priority 255, which is ours
+)
+
+func (o oddity) String() string {
+	switch o {
+	case addressesDiffer:
+		return "addresses-differ"
+	case intervalDiffers:
+		return "peer-interval-differs"
+	case ownAddress:
+		return election.OwnAddressHeard.String()
+	case ownerConflict:
+		return "owner-conflict"
+	}
+	return vrrp.Drop(o).String()
+}
+
+// sighting is what became of a note. Under parent.mu.
+type sighting struct {
+	router *router
+	active bool // it lasts
+	told   bool // people know of it, in this state of the machine
+	since  time.Time
+	seen   int64 // boottime ns, the last time
+	quiet  int64 // ns without it, after which it is over
+	count  uint64
+	words  words
+}
+
+const (
+	// notesLimit bounds what a flood of forged sources can make us say.
+	notesLimit = 64
+	// oddityQuiet is how long, at least, an oddity must not be seen any more
+	// before it is over. Four intervals of the slower router, if that is longer.
+	oddityQuiet = 3 * time.Second
+	// oddityLook is how often that is looked at, while there is one.
+	oddityLook = time.Second
+)
+
+// oddities notes what is strange about an advert that was accepted. Called under
+// mu.
+func (p *parent) oddities(r *router, a *vrrp.Advert, vrid uint8, src netip.Addr) {
+	if a.IntervalDiffers {
+		r.received.intervalDiffers++
+		p.note(note{intervalDiffers, vrid, src}, r)
+	}
+	if a.AddressesDiffer {
+		r.received.addressesDiffer++
+		p.note(note{addressesDiffer, vrid, src}, r)
+	}
+	if src == p.source {
+		r.received.ownAddress++
+		p.note(note{ownAddress, vrid, src}, r)
+	} else if a.Priority == vrrp.PriorityOwner && r.cfg.Priority == vrrp.PriorityOwner {
+		r.received.ownerConflict++
+		p.note(note{ownerConflict, vrid, src}, r)
+	}
+}
+
+// note counts an oddity, and has people told when it begins. Called under mu.
+func (p *parent) note(n note, r *router) {
+	s := p.noted[n]
+	if s == nil {
+		if len(p.noted) >= notesLimit {
+			return
+		}
+		s = &sighting{router: r}
+		p.noted[n] = s
+	}
+	s.count++
+	s.seen = boottime()
+	if s.active && s.told {
+		return
+	}
+	if !s.active {
+		s.active, s.since = true, time.Now()
+	}
+	tell := !s.told
+	s.told = true
+	s.words = oddityWords(r.cfg, n, &r.advert)
+	s.quiet = int64(max(oddityQuiet, 4*r.cfg.Interval))
+	if n.what >= addressesDiffer || vrrp.Drop(n.what) >= vrrp.DropInterval {
+		s.quiet = max(s.quiet, int64(4*r.advert.Interval)) // else it was not read
+	}
+	words := s.words
+	p.d.inbox.call(func() {
+		if tell {
+			p.d.tellOddity(r, n, words, true)
+		}
+		p.d.watchOddities()
+	})
+}
+
+// forget makes every oddity news again: the machine has changed its state.
+func (p *parent) forget() {
+	p.mu.Lock()
+	for n, s := range p.noted {
+		s.told = false
+		if !s.active {
+			delete(p.noted, n)
+		}
+	}
+	p.mu.Unlock()
+}
+
+// oddityAlarms are the oddities that last, for the status.
+func (p *parent) oddityAlarms() []control.Alarm {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []control.Alarm
+	for n, s := range p.noted {
+		if s.active {
+			all = append(all, control.Alarm{
+				Interface: s.router.cfg.Name, Reason: n.what.String(), Peer: peerText(n.src),
+				Since: s.since, Count: s.count, Message: s.words.what, Do: s.words.do,
+			})
+		}
+	}
+	return all
+}
+
+// watchOddities looks, as long as there are any, whether one is over.
+func (d *Daemon) watchOddities() {
+	if d.watchingOddities {
+		return
+	}
+	d.watchingOddities = true
+	d.agenda.add(boottime()+int64(oddityLook), func() {
+		d.watchingOddities = false
+		more := false
+		for _, p := range d.parents {
+			more = d.endOddities(p) || more
+		}
+		if more {
+			d.watchOddities()
+		}
+	})
+}
+
+// endOddities ends those that are over, and reports whether others last.
+func (d *Daemon) endOddities(p *parent) (more bool) {
+	now := boottime()
+	type end struct {
+		note
+		*router
+		words
+	}
+	var over []end
+	p.mu.Lock()
+	for n, s := range p.noted {
+		switch {
+		case !s.active:
+		case now-s.seen <= s.quiet:
+			more = true
+		default:
+			s.active = false
+			over = append(over, end{n, s.router, s.words})
+		}
+	}
+	p.mu.Unlock()
+	for _, e := range over {
+		d.tellOddity(e.router, e.note, e.words, false)
+	}
+	return more
+}
+
+// tellOddity tells people of a peer whose adverts are dropped, or accepted
+// although they are not as they should be, or that this is over.
+func (d *Daemon) tellOddity(r *router, n note, w words, on bool) {
+	level, text, prefix := slog.LevelWarn, w.String(), ""
+	if !on {
+		level, text, prefix = slog.LevelInfo, w.what, "over: "
+	}
+	d.log.Log(d.readers, level, prefix+text, d.about(r,
+		slog.String(sysd.KeyMessageID, sysd.MessageAlarm),
+		slog.String(sysd.KeyReason, n.what.String()),
+		slog.String(sysd.KeyPeer, peerText(n.src)),
+	)...)
+	d.feed.Publish(control.Event{
+		At: time.Now(), Kind: control.KindAlarm, Group: d.groupName, Interface: r.cfg.Name, Parent: r.cfg.Interface,
+		VRID: r.cfg.VRID, Reason: n.what.String(), Peer: peerText(n.src), Active: on, Message: text,
+	})
+}
+
+// oddityWords say what is odd about a peer, and what to do about it. seen is its
+// advert, as far as it was read.
+func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
+	src := n.src.String()
+	switch n.what {
+	case addressesDiffer:
+		return words{fmt.Sprintf("%s uses our VRID %d with other addresses (%s)", src, n.vrid, joinAddrs(seen.Addrs)),
+			"give both machines the same addresses, or another router another VRID"}
+	case intervalDiffers:
+		return words{fmt.Sprintf("%s sends every %v, we every %v", src, seen.Interval, ours.Interval), "give both machines the same -d"}
+	case ownAddress:
+		return words{fmt.Sprintf("adverts with our own source address %s arrive from elsewhere", src),
+			"give one of the two machines another address, or look for a loop in the network"}
+	case ownerConflict:
+		return words{fmt.Sprintf("%s says that it owns the addresses of VRID %d (priority 255), and so do we", src, n.vrid),
+			"only one machine can: give the other one a -p from 1 to 254"}
+	}
+	ignored := "adverts from " + src + " are ignored, "
+	switch vrrp.Drop(n.what) {
+	case vrrp.DropVersion:
+		return words{ignored + fmt.Sprintf("because it does not speak VRRP version %d", ours.Version), "give both machines the same --vrrp-version"}
+	case vrrp.DropInterval:
+		return words{ignored + fmt.Sprintf("because its interval is %v and ours %v, which version 2 does not allow", seen.Interval, ours.Interval),
+			"give both machines the same -d"}
+	case vrrp.DropAddressList:
+		return words{ignored + fmt.Sprintf("because its virtual addresses (%s) are not ours", joinAddrs(seen.Addrs)),
+			"give both machines the same addresses, or another router another VRID"}
+	case vrrp.DropAuthType, vrrp.DropAuth:
+		return words{ignored + "because it uses authentication", "switch it off there (-a none)"}
+	case vrrp.DropTTL:
+		return words{ignored + "because their TTL is not 255: a router has forwarded them, or somebody forges them", "find out who sends them: tcpdump -e -i " + ours.Interface + " ip proto 112"}
+	case vrrp.DropChecksum:
+		return words{ignored + "because their checksum is wrong", "see whether it is a VRRP router at all: tcpdump -e -i " + ours.Interface + " ip proto 112"}
+	}
+	return words{ignored + "because they are malformed (" + n.what.String() + ")", "see what sends them: tcpdump -e -i " + ours.Interface + " ip proto 112"}
+}
+
+func joinAddrs(addrs []netip.Addr) string {
+	words := make([]string, len(addrs))
+	for i, a := range addrs {
+		words[i] = a.String()
+	}
+	return strings.Join(words, " ")
+}
