@@ -65,10 +65,17 @@ func TestViews_DeafPeerIsAlarmed(t *testing.T) {
 	if st.Machine.Phase != "MASTER" {
 		t.Errorf("who is heard by nobody yielded: %+v", st.Machine)
 	}
+	s.r1.shows(s.r1.alarmed(lanA, "peer-deaf", s.r2.own(lanA).Addr()))
+	if n := s.r1.said(0, "vrrp51: warning: 10.16.1.2 goes on as MASTER although its priority is lower than ours: it does not hear our adverts"); n != 1 {
+		t.Errorf("it was said %d times", n)
+	}
 	for _, d := range drops {
 		check(t, d.Close())
 	}
 	s.settled(s.r1, s.r2)
+	for _, l := range lans {
+		s.r1.calmed(l)
+	}
 }
 
 // saysBoth checks that the process of the LAN has said both facts in the journal,
