@@ -110,7 +110,7 @@ func (d *Daemon) alarmWords(a *election.Action) words {
 	case election.TooManyMembers:
 		return words{"more vrrpd processes share this machine's state than -M says", "count them and correct -M"}
 	case election.Partition, election.MixedView, election.PartitionOver:
-		return d.viewWords(a.Reason)
+		return d.viewWords(a.Reason, a.To)
 	case election.SamePriorityPeer:
 		return words{p + " has the same priority, so the higher address becomes MASTER",
 			"give the machines different priorities (-p) if it matters which of them serves"}
@@ -161,7 +161,7 @@ func (d *Daemon) views() []view {
 
 // viewWords name both facts that contradict each other, whichever process of the
 // machine says it: where nobody is heard, and who is heard elsewhere.
-func (d *Daemon) viewWords(why election.Reason) words {
+func (d *Daemon) viewWords(why election.Reason, state election.State) words {
 	var silent, parents, masters []string
 	for _, v := range d.views() {
 		switch {
@@ -179,10 +179,16 @@ func (d *Daemon) viewWords(why election.Reason) words {
 		return words{fmt.Sprintf("no master is heard on %s, while %s is MASTER; nothing is taken over", where, who), look}
 	case why == election.MixedView:
 		return words{fmt.Sprintf("no master is heard on %s, while %s is MASTER with a lower priority; not preempting for up to 60 s, because the port may only be blocked (spanning tree)", where, who), look}
-	case d.machine.View().Word.State() != election.Backup:
-		return words{what: "the partition is over: this machine is not BACKUP any more"}
-	case len(silent) == 0:
-		return words{what: "the partition is over: every network of this machine is heard again"}
 	}
-	return words{what: "the partition is over: nobody is heard on " + where + " either"}
+	over := "the partition is over: "
+	if slices.ContainsFunc(d.alarms, func(a control.Alarm) bool { return a.Reason == election.MixedView.String() }) {
+		over = "the mixed view is over: "
+	}
+	switch {
+	case state != election.Backup:
+		return words{what: over + "this machine is not BACKUP any more"}
+	case len(silent) == 0:
+		return words{what: over + "every network of this machine is heard again"}
+	}
+	return words{what: over + "nobody is heard anywhere any more"}
 }

@@ -42,6 +42,7 @@ func TestViews_MixedViewVetoesPreemption(t *testing.T) {
 	}
 	check(t, s.r1.cable(lanB).Unblock())
 	s.settled(s.r1, s.r2)
+	s.r1.syslog.waitFor(t, 0, "the end of the mixed view", containing("the mixed view is over: "))
 	s.r1.waitStatus(lanA, "the view is whole", func(st control.Status) bool { return !st.Machine.MixedView })
 	s.neverSplit()
 }
@@ -195,5 +196,5 @@ func TestViews_MixedViewLastsAMinute(t *testing.T) {
 		s.r1.waitServing(l)
 	}
 	s.r1.syslog.waitFor(t, 0, "why", containing("BACKUP -> MASTER: preempted (peer 10.16.1.2)"))
-	s.r1.syslog.waitFor(t, 0, "the end of the mixed view", containing("the partition is over: this machine is not BACKUP any more"))
+	s.r1.syslog.waitFor(t, 0, "the end of the mixed view", containing("the mixed view is over: this machine is not BACKUP any more"))
 }
