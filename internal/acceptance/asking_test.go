@@ -31,7 +31,10 @@ func TestAsking_CablePulled(t *testing.T) {
 			defer stop()
 			master, backup := s.r1, s.r2
 			var taken []time.Duration
-			for len(taken) < 2 || len(taken) < 8 && slices.Min(taken) > c.promised {
+			half := func() time.Duration { // the median
+				return slices.Sorted(slices.Values(taken))[(len(taken)-1)/2]
+			}
+			for len(taken) < 3 || len(taken) < 8 && half() > c.promised {
 				marks := []int{master.links.Mark(), backup.links.Mark()}
 				check(t, master.cable(lanA).Cut())
 				at := master.waitEvent(marks[0], lanA.nic, netlab.CarrierLost, noAddr).At
@@ -49,10 +52,9 @@ func TestAsking_CablePulled(t *testing.T) {
 				}
 				master, backup = backup, master
 			}
-			slices.Sort(taken)
 			t.Logf("interval %s s: the other machine serves both LANs after %v", c.interval, taken)
-			if taken[0] > c.promised {
-				t.Errorf("the best of %d is %v, want %v", len(taken), taken[0], c.promised)
+			if half() > c.promised {
+				t.Errorf("the median of %d is %v, want %v", len(taken), half(), c.promised)
 			}
 			s.neverSplit()
 		})

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"vrrpd/control"
+	"vrrpd/internal/netlab"
 )
 
 // alarmed waits until the process of a LAN shows an alarm about a peer, and
@@ -254,4 +255,33 @@ func TestOddPeers_FloodIsBounded(t *testing.T) {
 		t.Errorf("it has left: %+v", st.Machine)
 	}
 	s.neverSplit()
+}
+
+// The journal has the fields by which an alarm is found, when it begins and when
+// it is over.
+func TestOddPeers_Journal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	journal := listen(t, s.r1.Host, "/run/systemd/journal/socket")
+	_, err := s.r1.Start(netlab.Command{Path: "sh", Args: []string{"-c", toolLine(toolJournal, alone, "-F")}})
+	check(t, err)
+	s.r1.waitServing(lanA)
+	in, err := s.client.OpenInjector("eth0")
+	check(t, err)
+	check(t, in.Send(good(2).frame()))
+	mark := 0
+	for _, says := range []string{"adverts from 10.16.1.66 are ignored", "over: adverts from 10.16.1.66 are ignored"} {
+		text := journal.waitFor(t, mark, says, containing("MESSAGE=vrrp51: "+says)).text
+		mark = journal.mark()
+		f := fields(t, text)
+		priority := map[bool]string{true: "6", false: "4"}[strings.HasPrefix(says, "over")]
+		for key, want := range map[string]string{
+			"MESSAGE_ID": "86a0f3b39ee64fe1a05fa45c499db1cb", "PRIORITY": priority, "VRRP_REASON": "version", "VRRP_PEER": "10.16.1.66",
+			"VRRP_INTERFACE": "vrrp51", "VRRP_PARENT": "eth0", "VRRP_VRID": "51",
+		} {
+			if f[key] != want {
+				t.Errorf("%s: %s is %q, want %q", says, key, f[key], want)
+			}
+		}
+	}
 }
