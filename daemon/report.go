@@ -83,6 +83,9 @@ func (d *Daemon) report(a *election.Action) {
 	if d.cfg.Monitor > 0 {
 		attrs = append(attrs, slog.String(sysd.KeyGroup, d.groupName))
 	}
+	if a.Reason == election.SendFailed && d.lastSendError != nil {
+		attrs = append(attrs, slog.Any("err", d.lastSendError))
+	}
 	d.log.Log(d.readers, level, sysd.TransitionMessage(from, a.To, a.Reason, a.Peer), attrs...)
 	d.notifyStatus()
 }

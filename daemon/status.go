@@ -80,8 +80,12 @@ func (d *Daemon) machineStatus(v election.View) control.Machine {
 	}
 	for _, r := range d.routers {
 		if why := d.machine.Facts(r.vr).Faults.Reason(); why != election.NoReason {
+			detail := r.detail
+			if why == election.SendFailed && d.lastSendError != nil {
+				detail = d.lastSendError.Error()
+			}
 			m.Faults = append(m.Faults, control.Fault{
-				Interface: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Reason: why.String(), Detail: r.detail,
+				Interface: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Reason: why.String(), Detail: detail,
 			})
 		}
 	}

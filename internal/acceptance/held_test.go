@@ -8,6 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"vrrpd/control"
 	"vrrpd/internal/netlab"
 )
@@ -174,4 +179,91 @@ func TestHeld_Boot(t *testing.T) {
 			t.Errorf("interval %v: MASTER after %v, want %v: the hold-down runs in parallel", interval, served, down)
 		}
 	}
+}
+
+// mute makes the kernel refuse whatever the machine sends on the LAN, until the
+// result is called.
+func (r *router) mute(l lan) (speak func()) {
+	r.site.t.Helper()
+	nl := r.Netlink()
+	nic, err := nl.LinkByName(l.nic)
+	check(r.site.t, err)
+	shot, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "MIT",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}, // TC_ACT_SHOT
+	})
+	check(r.site.t, err)
+	defer shot.Close()
+	qdisc := &netlink.GenericQdisc{QdiscType: "clsact", QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: nic.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
+	check(r.site.t, nl.QdiscAdd(qdisc))
+	check(r.site.t, nl.FilterAdd(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: nic.Attrs().Index, Parent: netlink.HANDLE_MIN_EGRESS, Handle: 1, Priority: 1, Protocol: unix.ETH_P_ALL},
+		Fd:          shot.FD(), Name: "mute", DirectAction: true,
+	}))
+	return func() { check(r.site.t, nl.QdiscDel(qdisc)) }
+}
+
+// A machine whose adverts the kernel refuses on one LAN is held before its lease
+// ends, says why, and resigns on the other.
+func TestHeld_SendFailed(t *testing.T) {
+	t.Parallel()
+	s := pair(t, options{})
+	zero := s.r1.sniff(lanB, netlab.MatchPriority(0))
+	speak := s.r1.mute(lanA)
+	at := time.Now()
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	s.r1.syslog.waitFor(t, 0, "why", func(text string) bool {
+		return strings.Contains(text, "vrrp51: warning: MASTER -> HELD: send-failed") && strings.Contains(text, "no buffer space available")
+	})
+	for _, l := range lans {
+		gone := s.r1.waitEvent(0, l.vrrp(), netlab.AddrGone, l.vip)
+		t.Logf("%s was given up %v after nothing could be sent", l.vip, gone.At.Sub(at))
+		if d := gone.At.Sub(at); d > lease+swift {
+			t.Errorf("%s was given up after %v, want within its lease of %v", l.vip, d, lease)
+		}
+	}
+	s.r1.waitAdvert(zero, 0, "resigns on LAN B", func(netlab.Advert) bool { return true })
+	// Whether sending works is only known by trying: it does, and leaves again, with
+	// a hold-down that doubles.
+	s.r1.waitStatus(lanA, "it is held for longer", func(st control.Status) bool {
+		return st.Machine.Phase == "HELD" && st.Routers[0].Statistics.SendErrors > 0
+	})
+	if got := s.r1.atropos(0, "--why").Stdout; !strings.Contains(got, "-> HELD: send-failed") || !strings.Contains(got, "look for errors of the network card") {
+		t.Errorf("atropos --why:\n%s", got)
+	}
+	speak()
+	s.settled(s.r1, s.r2)
+}
+
+// Somebody who takes away the address again and again is fought for a while, and
+// then the machine is held and says what was done to it.
+func TestHeld_InterfaceFault(t *testing.T) {
+	t.Parallel()
+	s := pair(t, calm)
+	for range 21 {
+		s.r1.waitServing(lanA)
+		mark := s.r1.links.Mark()
+		check(t, s.r1.DelAddr(lanA.vrrp(), netip.PrefixFrom(lanA.vip, 32)))
+		s.r1.waitEvent(mark, lanA.vrrp(), netlab.AddrGone, lanA.vip)
+	}
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	const detail = "address 10.16.1.200 was removed, 20 repairs within 1m0s: something fights us"
+	for _, l := range lans {
+		s.r1.syslog.waitFor(t, 0, "why", containing(l.vrrp()+": warning: MASTER -> HELD: interface-fault"))
+	}
+	s.r1.syslog.waitFor(t, 0, "what was done", containing(detail))
+	st := s.r1.status(lanA).Machine
+	if st.Phase != "HELD" || st.Reason != "interface-fault" || len(st.Faults) != 1 || st.Faults[0].Detail != detail {
+		t.Errorf("%+v", st)
+	}
+	if got := s.r1.atropos(0, "--state").Stdout; !strings.Contains(got, "HELD: interface-fault on eth0 ("+detail+")") {
+		t.Errorf("atropos --state:\n%s", got)
+	}
+	// It tries again after 5 s.
+	s.settled(s.r1, s.r2)
 }
