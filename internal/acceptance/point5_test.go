@@ -58,9 +58,13 @@ func TestPoint5_OrderAndEnvironment(t *testing.T) {
 			}
 			for i, w := range c.runs {
 				got := runs[i].vrrpVariables()
-				peer := s.routers()[2-c.r.number].own(l).Addr().String()
-				if got["VRRP_PEER"] == "" {
-					peer = "" // nobody had been heard
+				// The other machine, by its address on the LAN where it was heard
+				// last: a process knows of its siblings' peers.
+				peer := ""
+				for _, heard := range lans {
+					if p := s.routers()[2-c.r.number].own(heard).Addr().String(); got["VRRP_PEER"] == p {
+						peer = p
+					}
 				}
 				full := map[string]string{
 					"VRRP_STATE": w.state, "VRRP_REASON": got["VRRP_REASON"], "VRRP_VRID": l.vrrp()[4:], "VRRP_INTERFACE": l.vrrp(),
