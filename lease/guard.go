@@ -106,8 +106,12 @@ func (t *Guard) Repair() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
 	err := t.install()
-	if err == nil && t.rung == Nftables {
-		err = t.g.nft.set(t.name, t.Deadline())
+	for again := t.rung == Nftables; err == nil && again; {
+		// A Renew or Close of the loop that came in between must have the last
+		// word: its store is seen here, or its own transaction comes later.
+		until := t.Deadline()
+		err = t.g.nft.set(t.name, until)
+		again = t.Deadline() != until
 	}
 	if err != nil {
 		return fmt.Errorf("repair the guard of %s: %w", t.name, advise(t.rung, err))
