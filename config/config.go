@@ -1,6 +1,10 @@
 package config
 
-import "path"
+import (
+	"path"
+	"slices"
+	"strings"
+)
 
 // Mode is what the program was asked to do.
 type Mode uint8
@@ -28,6 +32,17 @@ func (m Mode) String() string {
 	return "unknown"
 }
 
+// Leases are the words for the kinds of lease, the best first: see package
+// lease. "auto" takes the best that can be had.
+var Leases = [...]string{"auto", "clsact", "tcx", "nftables", "none"}
+
+// A lease is shorter than the three intervals and the skew time after which the
+// other machine takes over, and longer than the one after which it is renewed.
+const (
+	minLeaseIntervals = 2
+	maxLeaseIntervals = 3
+)
+
 // Defaults and limits of what concerns the whole process.
 const (
 	DefaultRunDir = "/run/vrrpd"
@@ -50,6 +65,12 @@ type Config struct {
 	// ReducedPriority and IncreasedPriority replace -10 and +10 on SIGTTIN and
 	// SIGTTOU, 1 to 255; 0: not given.
 	ReducedPriority, IncreasedPriority uint8
+	// Lease is how the kernel silences a machine whose vrrpd does not run any
+	// more: one of Leases; "" is "auto".
+	Lease string
+	// LeaseIntervals is for how many advertisement intervals an advert that was
+	// sent lets this machine serve, 2 or 3; 0: as package election chooses.
+	LeaseIntervals int
 	// Routers are the virtual routers; the classic form gives exactly one.
 	// In mode Release a Router has its Interface, VRID and Name only.
 	Routers []Router
@@ -65,6 +86,10 @@ func (c Config) Validate() error {
 		return usagef("run directory %s: an absolute path is needed, like %s", show(c.RunDir), DefaultRunDir)
 	case c.Monitor < 0 || c.Monitor > MaxMonitor:
 		return usagef("%d monitored processes: 1 to %d are possible", c.Monitor, MaxMonitor)
+	case c.Lease != "" && !slices.Contains(Leases[:], c.Lease):
+		return usagef("lease %s: one of %s", show(c.Lease), strings.Join(Leases[:], ", "))
+	case c.LeaseIntervals != 0 && (c.LeaseIntervals < minLeaseIntervals || c.LeaseIntervals > maxLeaseIntervals):
+		return usagef("a lease of %d intervals: %d or %d are possible; the other machines wait for a little more than 3", c.LeaseIntervals, minLeaseIntervals, maxLeaseIntervals)
 	case c.Mode == Release:
 		return c.validateRelease()
 	case len(c.Routers) == 0:

@@ -37,6 +37,10 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            fraction)
   --name IFNAME            the virtual router's interface (default vrrpVRID)
   --preempt-delay SECONDS  wait so long after the start before preempting
+  --lease KIND             what silences this machine when vrrpd hangs or dies:
+                           auto (the default), clsact, tcx, nftables or none
+  --lease-intervals N      for how many intervals an advert lets it serve, 2 or
+                           3 (default 2; 3 below 0.1 s)
   --check                  validate this command line and exit
   --release                clean up after a dead instance: that of -i and -v;
                            without them, after every dead one
@@ -86,6 +90,8 @@ func rows() []row {
 		{Option{0, "vrrp-version", "2|3"}, setVersion, false},
 		{Option{0, "name", "IFNAME"}, setName, true},
 		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
+		{Option{0, "lease", "KIND"}, setLease, false},
+		{Option{0, "lease-intervals", "N"}, setLeaseIntervals, false},
 	}
 }
 
@@ -300,6 +306,26 @@ func setPreemptDelay(f *form, as, value string) error {
 		return usagef("%s %s: the delay is a number of seconds from 0 to %.0f", as, show(value), MaxPreemptDelay.Seconds())
 	}
 	f.router.PreemptDelay = d
+	return nil
+}
+
+func setLease(f *form, as, value string) error {
+	if !slices.Contains(Leases[:], value) {
+		return usagef("%s %s: one of %s", as, show(value), strings.Join(Leases[:], ", "))
+	}
+	f.Lease = value
+	if value == Leases[0] {
+		f.Lease = ""
+	}
+	return nil
+}
+
+func setLeaseIntervals(f *form, as, value string) error {
+	n, ok := whole(value)
+	if !ok || n < minLeaseIntervals || n > maxLeaseIntervals {
+		return usagef("%s %s: a lease lasts %d or %d intervals; the other machines wait for a little more than 3", as, show(value), minLeaseIntervals, maxLeaseIntervals)
+	}
+	f.LeaseIntervals = n
 	return nil
 }
 

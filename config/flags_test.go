@@ -119,6 +119,11 @@ func TestEveryOrder(t *testing.T) {
 	}
 }
 
+func leased(c Config, kind string, intervals int) Config {
+	c.Lease, c.LeaseIntervals = kind, intervals
+	return c
+}
+
 func TestAccepted(t *testing.T) {
 	const base = "-i eth0 -v 51 10.16.1.200 "
 	for _, c := range []struct {
@@ -151,6 +156,10 @@ func TestAccepted(t *testing.T) {
 		{base + "--preempt-delay 90", plain(func(r *Router) { r.PreemptDelay = 90 * time.Second })},
 		{base + "--preempt-delay .5", plain(func(r *Router) { r.PreemptDelay = time.Second / 2 })},
 		{base + "--preempt-delay 0 -s", plain(func(r *Router) { r.Preempt = false })},
+
+		{base + "--lease auto", plain()},
+		{base + "--lease tcx --lease-intervals 3", leased(plain(), "tcx", 3)},
+		{base + "--lease=none", leased(plain(), "none", 0)},
 
 		{base + "-d 1", plain()},
 		{base + "-d 1.0", plain()},
@@ -302,6 +311,9 @@ func TestRefused(t *testing.T) {
 		{base + "-d 9999999999", "-d 9999999999: the advertisement interval is a number of seconds, like 1 or 0.1"},
 		{base + "--vrrp-version 4", "--vrrp-version 4: the protocol has the versions 2 and 3"},
 		{base + "--preempt-delay 86401", "--preempt-delay 86401: the delay is a number of seconds from 0 to 86400"},
+		{base + "--lease ebpf", "--lease ebpf: one of auto, clsact, tcx, nftables, none"},
+		{base + "--lease-intervals 4", "--lease-intervals 4: a lease lasts 2 or 3 intervals; the other machines wait for a little more than 3"},
+		{base + "--lease-intervals 1", "--lease-intervals 1: a lease lasts 2 or 3 intervals; the other machines wait for a little more than 3"},
 		{base + "--preempt-delay 5 -s", "preemption delay 5s: there is nothing to delay while preemption is switched off; drop --preempt-delay or -s"},
 
 		{"-i eth0 -v 51 10.16.1.300", "10.16.1.300: not an IP address; write it like 10.16.1.200 or 10.16.1.200/24"},

@@ -28,6 +28,10 @@ func commandLine(c Config) []string {
 	number("-M", c.Monitor)
 	number("-z", int(c.ReducedPriority))
 	number("-x", int(c.IncreasedPriority))
+	number("--lease-intervals", c.LeaseIntervals)
+	if c.Lease != "" {
+		args = append(args, "--lease", c.Lease)
+	}
 	if c.OnMaster.Given() {
 		args = append(args, "-U"+c.OnMaster.Line)
 	}
@@ -63,7 +67,7 @@ func FuzzParse(f *testing.F) {
 		"--interface=eth0 --vrid 1 --name x --vrrp-version=3 -z1 -x2 192.0.2.1",
 		"--release -i eth0 -v 51", "--release", "--check -i a -v 1 1.2.3.4", "-nh", "-V",
 		"-a pass/0x11 -a ah/@x -n -c f", "2001:db8::1/64 ::ffff:1.2.3.4", "--p --no --v= -- --",
-		"-i eth0 -v 51 1.2.3.4 -d 40.95 -a none -f /run/../x",
+		"-i eth0 -v 51 1.2.3.4 --lease tcx --lease-intervals=2 --lease=auto", "-i eth0 -v 51 1.2.3.4 -d 40.95 -a none -f /run/../x",
 	} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"), "/run/vrrpd")
 	}
