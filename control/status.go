@@ -159,6 +159,8 @@ type Preempt struct {
 type Lease struct {
 	Rung        string `json:"rung"`         // what enforces it, "none" if nothing does
 	RemainingMS int64  `json:"remaining-ms"` // 0: closed, or nothing enforces it
+	// Skipped says why each better kind is not the one in force.
+	Skipped []string `json:"skipped,omitempty"`
 }
 
 // Statistics of one virtual router since Discontinuity. The first block is RFC
@@ -188,6 +190,7 @@ type Statistics struct {
 	LegacyChecksum uint64            `json:"checksum-legacy-pseudo-accepted"`
 	OwnerConflicts uint64            `json:"owner-conflicts"`  // priority 255 heard, which is ours
 	OwnAddressRcvd uint64            `json:"own-address-rcvd"` // our own source address heard
+	Repairs        uint64            `json:"repairs"`          // of what others have done to the interface
 	SendErrors     uint64            `json:"send-errors"`
 	GARPSent       uint64            `json:"garp-sent"`
 	UNASent        uint64            `json:"una-sent"`

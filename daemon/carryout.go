@@ -26,12 +26,20 @@ func (d *Daemon) carryOut(actions []election.Action) {
 			}
 			d.advertise(actions[i:n])
 			i = n - 1
+		case election.DoRenew:
+			d.renew(d.routers[a.VR], a.Epoch, a.Until)
+		case election.DoCloseGuard:
+			d.closeGuard(d.routers[a.VR])
+		case election.DoPrepare:
+			d.prepare(d.routers[a.VR], a.Epoch)
 		case election.DoPromote:
 			d.promote(d.routers[a.VR], a.Epoch)
-		case election.DoDemote:
+		case election.DoDemote, election.DoUnprepare:
 			d.demote(d.routers[a.VR])
 		case election.DoAnnounce:
-			d.announceAll(d.routers[a.VR])
+			if r := d.routers[a.VR]; !d.passed(a.Epoch) || d.board.Load().State().Serving() {
+				d.announceAll(r)
+			}
 		case election.DoAnnounceOwn:
 			d.announceOwn(d.routers[a.VR].parent)
 		case election.DoProbe:
@@ -63,7 +71,7 @@ func (d *Daemon) advertise(run []election.Action) {
 		for n < len(run) && d.routers[run[n].VR].parent == p {
 			a := &run[n]
 			n++
-			if d.passed(a.Epoch) {
+			if d.passed(a.Epoch) || a.Priority > 0 && d.overslept() {
 				continue
 			}
 			frame, err := d.routers[a.VR].frame(a.Priority)
@@ -94,6 +102,9 @@ func (d *Daemon) sendBatch(p *parent) {
 			if a.Priority == 0 {
 				r.sent.zero++
 			}
+			if a.Lease > 0 {
+				d.renew(r, a.Epoch, before+int64(a.Lease))
+			}
 			d.results = append(d.results, election.Event{
 				Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
 			})
@@ -114,41 +125,52 @@ func (d *Daemon) unsent(a *election.Action) {
 
 // promote brings the interface up with its addresses.
 func (d *Daemon) promote(r *router, epoch uint64) {
-	r.wanted = true
+	ready := r.prepared
+	r.wanted, r.prepared = true, false
 	r.masters++
 	if d.passed(epoch) && !d.board.Load().State().Serving() {
 		return // the step that obeys the new epoch takes it down anyway
 	}
+	if ready {
+		d.checkUntold(r)
+		return // what has happened to it since is repaired
+	}
 	d.raise(r)
 }
 
-// raise makes the interface what a MASTER's is: 80 us, so on the loop.
-func (d *Daemon) raise(r *router) {
+// raise makes the interface what a MASTER's is: 80 us, so on the loop. It
+// reports whether that is done; if not, what is wrong is on its way to the
+// election.
+func (d *Daemon) raise(r *router) bool {
 	if r.iface == nil {
 		d.setFault(r, election.FaultInterface, true, "the virtual interface does not exist")
 		d.retryInterface(r)
-		return
+		return false
 	}
 	err := r.iface.Up(context.Background())
 	if errors.Is(err, unix.ENODEV) {
 		// Somebody deletes it, or its parent, just now: that event follows, and
 		// with it the repair, or the fault with its right name.
-		return
+		return false
 	}
 	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
 		d.retryInterface(r)
-		return
+		return false
 	}
 	for _, a := range r.vips {
 		r.present[a] = true
 	}
+	return true
 }
 
 // demote takes every address off the interface at once, and has the worker take
 // it down: that waits for the kernel (16 ms, and more when there are many).
 func (d *Daemon) demote(r *router) {
-	r.wanted = false
+	if r.until != 0 { // the election has had it closed already
+		d.closeGuard(r)
+	}
+	r.wanted, r.prepared = false, false
 	d.leftAt = boottime()
 	r.announceGen++
 	if r.iface == nil {
@@ -172,7 +194,7 @@ const downAfter = 20 * time.Millisecond
 func (d *Daemon) takeDown(r *router) {
 	iface := r.iface
 	d.agenda.add(boottime()+int64(downAfter), func() {
-		if r.wanted || r.iface != iface {
+		if r.up() || r.iface != iface {
 			return
 		}
 		d.work(func() {
@@ -186,10 +208,16 @@ func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 	if err != nil {
 		d.log.Error("cannot take the virtual interface down", d.about(r, "err", err)...)
 	}
-	if r.wanted && r.iface == iface {
-		d.raise(r)
-		d.announce(r, r.announcedAddresses())
+	if !r.up() || r.iface != iface {
+		return
 	}
+	// The promotion came while it was going down. What else has come since is
+	// judged first.
+	d.afterStep = append(d.afterStep, func() {
+		if r.up() && r.iface == iface && !d.passed(d.machine.View().Word.Epoch()) && d.raise(r) && r.wanted {
+			d.announce(r, r.announcedAddresses())
+		}
+	})
 }
 
 // announceAll announces every address of the router now and, because the first

@@ -13,6 +13,7 @@ import (
 	"vrrpd/election"
 	"vrrpd/grouplock"
 	"vrrpd/hooks"
+	"vrrpd/lease"
 	"vrrpd/rtnl"
 	"vrrpd/sysd"
 	"vrrpd/vmacif"
@@ -53,15 +54,19 @@ type Daemon struct {
 
 	hands   *vmacif.Hands
 	watcher *rtnl.Watcher
-	group   *grouplock.Group
-	board   election.Board // group
-	machine *election.Machine
-	hooks   *hooks.Runner
-	worker  *worker
-	dead    map[string]bool // siblings that died and have not come back
-	routers []*router
-	parents []*parent
-	addrs   map[int][]rtnl.Addr // of every interface of the machine
+	guards  *lease.Guards
+	// watching: somebody listens to what the kernel tells of that kind of guard.
+	watching map[lease.Rung]bool
+	later    func(func()) // has something done when everything is taken down
+	group    *grouplock.Group
+	board    election.Board // group
+	machine  *election.Machine
+	hooks    *hooks.Runner
+	worker   *worker
+	dead     map[string]bool // siblings that died and have not come back
+	routers  []*router
+	parents  []*parent
+	addrs    map[int][]rtnl.Addr // of every interface of the machine
 
 	agenda    agenda
 	events    []election.Event
@@ -108,7 +113,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
 		instance: instanceName(cfg.Routers[0]),
 		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
-		addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, started: time.Now(),
+		addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, watching: map[lease.Rung]bool{}, started: time.Now(),
 	}
 	d.readers, d.stopReaders = context.WithCancel(context.Background())
 	byName := map[string]*parent{}

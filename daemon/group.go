@@ -61,9 +61,7 @@ func (d *Daemon) bury(name string) {
 		if id.VMAC == "" {
 			continue
 		}
-		if err := strip(d.hands, id.VMAC); err != nil {
-			d.log.Error("cannot end the service of "+id.VMAC, "err", err)
-		}
+		d.endService(id.VMAC)
 		if corpse.Served() {
 			d.resignFor(id)
 		}
@@ -72,7 +70,7 @@ func (d *Daemon) bury(name string) {
 	// is held meanwhile, so that its owner cannot come back half way.
 	d.agenda.add(boottime()+int64(downAfter), func() {
 		d.work(func() {
-			if err := buryFiles(d.hands, d.cfg.RunDir, corpse); err != nil {
+			if err := errors.Join(buryFiles(d.hands, d.cfg.RunDir, corpse), d.guards.Sweep()); err != nil {
 				d.log.Error("cannot clean up after "+name, "err", err)
 			}
 		})
@@ -94,14 +92,21 @@ func (d *Daemon) expel(epoch uint64) {
 			if id.VMAC == "" {
 				continue
 			}
-			if err := strip(d.hands, id.VMAC); err != nil {
-				d.log.Error("cannot end the service of "+id.VMAC, "err", err)
-			}
+			d.endService(id.VMAC)
 			if m.Realised.State().Serving() && d.board.Load().Slot() == d.group.Slot() {
 				d.resignFor(id)
 			}
 			d.silenceLater(id.VMAC, epoch)
 		}
+	}
+}
+
+// endService silences the interface of a sibling that cannot do so itself, and
+// takes its addresses away.
+func (d *Daemon) endService(name string) {
+	errs := []error{silence(d.guards, d.hands, name), strip(d.hands, name)}
+	if err := errors.Join(errs...); err != nil {
+		d.log.Error("cannot end the service of "+name, "err", err)
 	}
 }
 

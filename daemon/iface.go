@@ -17,15 +17,19 @@ const (
 	repairWindow = time.Minute
 )
 
-// ensure makes the virtual interface of a router stand, down and empty.
+// ensure makes the virtual interface of a router stand, down and empty, behind a
+// closed guard.
 func (d *Daemon) ensure(r *router) error {
 	iface, err := d.hands.Ensure(r.spec(d.owner()))
+	if err == nil {
+		r.iface, r.index = iface, iface.Index()
+		err = d.attachGuard(r)
+	}
 	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
 		d.retryInterface(r)
 		return err
 	}
-	r.iface, r.index = iface, iface.Index()
 	d.setFault(r, election.FaultInterface, false, "")
 	return nil
 }
@@ -44,9 +48,8 @@ func (d *Daemon) retryInterface(r *router) {
 	})
 }
 
-// repair puts right what somebody else has done to the interface, without
-// leaving the state; more often than repairLimit it is a fault.
-func (d *Daemon) repair(r *router, found string) {
+// counted counts a repair; more than repairLimit are a fault.
+func (d *Daemon) counted(r *router, found string) bool {
 	now := boottime()
 	if now-r.repairsSince > int64(repairWindow) {
 		r.repairs, r.repairsSince = 0, now
@@ -55,31 +58,60 @@ func (d *Daemon) repair(r *router, found string) {
 	if r.repairs > repairLimit {
 		d.setFault(r, election.FaultInterface, true, fmt.Sprintf("%s, %d repairs within %v: something fights us", found, repairLimit, repairWindow))
 		d.retryInterface(r)
-		return
+		return false
 	}
-	if r.repairPending {
+	return true
+}
+
+// mayRepair counts and journals a repair that is about to be made.
+func (d *Daemon) mayRepair(r *router, found string) bool {
+	if !d.counted(r, found) {
+		return false
+	}
+	r.repaired++
+	d.log.Warn("repairing: "+found, d.about(r)...)
+	return true
+}
+
+// repair puts right what somebody else has done to the interface, without
+// leaving the state.
+func (d *Daemon) repair(r *router, found string) {
+	if !d.counted(r, found) || r.repairPending {
 		return
 	}
 	// Several things are often found at once (an interface that goes takes its
 	// addresses along): one repair for all of them, in this turn, under the
 	// epoch of this turn.
 	r.repairPending = true
-	d.afterStep = append(d.afterStep, func() {
+	d.afterStep = append(d.afterStep, func() { d.repairNow(r, found) })
+}
+
+// repairNow runs when the election has judged what else there is.
+func (d *Daemon) repairNow(r *router, found string) {
+	// What was found may have been the parent's fault, or the machine may have
+	// left meanwhile; then there is nothing to repair.
+	if r.parent.link.Index == 0 || r.index != 0 && !r.up() {
 		r.repairPending = false
-		// What was found may have been the parent's fault, or the machine may
-		// have left meanwhile; then there is nothing to repair.
-		if r.parent.link.Index == 0 || r.index != 0 && !r.wanted {
-			return
-		}
-		d.log.Warn("repairing: "+found, d.about(r)...)
-		if r.index == 0 {
-			if d.ensure(r) != nil {
-				return
-			}
-		}
-		if r.wanted {
-			d.raise(r)
-			d.announceAll(r)
-		}
-	})
+		return
+	}
+	epoch := d.machine.View().Word.Epoch()
+	if r.up() && d.passed(epoch) {
+		// Another process has changed the machine just now. What it needs is seen
+		// when that is obeyed, in the turn to come.
+		d.inbox.call(func() { d.afterStep = append(d.afterStep, func() { d.repairNow(r, found) }) })
+		return
+	}
+	r.repairPending = false
+	r.repaired++
+	d.log.Warn("repairing: "+found, d.about(r)...)
+	if r.index == 0 && d.ensure(r) != nil {
+		return
+	}
+	if !r.up() || !d.raise(r) {
+		return
+	}
+	if r.wanted {
+		d.reopen(r, epoch)
+		d.announceAll(r)
+	}
 }

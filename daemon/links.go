@@ -56,7 +56,7 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 			}
 		case c.Kind == rtnl.AddrGone && known:
 			delete(r.present, ip)
-			if r.wanted && slices.Contains(r.vips, ip) {
+			if r.up() && slices.Contains(r.vips, ip) {
 				d.repair(r, "address "+ip.String()+" was removed")
 			}
 		}
@@ -91,9 +91,10 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			if r.parent.link.Index != 0 {
 				d.repair(r, "interface was deleted")
 			}
-		case r.wanted && c.Old.Up && !link.Up:
+		case r.up() && c.Old.Up && !link.Up:
 			d.repair(r, "interface was taken down")
 		}
+		d.checkUntold(r)
 	}
 }
 
@@ -149,7 +150,7 @@ func (d *Daemon) parentGone(p *parent) {
 		}
 	})
 	for _, r := range p.routers {
-		r.iface, r.index = nil, 0
+		r.iface, r.index, r.until = nil, 0, 0
 		clear(r.present)
 	}
 }
@@ -185,7 +186,8 @@ func (d *Daemon) announceLater(r *router, ip addr) {
 			d.announce(r, []addr{ip})
 		}
 	}
-	say()
+	// Not before the election has judged what arrived with it.
+	d.afterStep = append(d.afterStep, say)
 	for _, after := range announceAgain {
 		d.agenda.add(boottime()+int64(after), say)
 	}

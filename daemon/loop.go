@@ -48,27 +48,29 @@ func (d *Daemon) due() int64 {
 
 // turn takes what waits, steps the election until nothing is left to carry out.
 func (d *Daemon) turn() {
-	d.drainIfLate()
-	d.events, d.calls = d.inbox.take(d.events[:0], d.calls[:0])
-	for i, call := range d.calls {
-		call()
-		d.calls[i] = nil
-	}
-	d.agenda.run(boottime())
-	// Results of earlier actions come before what arrived since.
-	d.results = append(d.results, d.events...)
 	for {
+		d.drainIfLate()
+		d.events, d.calls = d.inbox.take(d.events[:0], d.calls[:0])
+		for i, call := range d.calls {
+			call()
+			d.calls[i] = nil
+		}
+		// Results of earlier actions come before what arrived since.
+		d.results = append(d.results, d.events...)
 		d.events, d.results = d.results, d.events[:0]
 		d.actions = d.machine.Step(boottime(), d.events, d.actions)
 		d.realise(election.State.Serving)
 		d.carryOut(d.actions)
 		d.actions = d.actions[:0]
-		for _, f := range d.afterStep {
-			f()
+		for i := 0; i < len(d.afterStep); i++ { // it may grow
+			d.afterStep[i]()
 		}
 		clear(d.afterStep)
 		d.afterStep = d.afterStep[:0]
-		if len(d.results) == 0 {
+		// After the election: who comes late must not say again what it said
+		// when it was MASTER.
+		d.agenda.run(boottime())
+		if len(d.results)+len(d.afterStep) == 0 {
 			break
 		}
 	}
@@ -89,12 +91,21 @@ func (d *Daemon) realise(may func(election.State) bool) {
 	}
 }
 
+// overslept reports that so much time has passed since the election was last
+// given its events that it must be given new ones before anything is said. The
+// timers of the election have the loop turn twice in an interval.
+func (d *Daemon) overslept() bool { return boottime()-d.turns.last >= int64(d.interval()) }
+
 // drainIfLate: a process that was stopped, or a machine that was suspended,
-// must see what waited in the sockets before it decides anything.
+// must see what waited in the sockets before it decides anything. That may happen
+// between any two instructions, so every step begins with it, not every turn.
 func (d *Daemon) drainIfLate() {
 	late, suspended := d.turns.next(boottime(), int64(d.interval()), d.asleep)
 	if !late {
 		return
+	}
+	for _, r := range d.routers {
+		d.checkUntold(r)
 	}
 	for _, p := range d.parents {
 		if p.port != nil {

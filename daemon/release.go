@@ -10,6 +10,7 @@ import (
 	"vrrpd/config"
 	"vrrpd/grouplock"
 	"vrrpd/lan"
+	"vrrpd/lease"
 	"vrrpd/vmacif"
 )
 
@@ -20,6 +21,9 @@ func Check(cfg config.Config) (warnings []string, err error) {
 	err = d.check()
 	if d.hands != nil {
 		err = errors.Join(err, d.hands.Close())
+	}
+	if d.guards != nil {
+		err = errors.Join(err, d.guards.Close())
 	}
 	return warnings, err
 }
@@ -37,6 +41,11 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		return err
 	}
 	defer hands.Close()
+	guards, err := lease.Open(lease.Config{})
+	if err != nil {
+		return err
+	}
+	defer guards.Close()
 	only := ""
 	if len(cfg.Routers) > 0 {
 		only = instanceName(cfg.Routers[0])
@@ -54,7 +63,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		case grouplock.Alive:
 			log.Info(m.Instance+" lives: nothing to release", "pid", m.Pid)
 		case grouplock.Dead:
-			errs = append(errs, releaseDead(cfg, hands, m.Instance, log))
+			errs = append(errs, releaseDead(cfg, hands, guards, m.Instance, log))
 		}
 	}
 	// The record may be gone (a run directory that was emptied) while the
@@ -67,20 +76,27 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		}
 		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, only)))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, guards.Sweep())...)
+}
+
+// leftover is the interface that a dead or stuck instance has left; nil without
+// an error: there is none.
+func leftover(hands *vmacif.Hands, name string) (*vmacif.Iface, error) {
+	if name == "" {
+		return nil, nil
+	}
+	iface, err := hands.Leftover(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return iface, err
 }
 
 // strip removes every address from the interface that a dead instance left: it
 // ends the service, in microseconds. No such interface serves nothing.
 func strip(hands *vmacif.Hands, name string) error {
-	if name == "" {
-		return nil
-	}
-	iface, err := hands.Leftover(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	iface, err := leftover(hands, name)
+	if iface == nil {
 		return err
 	}
 	return iface.RemoveAddrs()
@@ -90,7 +106,7 @@ func strip(hands *vmacif.Hands, name string) error {
 // cost the peers a master-down interval.
 var resignations = [...]time.Duration{0, 20 * time.Millisecond, 80 * time.Millisecond}
 
-func releaseDead(cfg config.Config, hands *vmacif.Hands, instance string, log *slog.Logger) error {
+func releaseDead(cfg config.Config, hands *vmacif.Hands, guards *lease.Guards, instance string, log *slog.Logger) error {
 	corpse, err := grouplock.TakeOver(cfg.RunDir, instance)
 	switch {
 	case errors.Is(err, grouplock.ErrBusy), errors.Is(err, grouplock.ErrAlive), errors.Is(err, grouplock.ErrClean):
@@ -100,9 +116,9 @@ func releaseDead(cfg config.Config, hands *vmacif.Hands, instance string, log *s
 	}
 	log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", instance, corpse.Member.Pid))
 	var errs []error
-	// The addresses first: what claims them no more may then say so.
+	// The guard and the addresses first: what claims them no more may then say so.
 	for _, id := range corpse.Member.Routers {
-		errs = append(errs, strip(hands, id.VMAC))
+		errs = append(errs, silence(guards, hands, id.VMAC), strip(hands, id.VMAC))
 	}
 	if corpse.Served() {
 		for i, after := range resignations {

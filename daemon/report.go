@@ -186,8 +186,12 @@ func (d *Daemon) holdingWords(v election.View) words {
 	return w
 }
 
-// notifyStatus is the line that systemctl status shows.
+// notifyStatus is the line that systemctl status shows, from when this process is
+// ready on.
 func (d *Daemon) notifyStatus() {
+	if !d.ready {
+		return
+	}
 	r := d.routers[0]
 	v := d.machine.View()
 	what := r.cfg.Name + " (" + r.cfg.Interface + ")"

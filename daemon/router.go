@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"vrrpd/config"
 	"vrrpd/election"
 	"vrrpd/lan"
+	"vrrpd/lease"
 	"vrrpd/vmacif"
 	"vrrpd/vrrp"
 )
@@ -16,15 +18,17 @@ import (
 // router is one virtual router at work. The loop owns it; what the reader of
 // its parent touches besides is under parent.mu.
 type router struct {
-	vr      int // index in the election
-	cfg     config.Router
-	parent  *parent
-	mac     [6]byte
-	vips    []netip.Addr // as configured, in that order
-	iface   *vmacif.Iface
-	index   int // of the VMAC interface; 0: does not exist
-	wanted  bool
-	present map[netip.Addr]bool // addresses that the interface has now
+	vr     int // index in the election
+	cfg    config.Router
+	parent *parent
+	mac    [6]byte
+	vips   []netip.Addr // as configured, in that order
+	iface  *vmacif.Iface
+	index  int  // of the VMAC interface; 0: does not exist
+	wanted bool // MASTER: up with its addresses, and announced
+	// prepared: the same, but behind the closed guard and without a word.
+	prepared bool
+	present  map[netip.Addr]bool // addresses that the interface has now
 
 	source netip.Addr // parent's primary address; invalid: none
 	frames [2]frame   // [0] the present priority, [1] priority 0
@@ -35,6 +39,12 @@ type router struct {
 	repairs       int            // since repairsSince
 	repairsSince  int64          // boottime ns
 	repairPending bool
+	repaired      uint64 // since the start
+
+	guard    *lease.Guard // nil until the interface was first made
+	until    int64        // deadline that the guard was given last, boottime ns; 0: closed
+	checking atomic.Bool  // the worker has yet to look at the guard
+	mending  bool         // the worker is putting the guard back
 
 	announceGen int // a change of sides makes scheduled announcements void
 	sent        struct{ adverts, zero, failed, announced uint64 }
@@ -66,6 +76,9 @@ func newRouter(vr int, c config.Router, p *parent) *router {
 	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips}
 	return r
 }
+
+// up reports whether the interface should be up with its addresses.
+func (r *router) up() bool { return r.wanted || r.prepared }
 
 // spec is what package vmacif shall make of this router.
 func (r *router) spec(owner string) vmacif.Spec {

@@ -44,6 +44,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		}
 	}()
 	later := func(f func()) { undo = append(undo, f) }
+	d.later = later
 	later(func() {
 		if d.ready {
 			d.log.Info("stopped", d.about(d.routers[0], sysd.KeyMessageID, sysd.MessageStopped)...)
@@ -64,12 +65,14 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err := d.stand(changes, later); err != nil {
 		return err
 	}
+	d.sayGuards()
 	if err := d.listen(later); err != nil {
 		return err
 	}
 	d.startHooks(later)
 	d.startNotifier(later)
 	d.machine = election.New(election.Config{
+		Guard: d.guarded(), LeaseIntervals: d.cfg.LeaseIntervals,
 		PreemptDelay: d.routers[0].cfg.PreemptDelay,
 		Seed:         uint64(boottime())<<16 ^ uint64(os.Getpid()),
 	}, d.board, d.electionRouters())
@@ -107,7 +110,7 @@ func (d *Daemon) check() error {
 			return err
 		}
 	}
-	return nil
+	return d.openGuards()
 }
 
 // capable says plainly what is missing.
@@ -208,14 +211,22 @@ func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
 // stand makes the interfaces and sockets stand.
 func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 	later(func() {
+		for _, r := range d.routers {
+			d.closeGuard(r)
+		}
 		for _, p := range d.parents {
 			_ = p.close()
 		}
 		if err := d.hands.DeleteAll(); err != nil {
 			d.log.Error("cannot remove the virtual interfaces", "err", err)
 		}
+		d.detachGuards()
 		_ = d.hands.Close()
 	})
+	// What an instance has left whose interface went with its parent.
+	if err := d.guards.Sweep(); err != nil {
+		d.log.Warn("cannot remove what dead instances have left", "err", err)
+	}
 	touched := map[*parent]bool{}
 	for i := range initial {
 		if c := &initial[i]; c.Kind == rtnl.AddrAdded {

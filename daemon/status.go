@@ -9,6 +9,7 @@ import (
 
 	"vrrpd/control"
 	"vrrpd/election"
+	"vrrpd/lease"
 	"vrrpd/vrrp"
 )
 
@@ -104,7 +105,7 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 		IsOwner:         r.cfg.Priority == vrrp.PriorityOwner,
 		LastEvent:       control.LastEvent(v.Word.Reason()),
 		NewMasterReason: control.NewMasterReason(state, v.Word.Reason()),
-		Lease:           control.Lease{Rung: "none"},
+		Lease:           r.lease(),
 		UpDatetime:      d.started,
 	}
 	if r.rules.Family == vrrp.IPv4 {
@@ -140,7 +141,7 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 		PacketLengthErrors: c[vrrp.DropLength] + unknown[vrrp.DropLength],
 		VersionErrors:      c[vrrp.DropVersion] + unknown[vrrp.DropVersion],
 		InvalidTypeRcvd:    unknown[vrrp.DropType], VRIDErrors: unknown[vrrp.DropVRID],
-		LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress, GARPSent: r.sent.announced,
+		Repairs: r.repaired, LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress, GARPSent: r.sent.announced,
 		Drops: map[string]uint64{},
 	}
 	for why, n := range c.Drops() {
@@ -157,6 +158,18 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 		}
 	}
 	return s
+}
+
+// lease is what silences the interface, and when.
+func (r *router) lease() control.Lease {
+	if r.guard == nil {
+		return control.Lease{Rung: lease.None.String()}
+	}
+	l := control.Lease{Rung: r.guard.Rung().String(), Skipped: skippedText(r.guard)}
+	if left := r.until - boottime(); r.until != 0 && r.guarded() && left > 0 {
+		l.RemainingMS = left / int64(time.Millisecond)
+	}
+	return l
 }
 
 func macText(m [6]byte) string {

@@ -1,0 +1,311 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/config"
+	"vrrpd/election"
+	"vrrpd/lease"
+	"vrrpd/vmacif"
+)
+
+// openGuards chooses among the kinds of lease that this machine has. It changes
+// nothing.
+func (d *Daemon) openGuards() error {
+	c := lease.Config{Interval: d.interval()}
+	if word := d.cfg.Lease; word != "" {
+		rung, err := lease.ParseRung(word)
+		if err != nil {
+			return config.UsageError("--lease: " + err.Error())
+		}
+		c.Ladder = []lease.Rung{rung}
+	}
+	guards, err := lease.Open(c)
+	switch {
+	case err == nil:
+		d.guards = guards
+		return nil
+	case d.cfg.Lease != "":
+		return config.UsageError(fmt.Sprintf("--lease %s: %v; without that option the best that can be had is taken", d.cfg.Lease, err))
+	}
+	return err
+}
+
+// attachGuard puts a closed guard on an interface that was just made: down and
+// empty. A guard that a dead instance has left there is replaced. The guard of an
+// interface that is made again is another one, because the kernel goes by the
+// index; nothing but the next advert that is sent opens it, or reopen.
+func (d *Daemon) attachGuard(r *router) error {
+	if r.guard != nil {
+		// It may be on nothing any more.
+		_ = r.guard.Close()
+	}
+	guard, err := d.guards.Attach(r.index)
+	if errors.Is(err, lease.ErrStale) {
+		// Only the end of the interface is the end of that guard.
+		if guard, err = d.attachAnew(r); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	r.guard = guard
+	d.watchGuards(guard.Rung())
+	return nil
+}
+
+func (d *Daemon) attachAnew(r *router) (*lease.Guard, error) {
+	if err := r.iface.Delete(); err != nil {
+		return nil, err
+	}
+	iface, err := d.hands.Ensure(r.spec(d.owner()))
+	if err != nil {
+		return nil, err
+	}
+	r.iface, r.index = iface, iface.Index()
+	return d.guards.Attach(r.index)
+}
+
+// guarded reports whether every virtual interface has a guard that silences it:
+// only then may an interface be prepared before the first advert.
+func (d *Daemon) guarded() bool {
+	for _, r := range d.routers {
+		if !r.guarded() {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *router) guarded() bool { return r.guard != nil && r.guard.Rung() != lease.None }
+
+// sayGuards is one line for each virtual router: what silences this machine if
+// vrrpd does not, and why nothing better does.
+func (d *Daemon) sayGuards() {
+	for _, r := range d.routers {
+		text := "lease: " + r.guard.Rung().String()
+		if !r.guarded() {
+			text += ", so that a machine whose vrrpd hangs or is killed goes on answering"
+		}
+		if why := skippedText(r.guard); len(why) > 0 {
+			text += " (" + strings.Join(why, "; ") + ")"
+		}
+		d.log.Info(text, d.about(r)...)
+	}
+}
+
+// skippedText tells why each better kind of lease is not the one in force.
+func skippedText(g *lease.Guard) []string {
+	var all []string
+	for _, s := range g.Skipped() {
+		all = append(all, strings.ReplaceAll(s.String(), "\n", "; "))
+	}
+	return all
+}
+
+// renew lets the interface serve until a deadline, unless this machine has
+// changed since that was decided.
+//
+// A process can be stopped between the check and the store, and then do the store
+// at any later time, when another process has taken this machine out of service.
+// That opens nothing that would not have been open anyway: the deadline is
+// absolute, and follows from the clock that was read before an advert that has
+// really left, so the peers wait for longer than that, whenever it is stored. The
+// guard is then open for the rest of a lease at most, as it is after any other
+// way of being stopped; and where a survivor has already put its own, closed,
+// guard in the place of ours, what is stored here concerns nobody.
+func (d *Daemon) renew(r *router, epoch uint64, until int64) {
+	if r.guard == nil || d.passed(epoch) {
+		return
+	}
+	r.until = until
+	if err := r.guard.Renew(until); err != nil {
+		d.log.Debug("lease not renewed", d.about(r, "err", err)...)
+		d.checkGuard(r)
+	}
+}
+
+// closeGuard silences the interface, now.
+func (d *Daemon) closeGuard(r *router) {
+	r.until = 0
+	if r.guard == nil {
+		return
+	}
+	if err := r.guard.Close(); err != nil {
+		d.log.Debug("guard not closed", d.about(r, "err", err)...)
+	}
+}
+
+// reopen gives the guard of an interface that was made again what was left of the
+// lease of the one before it.
+func (d *Daemon) reopen(r *router, epoch uint64) {
+	if r.until != 0 {
+		d.renew(r, epoch, r.until)
+	}
+}
+
+// prepare sets an interface up behind its closed guard.
+func (d *Daemon) prepare(r *router, epoch uint64) {
+	if d.passed(epoch) {
+		return
+	}
+	d.closeGuard(r)
+	if r.guarded() {
+		// Of what somebody does to a guard of TCX the kernel tells nobody, and a
+		// sibling that took us for stuck has put its own in the place of ours.
+		if err := r.guard.Verify(); err != nil && !d.mendGuard(r, err) {
+			return // the fault is on its way
+		}
+		if !d.raise(r) {
+			return
+		}
+		r.prepared = true
+	}
+	// Without a guard it is set up after the first advert, as ever.
+	d.results = append(d.results, election.Event{Kind: election.EvPrepared, VR: r.vr, Epoch: epoch})
+}
+
+// mendGuard repairs the guard of an interface that does not serve, on the loop.
+func (d *Daemon) mendGuard(r *router, found error) bool {
+	if errors.Is(found, unix.ENODEV) {
+		return false // that event follows, and with it the repair
+	}
+	if !d.mayRepair(r, found.Error()) {
+		return false
+	}
+	err := r.guard.Repair()
+	if err != nil {
+		err = d.attachGuard(r)
+	}
+	if err != nil {
+		d.setFault(r, election.FaultInterface, true, err.Error())
+		d.retryInterface(r)
+		return false
+	}
+	return true
+}
+
+// detachGuards removes what remains of the guards when their interfaces have gone.
+func (d *Daemon) detachGuards() {
+	for _, r := range d.routers {
+		if r.guard == nil {
+			continue
+		}
+		if err := r.guard.Detach(); err != nil {
+			d.log.Error("cannot remove the guard", d.about(r, "err", err)...)
+		}
+	}
+	_ = d.guards.Close()
+}
+
+// watchGuards begins to listen for what the kernel tells of one kind of guard.
+func (d *Daemon) watchGuards(rung lease.Rung) {
+	if d.watching[rung] {
+		return
+	}
+	d.watching[rung] = true
+	w, err := lease.Watch(rung)
+	if err != nil {
+		d.log.Error("nobody will notice if somebody removes the guards", "err", err)
+		return
+	}
+	if w == nil {
+		return
+	}
+	d.goRead(d.later, func(ctx context.Context) error {
+		return w.Run(ctx, func(index int, name string) { d.inbox.call(func() { d.guardTouched(index, name) }) })
+	})
+}
+
+// guardTouched: something has happened to the guard of an interface, perhaps by
+// our own hand.
+func (d *Daemon) guardTouched(index int, name string) {
+	for _, r := range d.routers {
+		if index == 0 && name == "" || index != 0 && index == r.index || name == r.cfg.Name {
+			d.checkGuard(r)
+		}
+	}
+}
+
+// checkUntold looks after guards whose fate the kernel tells nobody, whenever
+// there is an occasion.
+func (d *Daemon) checkUntold(r *router) {
+	if r.guard != nil && r.guard.Rung() == lease.TCX {
+		d.checkGuard(r)
+	}
+}
+
+// checkGuard has the worker see whether the guard is in place: that may wait for
+// the kernel.
+func (d *Daemon) checkGuard(r *router) {
+	guard := r.guard
+	if guard == nil || r.index == 0 || !r.checking.CompareAndSwap(false, true) {
+		return
+	}
+	d.work(func() {
+		r.checking.Store(false) // what happens from here on is another occasion
+		if found := guard.Verify(); found != nil {
+			d.inbox.call(func() { d.guardBroken(r, guard, found) })
+		}
+	})
+}
+
+// guardBroken has the worker put the guard back, with the deadline that it has:
+// that serves nobody who is not served already, in whatever epoch.
+func (d *Daemon) guardBroken(r *router, guard *lease.Guard, found error) {
+	if r.guard != guard || r.index == 0 || errors.Is(found, unix.ENODEV) || r.mending {
+		return
+	}
+	if !d.mayRepair(r, found.Error()) {
+		return
+	}
+	r.mending = true
+	d.work(func() {
+		err := guard.Repair()
+		d.inbox.call(func() {
+			r.mending = false
+			if err != nil && r.guard == guard {
+				d.guardLost(r, err)
+			}
+		})
+	})
+}
+
+// guardLost: the guard cannot be put back as it was; perhaps as another.
+func (d *Daemon) guardLost(r *router, err error) {
+	if r.index == 0 || errors.Is(err, unix.ENODEV) {
+		return
+	}
+	d.log.Warn("the guard cannot be repaired, trying another", d.about(r, "err", err)...)
+	epoch, until := d.machine.View().Word.Epoch(), r.until
+	if err := d.attachGuard(r); err != nil {
+		d.setFault(r, election.FaultInterface, true, err.Error())
+		d.retryInterface(r)
+		return
+	}
+	if until != 0 {
+		d.renew(r, epoch, until)
+	}
+	d.log.Info("lease: "+r.guard.Rung().String(), d.about(r)...)
+}
+
+// silence closes the guard of an interface that a dead or stuck sibling has left,
+// by putting another, closed, one in the place of its own: what the sibling stores
+// when it wakes up opens nothing then. No such interface is silent.
+func silence(guards *lease.Guards, hands *vmacif.Hands, name string) error {
+	iface, err := leftover(hands, name)
+	if iface == nil || guards.Rung() == lease.None {
+		return err // which would take away a guard that there is
+	}
+	_, err = guards.Attach(iface.Index())
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,264 @@
+package acceptance
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+// pace is an advert interval and what a test does at it.
+type pace struct {
+	interval string
+	iv       time.Duration
+	ask      time.Duration // a host resolves the addresses afresh so often
+	hang     time.Duration // how long vrrpd stands still
+}
+
+var paces = []pace{
+	{"1", time.Second, 50 * time.Millisecond, 10 * time.Second},
+	{"0.1", 100 * time.Millisecond, 10 * time.Millisecond, 1500 * time.Millisecond},
+	{"0.01", 10 * time.Millisecond, 5 * time.Millisecond, 300 * time.Millisecond},
+}
+
+// eachPace runs a test at 1 s, 100 ms and 10 ms adverts. They are not parallel:
+// all network namespaces of a machine share one lock.
+func eachPace(t *testing.T, f func(t *testing.T, p pace)) {
+	for _, p := range paces {
+		t.Run(p.interval+"s", func(t *testing.T) { f(t, p) })
+	}
+}
+
+// processes are those of the machine.
+func (r *router) processes() []netlab.Process {
+	r.site.t.Helper()
+	var all []netlab.Process
+	for _, l := range lans {
+		all = append(all, r.daemon(l))
+	}
+	return all
+}
+
+func signalAll(t *testing.T, all []netlab.Process, sig syscall.Signal) {
+	t.Helper()
+	for _, p := range all {
+		check(t, p.Signal(sig))
+	}
+}
+
+// pass waits until so much time has passed by the adverts of a machine.
+func (r *router) pass(d, iv time.Duration) {
+	r.site.t.Helper()
+	sn := r.sniff(lanA, netlab.MatchAdverts())
+	first := r.waitAdverts(sn, 1)[0]
+	r.waitAdvert(sn, 0, "goes on to speak", func(netlab.Advert) bool {
+		frames := sn.Frames(0)
+		return frames[len(frames)-1].At.Sub(first.At) >= d-iv
+	})
+	check(r.site.t, sn.Close())
+}
+
+// A MASTER whose processes all hang, for 10 s at 1 s adverts: the other machine
+// takes over, and at no moment do both answer or forward. When they go on, they
+// say nothing, serve nothing and announce nothing before they know who serves.
+func TestLease_Hang(t *testing.T) {
+	eachPace(t, func(t *testing.T, p pace) {
+		s := pair(t, options{interval: p.interval, flags: "-s"})
+		r := s.r1
+		watch := s.watch(p.ask)
+		procs := r.processes()
+		signalAll(t, procs, syscall.SIGSTOP)
+		for _, l := range lans {
+			s.r2.waitServing(l)
+		}
+		s.r2.pass(max(p.hang-4*p.iv, p.iv), p.iv)
+		var adverts, arp []*netlab.Sniffer
+		for _, l := range lans {
+			adverts = append(adverts, r.sniff(l, netlab.MatchAdverts()))
+			arp = append(arp, r.sniff(l, netlab.MatchARP()))
+		}
+		mark := r.links.Mark()
+		signalAll(t, procs, syscall.SIGCONT)
+		for _, l := range lans {
+			r.waitBackup(l)
+		}
+		r.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+		s.settled(s.r2, r)
+		s.r2.pass(3*p.iv, p.iv)
+		for _, e := range r.since(mark) {
+			if e.What == netlab.AddrAdded {
+				t.Errorf("after it went on: %v", e)
+			}
+		}
+		for i, l := range lans {
+			for _, f := range adverts[i].Frames(0) {
+				if a, ok := f.Advert(); ok && !f.Out && a.Priority != 0 {
+					t.Errorf("after it went on, %s sent %v on %s", r.Name(), a, l.nic)
+				}
+			}
+			for _, f := range arp[i].Frames(0) {
+				if a, ok := f.ARP(); ok && !f.Out && a.SenderMAC == l.vmac() {
+					t.Errorf("after it went on, %s said %+v on %s", r.Name(), a, l.nic)
+				}
+			}
+		}
+		s.neverTwo(watch)
+	})
+}
+
+// Every process of the MASTER is killed, and nobody is left to clean up: by each
+// kind of lease the kernel silences the machine before the other one serves.
+// Without any both serve, which shows that this test can fail.
+func TestLease_Kill(t *testing.T) {
+	for _, c := range []struct{ rung, interval string }{
+		{"clsact", "1"}, {"clsact", "0.1"}, {"clsact", "0.01"}, {"tcx", "0.1"}, {"nftables", "1"}, {"none", "0.1"},
+	} {
+		t.Run(c.rung+"-"+c.interval+"s", func(t *testing.T) {
+			i := slices.IndexFunc(paces, func(p pace) bool { return p.interval == c.interval })
+			p := paces[i]
+			s := pair(t, options{interval: c.interval, flags: "--lease " + c.rung})
+			r := s.r1
+			if l := r.status(lanA).Routers[0].Lease; l.Rung != c.rung || l.RemainingMS <= 0 && c.rung != "none" {
+				t.Errorf("the lease is %+v", l)
+			}
+			r.syslog.waitFor(t, 0, "the lease", containing("lease: "+c.rung))
+			if got := r.typed("atropos --state"); !strings.Contains(got.Stdout, c.rung) {
+				t.Errorf("atropos --state does not show the lease:\n%s", got.Stdout)
+			}
+			watch := s.watch(p.ask)
+			signalAll(t, r.processes(), syscall.SIGKILL)
+			for _, l := range lans {
+				s.r2.waitServing(l)
+			}
+			s.r2.pass(5*p.iv, p.iv)
+			if c.rung == "none" {
+				for _, w := range watch {
+					if len(w.stop().double) == 0 {
+						t.Error("without a lease only one machine has served: this test sees nothing")
+					}
+				}
+			} else {
+				s.neverTwo(watch)
+			}
+			// The next start makes the machine right again, whatever is left.
+			r.startAll()
+			s.settled(r, s.r2)
+			watch = s.watch(p.ask)
+			s.r1.pass(2*p.iv, p.iv)
+			s.neverTwo(watch)
+		})
+	}
+}
+
+// One process of the two hangs: its sibling takes the machine out of service, and
+// what the one that hangs still has in the kernel is silent.
+func TestLease_OneProcessHangs(t *testing.T) {
+	eachPace(t, func(t *testing.T, p pace) {
+		s := pair(t, options{interval: p.interval, flags: "-s"})
+		watch := s.watch(p.ask)
+		stuck := s.r1.daemon(lanA)
+		check(t, stuck.Signal(syscall.SIGSTOP))
+		for _, l := range lans {
+			s.r2.waitServing(l)
+		}
+		s.r2.pass(3*p.iv, p.iv)
+		check(t, stuck.Signal(syscall.SIGCONT))
+		s.r1.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+		s.settled(s.r2, s.r1)
+		s.r2.pass(3*p.iv, p.iv)
+		s.neverTwo(watch)
+		// What the sibling has done to the guard of the one that hung is undone.
+		check(t, s.r2.cable(lanA).Cut())
+		s.settled(s.r1, s.r2)
+		for _, l := range lans {
+			if _, err := s.host(l).Resolve(within(t, patience), "eth0", l.vip); err != nil {
+				t.Errorf("after it went on: %v", err)
+			}
+		}
+	})
+}
+
+// The last advert before the hang is lost on its way: the others count from the
+// one before.
+func TestLease_LastAdvertLost(t *testing.T) {
+	eachPace(t, func(t *testing.T, p pace) {
+		flags := "-s"
+		if p.iv < 100*time.Millisecond {
+			flags += " --lease-intervals 2" // the price of three is just this
+		}
+		s := pair(t, options{interval: p.interval, flags: flags})
+		watch := s.watch(p.ask)
+		procs := s.r1.processes()
+		last := make(chan struct{}, 100)
+		for _, l := range lans {
+			_, err := s.r1.cable(l).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchAdverts()})
+			check(t, err)
+		}
+		// A sniffer sees what is then lost.
+		sn, err := s.r1.cable(lanB).StartSniffer(netlab.SnifferOptions{Match: netlab.MatchAdverts(), OnFrame: func(f netlab.Frame) {
+			if !f.Out {
+				last <- struct{}{}
+			}
+		}})
+		check(t, err)
+		<-last
+		signalAll(t, procs, syscall.SIGSTOP)
+		check(t, sn.Close())
+		for _, l := range lans {
+			s.r2.waitServing(l)
+		}
+		s.r2.pass(3*p.iv, p.iv)
+		s.neverTwo(watch)
+	})
+}
+
+// A MASTER hangs just when a better machine is about to replace it: what is left
+// of its lease began with an advert that the other does not count from.
+func TestLease_PreemptedMasterHangs(t *testing.T) {
+	eachPace(t, func(t *testing.T, p pace) {
+		s := pair(t, options{interval: p.interval})
+		check(t, s.r1.cable(lanA).Cut())
+		s.settled(s.r2, s.r1)
+		procs := s.r2.processes()
+		watch := s.watch(p.ask)
+		mark := s.r1.links.Mark()
+		sn := s.r2.sniff(lanB, netlab.MatchAdverts())
+		check(t, s.r1.cable(lanA).Plug())
+		back := s.r1.waitEvent(mark, lanA.nic, netlab.CarrierOn, noAddr)
+		// r1 waits for three intervals and its skew time, or its hold-down.
+		s.r2.waitAdvert(sn, 0, "speaks on", func(netlab.Advert) bool {
+			frames := sn.Frames(0)
+			return frames[len(frames)-1].At.Sub(back.At) > 3*p.iv-p.iv/2
+		})
+		signalAll(t, procs, syscall.SIGSTOP)
+		for _, l := range lans {
+			s.r1.waitServing(l)
+		}
+		s.r1.pass(4*p.iv, p.iv)
+		s.neverTwo(watch)
+	})
+}
+
+// The words of the option, and what they mean.
+func TestLease_Forced(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	got := s.r1.typed(alone + " --lease nftables")
+	if want := "nftables is for whole-second advert intervals"; got.Code != 2 || !strings.Contains(got.Stderr, want) {
+		t.Errorf("exit %d, %q; want 2 and %q", got.Code, got.Stderr, want)
+	}
+	if k, err := s.r1.Link("vrrp51"); err != nil || k.Exists() {
+		t.Errorf("it was refused, and left %+v, %v", k, err)
+	}
+	s.r1.startLine(alone + " --lease tcx")
+	l := s.r1.status(lanA).Routers[0].Lease
+	if l.Rung != "tcx" || len(l.Skipped) != 1 || !strings.HasPrefix(l.Skipped[0], "clsact: ") {
+		t.Errorf("the lease is %+v", l)
+	}
+	s.r1.syslog.waitFor(t, 0, "why it is not clsact", containing(fmt.Sprintf("lease: tcx (%s)", l.Skipped[0])))
+}
