@@ -270,8 +270,12 @@ func (d *Daemon) guardBroken(r *router, guard *lease.Guard, found error) {
 		err := guard.Repair()
 		d.inbox.call(func() {
 			r.mending = false
-			if err != nil && r.guard == guard {
+			switch {
+			case r.guard != guard:
+			case err != nil:
 				d.guardLost(r, err)
+			default:
+				d.checkGuard(r) // what was found meanwhile was left alone
 			}
 		})
 	})

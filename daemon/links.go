@@ -45,6 +45,7 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 		if r.index != index || index == 0 {
 			continue
 		}
+		d.checkUntold(r)
 		ip := a.Prefix.Addr()
 		switch known := r.present[ip]; {
 		case c.Kind == rtnl.AddrAdded && !known:
