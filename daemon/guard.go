@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +18,7 @@ import (
 // openGuards chooses among the kinds of lease that this machine has. It changes
 // nothing.
 func (d *Daemon) openGuards() error {
-	c := lease.Config{Interval: d.interval()}
+	c := lease.Config{Interval: d.interval(), PerTick: perTick(d.interval(), d.cfg.LeaseIntervals)}
 	if word := d.cfg.Lease; word != "" {
 		rung, err := lease.ParseRung(word)
 		if err != nil {
@@ -34,6 +35,13 @@ func (d *Daemon) openGuards() error {
 		return config.UsageError(fmt.Sprintf("--lease %s: %v; without that option the best that can be had is taken", d.cfg.Lease, err))
 	}
 	return err
+}
+
+// perTick reports whether a lease may end as late as the kernel's next tick (10
+// ms): the peers wait for an interval and their skew time longer than a lease of
+// two intervals, and for the skew time alone longer than one of three.
+func perTick(interval time.Duration, intervals int) bool {
+	return interval >= 100*time.Millisecond && intervals != 3
 }
 
 // attachGuard puts a closed guard on an interface that was just made: down and

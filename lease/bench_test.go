@@ -91,10 +91,19 @@ func BenchmarkProgram(b *testing.B) {
 // what the interface without a guard pays for there being one on the machine. The
 // quickest turns count: on a machine that others use, too, the rest is theirs.
 func BenchmarkFrame(b *testing.B) {
-	for _, r := range rungs {
-		b.Run(r.String(), func(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		Config
+	}{
+		{"clsact", Config{Ladder: []Rung{Clsact}}},
+		{"clsact-per-tick", Config{Ladder: []Rung{Clsact}, PerTick: true}},
+		{"tcx", Config{Ladder: []Rung{TCX}}},
+		{"tcx-per-tick", Config{Ladder: []Rung{TCX}, PerTick: true}},
+		{"nftables", Config{Ladder: []Rung{Nftables}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
 			l := newLab(b)
-			l.kernelHas(r)
+			l.kernelHas(c.Ladder[0])
 			const turn = 64
 			send := func(to mac) time.Duration {
 				frame := append(header(to, l.near.mac, testProto), make([]byte, 50)...)
@@ -117,7 +126,11 @@ func BenchmarkFrame(b *testing.B) {
 			l.rawSocket()
 			turns := max(b.N, 2000)
 			alone, bias := compare(turns)
-			g := l.attach(r)
+			guards, err := Open(c.Config)
+			l.must(err)
+			defer guards.Close()
+			g, err := guards.Attach(l.index)
+			l.must(err)
 			l.renew(g, boottime()+hour)
 			b.ResetTimer()
 			bare, more := compare(turns)

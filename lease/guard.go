@@ -34,7 +34,7 @@ func (t *Guard) attach() error {
 		if err != nil {
 			return err
 		}
-		t.block, t.deadline, t.slot = b, b.deadline, t.index-b.first
+		t.block, t.deadline, t.slot = b, b.deadline, entryWords*(t.index-b.first)
 	}
 	t.deadline.store(t.slot, 0)
 	return t.install()

@@ -110,19 +110,61 @@ func earlyOf(r Rung) int64 {
 }
 
 func TestExpires(t *testing.T) {
-	eachRung(t, func(l *lab, r Rung) {
-		g := l.attach(r)
-		for lead := 100 * time.Millisecond; ; lead *= 2 {
-			until := boottime() + int64(lead)
-			l.renew(g, until)
-			if l.wantExpiry(until-earlyOf(r), slackOf(r)) > 0 {
-				return
+	eachRung(t, func(l *lab, r Rung) { l.expires(l.attach(r), slackOf(r)) })
+}
+
+// tick is the longest one that a kernel can have.
+const tick = 10 * time.Millisecond
+
+// A clock that is read once a tick ends leases at most a tick late, under load of
+// frames that have just passed; and closes at once, and for a shorter deadline.
+func TestExpiresPerTick(t *testing.T) {
+	for _, r := range []Rung{Clsact, TCX} {
+		t.Run(r.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.kernelHas(r)
+			g, err := Open(Config{Ladder: []Rung{r}, PerTick: true})
+			l.must(err)
+			defer g.Close()
+			x, err := g.Attach(l.index)
+			l.must(err)
+			l.expires(x, tick+slackOf(r))
+			for range 50 {
+				l.renew(x, boottime()+hour)
+				if l.ask().answered == 0 {
+					t.Fatal("open, and silent")
+				}
+				l.must(x.Close())
+				if l.ask().answered != 0 {
+					t.Fatal("closed within the same tick, and answered")
+				}
+				l.renew(x, boottime()+hour)
+				if l.ask().answered == 0 {
+					t.Fatal("open again, and silent")
+				}
+				l.renew(x, boottime()-1)
+				if l.ask().answered != 0 {
+					t.Fatal("a deadline that has passed, and answered")
+				}
 			}
-			if lead > patience {
-				l.Fatal("never got to ask before the deadline")
-			}
+		})
+	}
+}
+
+// expires renews a guard and looks when it closes by itself.
+func (l *lab) expires(g *Guard, slack time.Duration) {
+	l.Helper()
+	r := g.Rung()
+	for lead := 100 * time.Millisecond; ; lead *= 2 {
+		until := boottime() + int64(lead)
+		l.renew(g, until)
+		if l.wantExpiry(until-earlyOf(r), slack) > 0 {
+			return
 		}
-	})
+		if lead > patience {
+			l.Fatal("never got to ask before the deadline")
+		}
+	}
 }
 
 // The kernel keeps the deadline when the process cannot.
@@ -223,7 +265,7 @@ func TestAttachTwice(t *testing.T) {
 func vandals(l *lab, g *Guard) map[string]func() {
 	filterOf := func(parent uint32) *netlib.BpfFilter { return filter(g.target, parent) }
 	prog := func() *ebpf.Program {
-		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.SchedCLS, License: "MIT", Instructions: program(g.g.blocks[0].array.FD(), 0)})
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.SchedCLS, License: "MIT", Instructions: program(g.g.blocks[0].array.FD(), 0, false)})
 		l.must(err)
 		l.Cleanup(func() { _ = p.Close() })
 		return p
@@ -434,7 +476,7 @@ func TestDescriptors(t *testing.T) {
 	l.must(err)
 	defer array.Close()
 	until := boottime() + hour
-	l.must(array.Put(uint32(x.Index()-d.First), until))
+	l.must(array.Put(uint32(x.Index()-d.First), [entryWords]int64{until}))
 	if x.Deadline() != until {
 		t.Errorf("deadline %d, want %d", x.Deadline(), until)
 	}

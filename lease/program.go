@@ -14,8 +14,15 @@ import (
 const progName = "vrrpd_lease"
 
 // blockSize is how many consecutive interface indexes share an array and a
-// program: one page of deadlines.
+// program.
 const blockSize = 512
+
+// An entry of the array is two words: the deadline, and one that the program
+// keeps for itself.
+const (
+	entryWords = 2
+	wordSize   = 8
+)
 
 // block is the array of deadlines of the interfaces with an index from first
 // on, and the program that reads it. The ordinary process has one.
@@ -27,9 +34,9 @@ type block struct {
 	deadline *cells
 }
 
-func newBlock(first int) (*block, error) {
+func newBlock(first int, perTick bool) (*block, error) {
 	array, err := ebpf.NewMap(&ebpf.MapSpec{
-		Name: progName, Type: ebpf.Array, KeySize: 4, ValueSize: 8,
+		Name: progName, Type: ebpf.Array, KeySize: 4, ValueSize: entryWords * wordSize,
 		MaxEntries: blockSize, Flags: unix.BPF_F_MMAPABLE,
 	})
 	if err != nil {
@@ -37,7 +44,7 @@ func newBlock(first int) (*block, error) {
 	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: progName, Type: ebpf.SchedCLS, License: "MIT", // no helper in it is for the GPL only
-		Instructions: program(array.FD(), first),
+		Instructions: program(array.FD(), first, perTick),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load the guard program: %w", err), array.Close())
@@ -46,7 +53,7 @@ func newBlock(first int) (*block, error) {
 	info, err := prog.Info()
 	if err == nil {
 		b.id, _ = info.ID()
-		b.deadline, err = mapCells(array.FD(), blockSize)
+		b.deadline, err = mapCells(array.FD(), entryWords*blockSize)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load the guard program: %w", err), b.close())
@@ -62,13 +69,19 @@ func (b *block) close() error { return errors.Join(b.prog.Close(), b.array.Close
 // or goes out of. What it does not know it drops. A frame that it passes is
 // left to the filters after it. The comparison is signed: a negative deadline
 // is a closed guard, not an eternal one.
-func program(array, first int) asm.Instructions {
+//
+// Reading the clock is all that the program costs. With perTick it does so once
+// for each deadline and tick of the kernel: the sum of both is kept in the second
+// word, and a frame that finds its own sum there passes. The sum of another
+// deadline and another tick is not the same, because deadlines are nanoseconds
+// and ticks small numbers; and a guard that is closed is never looked up.
+func program(array, first int, perTick bool) asm.Instructions {
 	const (
 		ifindex = 40 // struct __sk_buff, linux/bpf.h
 		next    = -1 // TC_ACT_UNSPEC, TCX_NEXT
 		drop    = 2  // TC_ACT_SHOT, TCX_DROP
 	)
-	return asm.Instructions{
+	p := asm.Instructions{
 		asm.LoadMem(asm.R6, asm.R1, ifindex, asm.Word),
 		asm.Sub.Imm(asm.R6, int32(first)),
 		asm.StoreMem(asm.RFP, -4, asm.R6, asm.Word),
@@ -77,12 +90,27 @@ func program(array, first int) asm.Instructions {
 		asm.Add.Imm(asm.R2, -4),
 		asm.FnMapLookupElem.Call(),
 		asm.JEq.Imm(asm.R0, 0, "drop"),
-		asm.LoadMem(asm.R6, asm.R0, 0, asm.DWord),
+		asm.Mov.Reg(asm.R7, asm.R0),
+		asm.LoadMem(asm.R6, asm.R7, 0, asm.DWord),
+		asm.JSLE.Imm(asm.R6, 0, "drop"),
+	}
+	if perTick {
+		p = append(p,
+			asm.FnJiffies64.Call(), // the kernel makes it one load
+			asm.Mov.Reg(asm.R8, asm.R0),
+			asm.Add.Reg(asm.R8, asm.R6),
+			asm.LoadMem(asm.R1, asm.R7, wordSize, asm.DWord),
+			asm.JEq.Reg(asm.R1, asm.R8, "pass"))
+	}
+	p = append(p,
 		asm.FnKtimeGetBootNs.Call(),
-		asm.JSGE.Reg(asm.R0, asm.R6, "drop"),
-		asm.Mov.Imm(asm.R0, next),
+		asm.JSGE.Reg(asm.R0, asm.R6, "drop"))
+	if perTick {
+		p = append(p, asm.StoreMem(asm.R7, wordSize, asm.R8, asm.DWord))
+	}
+	return append(p,
+		asm.Mov.Imm(asm.R0, next).WithSymbol("pass"),
 		asm.Return(),
 		asm.Mov.Imm(asm.R0, drop).WithSymbol("drop"),
-		asm.Return(),
-	}
+		asm.Return())
 }
