@@ -12,6 +12,7 @@ import (
 	"vrrpd/election"
 	"vrrpd/grouplock"
 	"vrrpd/lan"
+	"vrrpd/lease"
 	"vrrpd/sysd"
 	"vrrpd/vmacif"
 )
@@ -104,9 +105,20 @@ func (d *Daemon) expel(epoch uint64) {
 // endService silences the interface of a sibling that cannot do so itself, and
 // takes its addresses away.
 func (d *Daemon) endService(name string) {
-	errs := []error{silence(d.guards, d.hands, name), strip(d.hands, name)}
-	if err := errors.Join(errs...); err != nil {
+	hush := func() {
+		if err := silence(d.guards, d.hands, name); err != nil {
+			d.log.Error("cannot silence "+name, "err", err)
+		}
+	}
+	slow := d.guards.Rung() == lease.TCX // it waits for the kernel, 30 ms
+	if !slow {
+		hush()
+	}
+	if err := strip(d.hands, name); err != nil {
 		d.log.Error("cannot end the service of "+name, "err", err)
+	}
+	if slow {
+		d.work(hush)
 	}
 }
 

@@ -165,12 +165,7 @@ func (d *Daemon) prepare(r *router, epoch uint64) {
 	}
 	d.closeGuard(r)
 	if r.guarded() {
-		// Of what somebody does to a guard of TCX the kernel tells nobody, and a
-		// sibling that took us for stuck has put its own in the place of ours.
-		if err := r.guard.Verify(); err != nil && !d.mendGuard(r, err) {
-			return // the fault is on its way
-		}
-		if !d.raise(r) {
+		if !d.mended(r) || !d.raise(r) {
 			return
 		}
 		r.prepared = true
@@ -179,12 +174,18 @@ func (d *Daemon) prepare(r *router, epoch uint64) {
 	d.results = append(d.results, election.Event{Kind: election.EvPrepared, VR: r.vr, Epoch: epoch})
 }
 
-// mendGuard repairs the guard of an interface that does not serve, on the loop.
-func (d *Daemon) mendGuard(r *router, found error) bool {
-	if errors.Is(found, unix.ENODEV) {
-		return false // that event follows, and with it the repair
+// mended makes sure, on the loop, that the guard is in place of which the kernel
+// tells nobody what somebody has done to it (TCX). It reports whether it is; if
+// not, what is wrong is on its way to the election.
+func (d *Daemon) mended(r *router) bool {
+	if r.guard.Rung() != lease.TCX {
+		return true
 	}
-	if !d.mayRepair(r, found.Error()) {
+	found := r.guard.Verify()
+	switch {
+	case found == nil:
+		return true
+	case errors.Is(found, unix.ENODEV), !d.mayRepair(r, found.Error()):
 		return false
 	}
 	err := r.guard.Repair()
@@ -316,8 +317,8 @@ func silence(guards *lease.Guards, hands *vmacif.Hands, name string) error {
 		return err // which would take away a guard that there is
 	}
 	_, err = guards.Attach(iface.Index())
-	if errors.Is(err, unix.ENODEV) {
-		return nil
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, lease.ErrStale) {
+		return nil // it is gone, or keeps the guard that it has, which ends by itself
 	}
 	return err
 }

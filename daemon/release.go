@@ -72,7 +72,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		name := cfg.Routers[0].Name
 		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, only) {
 			log.Warn("removing " + name + ", which a dead " + only + " has left")
-			errs = append(errs, hands.Release(name))
+			errs = append(errs, silence(guards, hands, name), hands.Release(name))
 		}
 		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, only)))
 	}
