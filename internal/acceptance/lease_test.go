@@ -111,6 +111,47 @@ func TestLease_Hang(t *testing.T) {
 	})
 }
 
+// A hang that outlasts the lease and not the patience of the others: the machine is
+// silent by itself, and when it goes on it finds that nobody has taken over, speaks,
+// and serves on.
+func TestLease_ShortHang(t *testing.T) {
+	for _, p := range paces[:2] {
+		t.Run(p.interval+"s", func(t *testing.T) {
+			s := pair(t, options{interval: p.interval})
+			r := s.r1
+			epoch, mark := r.status(lanA).Machine.Epoch, s.r2.fence()
+			watch := s.watch(p.ask)
+			procs := r.processes()
+			signalAll(t, procs, syscall.SIGSTOP)
+			netlab.Eventually(t, patience, func() (bool, string) {
+				record, err := watch[0].asker.Snapshot()
+				check(t, err)
+				n := 0 // questions in a row that nobody has answered
+				for _, q := range record.List {
+					if n++; len(q.Answers) > 0 {
+						n = 0
+					}
+				}
+				return n >= 4, fmt.Sprintf("%d questions without an answer", n)
+			})
+			signalAll(t, procs, syscall.SIGCONT)
+			for _, l := range lans {
+				if mac, err := s.host(l).Resolve(within(t, patience), "eth0", l.vip); err != nil || mac != l.vmac() {
+					t.Errorf("%v is at %v, %v", l.vip, mac, err)
+				}
+			}
+			r.pass(4*p.iv, p.iv)
+			if st := r.status(lanA).Machine; st.Epoch != epoch || st.Phase != "MASTER" {
+				t.Errorf("it has left: %+v", st)
+			}
+			if e := s.r2.since(mark); len(e) > 0 {
+				t.Errorf("the other machine did something: %v", e)
+			}
+			s.neverTwo(watch)
+		})
+	}
+}
+
 // Every process of the MASTER is killed, and nobody is left to clean up: by each
 // kind of lease the kernel silences the machine before the other one serves.
 // Without any both serve, which shows that this test can fail.

@@ -119,6 +119,7 @@ func TestStateInEveryPhase(t *testing.T) {
 			}
 			all[0].Status.Routers[0].Statistics.Drops = map[string]uint64{"ttl": 3, "checksum": 12, "vrid": 0}
 			all[0].Status.Routers[0].Lease = control.Lease{Rung: "clsact", RemainingMS: 1834}
+			all[1].Status.Routers[0].Lease = control.Lease{Rung: "nftables", RemainingMS: 1835, Skipped: []string{"clsact: not permitted", "tcx: not in this kernel"}}
 			all[1].Status.Machine.Epoch, all[1].Status.Machine.Phase = 16, "BACKUP"
 		}},
 	} {

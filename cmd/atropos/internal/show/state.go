@@ -111,6 +111,9 @@ func remarks(g control.Group, now time.Time) []string {
 		if s := refused(r); s != "" {
 			out = append(out, s)
 		}
+		if len(r.Lease.Skipped) > 0 {
+			out = append(out, fmt.Sprintf("The lease of %s is kept by %s; why by nothing better: %s", Clean(r.Interface), Clean(r.Lease.Rung), Clean(strings.Join(r.Lease.Skipped, "; "))))
+		}
 	}
 	p := fmt.Sprintf("priority %d", g.Priority.Effective)
 	if g.Priority.Effective != g.Priority.Configured {
