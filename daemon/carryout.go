@@ -170,7 +170,7 @@ func (d *Daemon) demote(r *router) {
 	if r.until != 0 { // the election has had it closed already
 		d.closeGuard(r)
 	}
-	r.wanted, r.prepared = false, false
+	r.wanted, r.prepared, r.announced = false, false, false
 	d.leftAt = boottime()
 	r.announceGen++
 	if r.iface == nil {
@@ -214,7 +214,11 @@ func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 	// The promotion came while it was going down. What else has come since is
 	// judged first.
 	d.afterStep = append(d.afterStep, func() {
-		if r.up() && r.iface == iface && !d.passed(d.machine.View().Word.Epoch()) && d.raise(r) && r.wanted {
+		switch {
+		case !r.up() || r.iface != iface:
+		case d.passed(d.machine.View().Word.Epoch()):
+			d.inbox.call(func() { d.isDown(r, iface, nil) }) // when that has been obeyed
+		case d.raise(r) && r.announced:
 			d.announce(r, r.announcedAddresses())
 		}
 	})
@@ -223,12 +227,13 @@ func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 // announceAll announces every address of the router now and, because the first
 // announcement may be lost, twice more.
 func (d *Daemon) announceAll(r *router) {
+	r.announced = true
 	r.announceGen++
 	gen := r.announceGen
 	d.announce(r, r.announcedAddresses())
 	for _, after := range announceAgain {
 		d.agenda.add(boottime()+int64(after), func() {
-			if r.announceGen == gen && r.wanted {
+			if r.announceGen == gen && r.announced {
 				d.announce(r, r.announcedAddresses())
 			}
 		})

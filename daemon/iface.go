@@ -110,8 +110,8 @@ func (d *Daemon) repairNow(r *router, found string) {
 	if !r.up() || !d.raise(r) {
 		return
 	}
-	if r.wanted {
-		d.reopen(r, epoch)
+	d.reopen(r, epoch)
+	if r.announced {
 		d.announceAll(r)
 	}
 }

@@ -50,7 +50,7 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 		switch known := r.present[ip]; {
 		case c.Kind == rtnl.AddrAdded && !known:
 			r.present[ip] = true
-			if r.wanted {
+			if r.announced {
 				// By whatever hand it came: it lives at the virtual MAC now, and
 				// the neighbours must know.
 				d.announceLater(r, ip)
@@ -183,7 +183,7 @@ func (d *Daemon) parentBack(p *parent) {
 func (d *Daemon) announceLater(r *router, ip addr) {
 	gen := r.announceGen
 	say := func() {
-		if r.announceGen == gen && r.wanted && r.present[ip] {
+		if r.announceGen == gen && r.announced && r.present[ip] {
 			d.announce(r, []addr{ip})
 		}
 	}

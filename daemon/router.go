@@ -25,7 +25,10 @@ type router struct {
 	vips   []netip.Addr // as configured, in that order
 	iface  *vmacif.Iface
 	index  int  // of the VMAC interface; 0: does not exist
-	wanted bool // MASTER: up with its addresses, and announced
+	wanted bool // MASTER: up with its addresses
+	// announced: the neighbours have been told. A MASTER that has preempted tells
+	// them when the old one is silent.
+	announced bool
 	// prepared: the same, but behind the closed guard and without a word.
 	prepared bool
 	present  map[netip.Addr]bool // addresses that the interface has now

@@ -258,6 +258,33 @@ func TestLease_LastAdvertLost(t *testing.T) {
 	})
 }
 
+// A MASTER hangs just when a better machine is about to replace it: what is left
+// of its lease began with an advert that the other does not count from.
+func TestLease_PreemptedMasterHangs(t *testing.T) {
+	eachPace(t, func(t *testing.T, p pace) {
+		s := pair(t, options{interval: p.interval})
+		check(t, s.r1.cable(lanA).Cut())
+		s.settled(s.r2, s.r1)
+		procs := s.r2.processes()
+		watch := s.watch(p.ask)
+		mark := s.r1.links.Mark()
+		sn := s.r2.sniff(lanB, netlab.MatchAdverts())
+		check(t, s.r1.cable(lanA).Plug())
+		back := s.r1.waitEvent(mark, lanA.nic, netlab.CarrierOn, noAddr)
+		// r1 waits for three intervals and its skew time, or its hold-down.
+		s.r2.waitAdvert(sn, 0, "speaks on", func(netlab.Advert) bool {
+			frames := sn.Frames(0)
+			return frames[len(frames)-1].At.Sub(back.At) > 3*p.iv-p.iv/2
+		})
+		signalAll(t, procs, syscall.SIGSTOP)
+		for _, l := range lans {
+			s.r1.waitServing(l)
+		}
+		s.r1.pass(4*p.iv, p.iv)
+		s.neverTwo(watch)
+	})
+}
+
 // The words of the option, and what they mean.
 func TestLease_Forced(t *testing.T) {
 	t.Parallel()
