@@ -290,11 +290,18 @@ func TestPoint4_StoppedProcessObeys(t *testing.T) {
 		for _, l := range stopped {
 			procs = append(procs, r.daemon(l))
 		}
+		var taken []*netlab.Sniffer
+		for _, l := range lans {
+			taken = append(taken, s.r2.sniff(l, netlab.MatchAdverts()))
+		}
 		for _, p := range procs {
 			check(t, p.Signal(syscall.SIGSTOP))
 		}
-		for _, l := range lans {
+		for i, l := range lans {
 			s.r2.waitServing(l)
+			// It is set up a moment before it is MASTER; who goes on in that moment
+			// hears nobody, and speaks.
+			s.r2.waitAdvert(taken[i], 0, "has taken over", func(a netlab.Advert) bool { return a.Priority > 0 })
 		}
 		var heard []*netlab.Sniffer
 		for _, l := range lans {
