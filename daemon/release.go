@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"vrrpd/config"
@@ -41,11 +42,8 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		return err
 	}
 	defer hands.Close()
-	guards, err := lease.Open(lease.Config{})
-	if err != nil {
-		return err
-	}
-	defer guards.Close()
+	// Opening them takes a millisecond, which the peers wait for.
+	guards := sync.OnceValues(func() (*lease.Guards, error) { return lease.Open(lease.Config{}) })
 	only := ""
 	if len(cfg.Routers) > 0 {
 		only = instanceName(cfg.Routers[0])
@@ -72,11 +70,16 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		name := cfg.Routers[0].Name
 		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, only) {
 			log.Warn("removing " + name + ", which a dead " + only + " has left")
-			errs = append(errs, silence(guards, hands, name), hands.Release(name))
+			errs = append(errs, hands.Release(name))
 		}
 		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, only)))
 	}
-	return errors.Join(append(errs, guards.Sweep())...)
+	// Of a guard the interface was the end, but for a table of nftables.
+	g, err := guards()
+	if err == nil {
+		err = errors.Join(g.Sweep(), g.Close())
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // leftover is the interface that a dead or stuck instance has left; nil without
@@ -102,11 +105,24 @@ func strip(hands *vmacif.Hands, name string) error {
 	return iface.RemoveAddrs()
 }
 
+// silenceAll closes the guards of what a dead instance has left.
+func silenceAll(open func() (*lease.Guards, error), hands *vmacif.Hands, routers []grouplock.Identity) error {
+	guards, err := open()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, id := range routers {
+		errs = append(errs, silence(guards, hands, id.VMAC))
+	}
+	return errors.Join(errs...)
+}
+
 // resignations are when priority 0 is said for the dead: one lost frame would
 // cost the peers a master-down interval.
 var resignations = [...]time.Duration{0, 20 * time.Millisecond, 80 * time.Millisecond}
 
-func releaseDead(cfg config.Config, hands *vmacif.Hands, guards *lease.Guards, instance string, log *slog.Logger) error {
+func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.Guards, error), instance string, log *slog.Logger) error {
 	corpse, err := grouplock.TakeOver(cfg.RunDir, instance)
 	switch {
 	case errors.Is(err, grouplock.ErrBusy), errors.Is(err, grouplock.ErrAlive), errors.Is(err, grouplock.ErrClean):
@@ -116,14 +132,19 @@ func releaseDead(cfg config.Config, hands *vmacif.Hands, guards *lease.Guards, i
 	}
 	log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", instance, corpse.Member.Pid))
 	var errs []error
-	// The guard and the addresses first: what claims them no more may then say so.
+	// The addresses first: what claims them no more may then say so. The guard
+	// comes after the first word, because nobody renews it any more, and without
+	// an address nothing is served that it could let pass.
 	for _, id := range corpse.Member.Routers {
-		errs = append(errs, silence(guards, hands, id.VMAC), strip(hands, id.VMAC))
+		errs = append(errs, strip(hands, id.VMAC))
 	}
 	if corpse.Served() {
 		for i, after := range resignations {
 			if i > 0 {
 				time.Sleep(after - resignations[i-1])
+			}
+			if i == 1 {
+				errs = append(errs, silenceAll(guards, hands, corpse.Member.Routers))
 			}
 			for _, id := range corpse.Member.Routers {
 				if len(id.Frame) > 0 {
