@@ -142,7 +142,7 @@ func TestOddPeers_NoSilentYield(t *testing.T) {
 	f := good(3)
 	f.addrs = []netip.Addr{netip.MustParseAddr("10.16.1.201")}
 	check(t, in.Send(f.frame()))
-	yielded := s.r1.syslog.waitFor(t, 0, "that it yields", containing("MASTER -> BACKUP: superior-advert (peer 10.16.1.66)"))
+	yielded := s.r1.syslog.waitFor(t, 0, "that it yields", containing("vrrp51: MASTER -> BACKUP: superior-advert (peer 10.16.1.66)"))
 	for _, l := range s.r1.syslog.letters(0) {
 		if strings.Contains(l.text, "10.16.1.66 uses our VRID 51 with other addresses (10.16.1.201)") {
 			return
