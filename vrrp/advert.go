@@ -16,10 +16,6 @@ const (
 	PriorityOwner = 255
 )
 
-// AuthNone is the only authentication type that RFC 3768 left (section 5.3.6),
-// and the only one of version 3.
-const AuthNone = 0
-
 // MaxAddrs is what the count of one byte can state.
 const MaxAddrs = 255
 
@@ -55,6 +51,14 @@ type Advert struct {
 	IntervalDiffers bool
 	// AddressesDiffer: Addrs are not the ones that the Rules expect, in any order.
 	AddressesDiffer bool
+
+	// Signed: a digest was there and is right. With TrailerAuth a packet without one
+	// was accepted only because the mode lets it pass.
+	Signed bool
+	// ClockDiffers: the trailer's time is nearer to the end of the window than to ours.
+	ClockDiffers bool
+	// Sequence is the number of a packet whose digest is right; 0 without one.
+	Sequence uint64
 }
 
 // Size is the length in bytes of a message with the given number of addresses:
@@ -72,11 +76,50 @@ func Size(version uint8, family Family, addrs int) int {
 // AppendTo appends the message to dst and returns the extended slice. The
 // addresses are those of the IP header: src, our primary address, and to, the
 // group or a unicast peer. They decide the family; the checksum covers them over
-// IPv6 and in the form RFC5798. Reserved bits and Authentication Data are zero.
+// IPv6 and in the form RFC5798. Reserved bits and Authentication Data are zero: this
+// is the message without authentication (AppendPayload for the others).
 //
 // It does not allocate when dst has room for Size more bytes. An Advert that the
 // wire cannot carry is an error and leaves dst as it is.
 func (a *Advert) AppendTo(dst []byte, src, to netip.Addr, form ChecksumForm) ([]byte, error) {
+	return a.append(dst, src, to, form, AuthNone, [authDataLen]byte{})
+}
+
+// AppendPayload appends the IP payload of an advert that is authenticated as auth
+// says (nil: not at all): the message, with the password in it, or behind an
+// Authentication Header, or with room for a trailer behind it. AuthType is not looked
+// at. If auth is Numbered, SignPacket (HeaderAuth) or SignPayload (TrailerAuth)
+// completes it, again for each time it is sent.
+//
+// It does not allocate when dst has room for Size and Overhead more bytes.
+func (a *Advert) AppendPayload(dst []byte, src, to netip.Addr, form ChecksumForm, auth *Auth) ([]byte, error) {
+	plain := *a
+	plain.AuthType = AuthNone
+	start := len(dst)
+	dst = slices.Grow(dst, Size(a.Version, FamilyOf(src), len(a.Addrs))+auth.Overhead())
+	kind, data := auth.wireType(), [authDataLen]byte{}
+	switch auth.Kind() {
+	case PasswordAuth, HeaderAuth:
+		if a.Version != 2 || !src.Is4() {
+			return dst, fmt.Errorf("encode VRRPv%d advert of VRID %d: authentication %q is for version 2", a.Version, a.VRID, auth.Kind())
+		}
+		if auth.Kind() == HeaderAuth {
+			dst = appendAH(dst, src)
+		} else {
+			data = auth.password
+		}
+	}
+	dst, err := plain.append(dst, src, to, form, kind, data)
+	if err != nil {
+		return dst[:start], err
+	}
+	if auth.signsTrailer() {
+		dst = append(dst, make([]byte, trailerLen)...)
+	}
+	return dst, nil
+}
+
+func (a *Advert) append(dst []byte, src, to netip.Addr, form ChecksumForm, authType uint8, authData [authDataLen]byte) ([]byte, error) {
 	interval, err := a.check(src, to)
 	if err != nil {
 		return dst, fmt.Errorf("encode VRRPv%d advert of VRID %d: %w", a.Version, a.VRID, err)
@@ -88,7 +131,7 @@ func (a *Advert) AppendTo(dst []byte, src, to netip.Addr, form ChecksumForm) ([]
 	dst = slices.Grow(dst, Size(a.Version, FamilyOf(src), len(a.Addrs)))
 	dst = append(dst, a.Version<<4|typeAdvert, a.VRID, a.Priority, uint8(len(a.Addrs)))
 	if a.Version == 2 {
-		dst = append(dst, a.AuthType, uint8(interval))
+		dst = append(dst, authType, uint8(interval))
 	} else {
 		dst = binary.BigEndian.AppendUint16(dst, interval)
 	}
@@ -103,7 +146,7 @@ func (a *Advert) AppendTo(dst []byte, src, to netip.Addr, form ChecksumForm) ([]
 		}
 	}
 	if a.Version == 2 {
-		dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0) // Authentication Data
+		dst = append(dst, authData[:]...)
 	}
 	message := dst[start:]
 	binary.BigEndian.PutUint16(message[6:], checksum(message, a.Version, src, to, form))

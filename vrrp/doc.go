@@ -33,12 +33,20 @@
 //
 // # Authentication
 //
-// Every Advert here is one without authentication (AuthNone); a router accepts
-// no other, and encoding any other is an error. A key belongs to Rules on receive
-// and to an argument beside the ChecksumForm on send, because it is a router's
-// configuration and not part of a message. On receive its rung stands directly
-// after the authentication type, as DropAuth. The two forms that lie outside the
-// message (the IP Authentication Header of RFC 2338 before it, the HMAC trailer
-// of draft-cassen-vrrp-auth-hmac behind it) leave Size as it is: it is the length
-// of the message alone.
+// A key belongs to Rules on receive and to an argument beside the ChecksumForm on
+// send (Auth), because it is a router's configuration and not part of a message. Two
+// of its forms lie outside the message and leave Size as it is: the IP Authentication
+// Header of RFC 2338 before it, the HMAC trailer of draft-cassen-vrrp-auth-hmac behind
+// it. Both are what keepalived, their only other implementation, puts on the wire, to
+// the last bit; AppendPayload lays them out once, and SignPacket or SignPayload number
+// and sign them in place for every time they are sent.
+//
+// What has to be remembered from one packet to the next is a value of the caller's:
+// Marks (who has used which number) and Sequence (which numbers we have used). Both
+// outlive a process if the caller stores them, so that a restart neither repeats a
+// number nor takes an old one for new.
+//
+// The order of the checks is keepalived's, because its counters and ours are read
+// side by side: presence, form, time, key, digest, number, and only then the checksum
+// and what the message says.
 package vrrp

@@ -2,8 +2,8 @@ package vrrp
 
 import "iter"
 
-// Drop says why a packet was not accepted. It is a closed list in the order of
-// the checks: the first one that fails names the packet.
+// Drop says why a packet was not accepted. It is a closed list, without the last
+// block in the order of the checks: the first one that fails names the packet.
 type Drop uint8
 
 const (
@@ -26,12 +26,20 @@ const (
 	DropChecksum     // damaged
 	DropCount        // no addresses
 	DropAuthType     // not the authentication type of the virtual router
-	DropAuth         // authentication failed
+	DropAuth         // wrong password, or a digest that no key of ours makes
 	DropIntervalZero // an interval of zero
 	DropFamily       // not the family of the virtual router
 	DropLinkLocal    // the first IPv6 address is not link-local
 	DropInterval     // version 2: not our interval
 	DropAddressList  // version 2: not our addresses, and the sender is not their owner
+
+	// By Rules.Receive, of an Authentication Header or trailer (in this order, with
+	// DropAuthType before and DropAuth before the last; all before the checksum).
+	DropAuthMissing    // no trailer, and Enforce wants one
+	DropAuthMalformed  // a header or trailer of a kind that nobody makes
+	DropAuthStale      // the sender's clock is too far from ours, or it was recorded
+	DropAuthUnknownKey // signed with a key whose id we do not have
+	DropAuthReplay     // a number that was used before
 
 	numDrops
 )
@@ -56,6 +64,12 @@ var dropWords = [numDrops]string{
 	DropLinkLocal:    "link-local",
 	DropInterval:     "interval",
 	DropAddressList:  "address-list",
+
+	DropAuthMissing:    "auth-missing",
+	DropAuthMalformed:  "auth-malformed",
+	DropAuthStale:      "auth-stale",
+	DropAuthUnknownKey: "auth-unknown-key",
+	DropAuthReplay:     "auth-replay",
 }
 
 func (d Drop) String() string {

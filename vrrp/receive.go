@@ -14,6 +14,13 @@ type Packet struct {
 	// Payload is the IP payload, cut to the length that the IP header states. It
 	// is neither changed nor kept.
 	Payload []byte
+
+	// AH: the packet has protocol 51, and Payload begins with an Authentication
+	// Header. Header is then the IP header, as it arrived.
+	AH     bool
+	Header []byte
+	// Clock is the present time of day, for trailers.
+	Clock Stamp
 }
 
 // Identify reads what tells whom a payload is for. The reasons are DropLength
@@ -64,13 +71,17 @@ func carp(payload []byte) bool {
 }
 
 // Rules are what one virtual router expects of the adverts of its peers. They
-// are read only, and may be shared.
+// are read only, and may be shared if there is no authentication; Auth and Marks
+// belong to one goroutine.
 type Rules struct {
 	Version  uint8         // 2 or 3
 	VRID     uint8         // 1..255
 	Family   Family        // IPv4; version 3 also IPv6
 	Interval time.Duration // our own
 	Addrs    []netip.Addr  // our virtual addresses, without zones, in any order
+
+	Auth  *Auth  // nil: NoAuth
+	Marks *Marks // with HeaderAuth and TrailerAuth; moved by what is accepted
 }
 
 // Receive judges a packet. The checks and their order (a packet is named after
@@ -79,10 +90,13 @@ type Rules struct {
 //
 //	length, version, type, VRID   as Identify, and the router's own
 //	TTL or hop limit              255
+//	Authentication Header         there if and only if we want one: type, form, ICV, number
+//	trailer, if we have keys      there, in form, in time, its key, HMAC, number
 //	checksum                      of a complete message; version 3 over IPv4: either form
 //	count                         at least 1
 //	length                        exactly that of count addresses
-//	authentication type           AuthNone; the Authentication Data are ignored
+//	authentication type           ours; without one, Authentication Data are ignored
+//	password                      all 8 bytes
 //	interval                      not zero
 //	family                        the router's; the first IPv6 address is link-local
 //	version 2: interval           ours (RFC 3768 section 7.1: MUST discard)
@@ -104,15 +118,30 @@ type Rules struct {
 // an HMAC trailer leave it out over IPv4 and take it in over IPv6), to be named
 // after its length.
 //
+// What is signed moves the sender's mark as soon as its digest is right, whatever the
+// later checks say: a number is used once.
+//
+// Surplus bytes are a trailer if they are as long as one and we have keys; otherwise
+// DropLength, as for every receiver that does not know them.
+//
 // a.Addrs is reused, and nothing is allocated once it is large enough. From the
 // authentication type on a holds what was received, also when it is dropped, so
-// that a report can say what a peer wants; before that it is left as it was.
+// that a report can say what a peer wants; before that it is left as it was, except
+// that a.AuthType is right with every DropAuthType.
 func (r *Rules) Receive(p Packet, a *Advert) Drop {
 	family := FamilyOf(p.Src)
 	if family == 0 || FamilyOf(p.Dst) != family {
 		return DropIPHeader
 	}
-	version, vrid, drop := Identify(p.Payload)
+	a.Signed, a.ClockDiffers, a.Sequence = false, false, 0
+	message := p.Payload
+	if p.AH {
+		var drop Drop
+		if message, drop = AfterAH(p.Payload); drop != DropNone {
+			return drop
+		}
+	}
+	version, vrid, drop := Identify(message)
 	switch {
 	case drop != DropNone:
 		return drop
@@ -124,14 +153,24 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 		return DropTTL
 	}
 
-	count := int(p.Payload[3])
+	count := int(message[3])
 	size := Size(version, family, count)
+	if drop := r.authenticate(p, message, size, a); drop != DropNone {
+		return drop
+	}
+	whole, covered := message, size // the checksum is over whole[:covered]
+	if r.Auth.Kind() == TrailerAuth && len(message) == size+trailerLen {
+		message = message[:size]
+		if family == IPv6 {
+			covered += trailerLen
+		}
+	}
 	form := RFC9568
-	if len(p.Payload) >= size {
+	if len(message) >= size {
 		var ok bool
-		form, ok = verify(p.Payload[:size], version, p.Src, p.Dst)
-		if !ok && len(p.Payload) > size {
-			_, ok = verify(p.Payload, version, p.Src, p.Dst)
+		form, ok = verify(whole[:covered], version, p.Src, p.Dst)
+		if !ok && len(message) > size {
+			_, ok = verify(message, version, p.Src, p.Dst)
 		}
 		if !ok {
 			return DropChecksum
@@ -140,17 +179,19 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 	switch {
 	case count == 0:
 		return DropCount
-	case len(p.Payload) != size:
+	case len(message) != size:
 		return DropLength
 	}
 
-	a.decode(p.Payload, family)
+	a.decode(message, family)
 	a.LegacyChecksum = form == RFC5798
 	a.IntervalDiffers = a.Interval != r.Interval
 	a.AddressesDiffer = !sameAddrs(a.Addrs, r.Addrs)
 	switch {
-	case a.AuthType != AuthNone:
+	case a.AuthType != r.Auth.wireType():
 		return DropAuthType
+	case r.Auth.Kind() == PasswordAuth && !same(message[size-authDataLen:], r.Auth.password[:]):
+		return DropAuth
 	case a.Interval == 0:
 		return DropIntervalZero
 	case family != r.Family || version == 2 && family != IPv4:
@@ -161,6 +202,31 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 		return DropInterval
 	case version == 2 && a.AddressesDiffer && a.Priority != PriorityOwner:
 		return DropAddressList
+	}
+	return DropNone
+}
+
+// authenticate judges what lies outside a message of the given size: an Authentication
+// Header before it or a trailer behind it. A message of another length is left to the
+// checks that follow, and moves no mark.
+func (r *Rules) authenticate(p Packet, message []byte, size int, a *Advert) Drop {
+	kind := r.Auth.Kind()
+	if p.AH != (kind == HeaderAuth) || p.AH && message[4] != AuthHeader {
+		a.AuthType = AuthNone
+		if p.AH && message[4] == AuthHeader || message[0]>>4 == 2 && !p.AH {
+			a.AuthType = message[4]
+		}
+		return DropAuthType
+	}
+	switch {
+	case kind == HeaderAuth && len(message) != size:
+		return DropLength
+	case kind == HeaderAuth:
+		return r.Auth.checkHeader(p, r.Marks, a)
+	case kind == TrailerAuth && len(message) == size+trailerLen:
+		return r.Auth.checkTrailer(p, r.Marks, a)
+	case kind == TrailerAuth && len(message) == size && r.Auth.config.Mode == Enforce:
+		return DropAuthMissing
 	}
 	return DropNone
 }
