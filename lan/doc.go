@@ -17,8 +17,8 @@
 //	send     AF_PACKET, protocol 0: receives nothing, so that neither the
 //	         receive errors nor the buffers of hearing touch sending; the
 //	         kernel reads each frame's protocol from its Ethernet header
-//	adverts  AF_PACKET, ETH_P_IP, filtered in the kernel, member of the group's
-//	         Ethernet address (the NIC lets the frames in)
+//	adverts  AF_PACKET, ETH_P_IP, filtered in the kernel (protocols 112 and 51),
+//	         member of the group's Ethernet address (the NIC lets the frames in)
 //	answers  AF_PACKET, ETH_P_ARP, ARP replies only
 //	group    AF_INET, member of 224.0.0.18 by interface index, never read: the
 //	         kernel speaks IGMP for it, so that snooping switches forward

@@ -9,7 +9,7 @@ import (
 )
 
 // The filters run in the kernel for every IPv4 or ARP frame that the parent
-// receives, the router's whole traffic: the first two instructions turn away
+// receives, the router's whole traffic: the first three instructions turn away
 // nearly everything.
 //
 // Both want the packet type to be host, broadcast or multicast. That keeps out
@@ -27,14 +27,16 @@ const (
 	whole = 1 << 18
 )
 
-// advertFilter passes protocol 112 to Group4 and to the given addresses, at
-// most maxUnicast of IPv4. The offsets are right also with IP options: they
+// advertFilter passes protocols 112 and 51 to Group4 and to the given addresses,
+// at most maxUnicast of IPv4. Protocol 51 is for everybody: who does not use the
+// Authentication Header wants to be able to say that a peer does. The offsets are right also with IP options: they
 // lie before them.
 func advertFilter(unicast []netip.Addr) ([]bpf.RawInstruction, error) {
 	n := uint8(1 + len(unicast)) // comparisons at the end
 	prog := []bpf.Instruction{
 		bpf.LoadAbsolute{Off: ethernetSize + 9, Size: 1}, // protocol
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ProtocolVRRP, SkipTrue: 3 + n},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: ProtocolVRRP, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ProtocolAH, SkipTrue: 3 + n},
 		bpf.LoadExtension{Num: bpf.ExtType},
 		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 1 + n},
 		bpf.LoadAbsolute{Off: ethernetSize + 16, Size: 4}, // destination

@@ -14,6 +14,9 @@ import (
 const (
 	// ProtocolVRRP is the IP protocol number of an advert (RFC 9568 5.1.1.4).
 	ProtocolVRRP = 112
+	// ProtocolAH is that of an advert behind an IP Authentication Header (RFC 2338
+	// section 5.3.6, RFC 2402).
+	ProtocolAH = 51
 
 	// ethernetSize, ipv4Size and arpSize are the bytes of an Ethernet header,
 	// of an IPv4 header without options and of an ARP packet for IPv4.
@@ -50,6 +53,31 @@ func Group4() netip.Addr { return netip.AddrFrom4([4]byte{224, 0, 0, 18}) }
 // that is not IPv4 and on a group that is not multicast: these never come from
 // the wire. Frames are not padded to Ethernet's minimum; drivers do that.
 func AppendAdvert(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, payload []byte) []byte {
+	return appendIPv4(dst, vmac, src, group, ipID, ProtocolVRRP, payload)
+}
+
+// AppendAdvertAH is AppendAdvert for a payload that begins with an Authentication
+// Header. It is signed over the packet as a whole: IPPacket, SetID.
+func AppendAdvertAH(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, payload []byte) []byte {
+	return appendIPv4(dst, vmac, src, group, ipID, ProtocolAH, payload)
+}
+
+// IPPacket is the IP packet in a frame of these builders, from its header on. It
+// is a part of the frame: who writes to it writes to the frame.
+func IPPacket(frame []byte) []byte { return frame[ethernetSize:] }
+
+// Payload is what the IP packet in a frame of these builders carries.
+func Payload(frame []byte) []byte { return frame[ethernetSize+ipv4Size:] }
+
+// SetID gives a frame of these builders another IP identification.
+func SetID(frame []byte, ipID uint16) {
+	ip := frame[ethernetSize:]
+	binary.BigEndian.PutUint16(ip[4:], ipID)
+	ip[10], ip[11] = 0, 0
+	binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:ipv4Size]))
+}
+
+func appendIPv4(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, protocol byte, payload []byte) []byte {
 	s, g := src.As4(), group.As4()
 	if !group.IsMulticast() {
 		panic("lan: advert to " + group.String() + ", which is not a multicast group")
@@ -63,7 +91,7 @@ func AppendAdvert(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, 
 	dst = binary.BigEndian.AppendUint16(dst, uint16(ipv4Size+len(payload)))
 	dst = binary.BigEndian.AppendUint16(dst, ipID)
 	// No flags, no offset; the checksum is filled in below.
-	dst = append(dst, 0, 0, 255, ProtocolVRRP, 0, 0)
+	dst = append(dst, 0, 0, 255, protocol, 0, 0)
 	dst = append(dst, s[:]...)
 	dst = append(dst, g[:]...)
 	binary.BigEndian.PutUint16(dst[ip+10:], ^sum16(dst[ip:ip+ipv4Size]))

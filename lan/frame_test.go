@@ -63,6 +63,36 @@ func TestAppendAdvertHeaders(t *testing.T) {
 	}
 }
 
+// What an Authentication Header is put into: another protocol, and an identification
+// that is changed in place.
+func TestAppendAdvertAH(t *testing.T) {
+	frame := AppendAdvertAH(nil, vmac51, primary, Group4(), 1, payload)
+	for _, id := range []uint16{1, 2, 0xffff} {
+		SetID(frame, id)
+		ip, err := ipv4.ParseHeader(IPPacket(frame))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ip.Protocol != 51 || ip.ID != int(id) || ip.TTL != 255 || sum16(frame[14:34]) != 0xffff {
+			t.Errorf("IP header: %v", ip)
+		}
+		if !bytes.Equal(Payload(frame), payload) || !bytes.Equal(IPPacket(frame)[20:], payload) {
+			t.Errorf("payload: %x", Payload(frame))
+		}
+		r, drop := ParseAdvert(frame, nil)
+		if drop != Delivered || !r.AH || !bytes.Equal(r.Header, frame[14:34]) {
+			t.Errorf("%v, %+v", drop, r)
+		}
+	}
+	plain := AppendAdvert(nil, vmac51, primary, Group4(), 0xffff, payload)
+	if IPPacket(frame)[9] = 112; !bytes.Equal(resum(frame), plain) {
+		t.Errorf("%x\n%x", frame, plain)
+	}
+	if n := testing.AllocsPerRun(100, func() { SetID(frame, 7) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // The destination MAC keeps 23 bits of the group (RFC 1112 section 6.4).
 func TestAppendAdvertGroupMAC(t *testing.T) {
 	frame := AppendAdvert(nil, vmac51, primary, netip.MustParseAddr("239.200.1.2"), 0, nil)

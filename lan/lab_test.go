@@ -246,6 +246,7 @@ func (l *listener) sink(b Batch) {
 	keep := Batch{At: b.At, Parent: b.Parent, Answers: append([]Answer(nil), b.Answers...)}
 	for _, r := range b.Adverts {
 		r.Payload = bytes.Clone(r.Payload)
+		r.Header = bytes.Clone(r.Header)
 		keep.Adverts = append(keep.Adverts, r)
 	}
 	l.mu.Lock()

@@ -14,9 +14,12 @@ type Received struct {
 	SrcMAC   [6]byte
 	Src, Dst netip.Addr
 	TTL      uint8
-	// Payload is the VRRP message without Ethernet padding. It lies in the
-	// port's buffer and is valid during the callback only.
-	Payload []byte
+	// AH: the protocol is 51, and Payload begins with an Authentication Header.
+	AH bool
+	// Payload is the VRRP message without Ethernet padding, and Header the IP
+	// header before it, which an Authentication Header signs too. They lie in the
+	// port's buffer and are valid during the callback only.
+	Payload, Header []byte
 }
 
 // Answer says that MAC claims IP (the sender fields of an ARP reply).
@@ -40,7 +43,7 @@ const (
 	DropHeader
 	// DropFragment: a part of an IP packet. Nobody needs to fragment an advert.
 	DropFragment
-	// DropDestination: not protocol 112, not an address that we listen to, or
+	// DropDestination: not protocol 112 or 51, not an address that we listen to, or
 	// a unicast address in a frame for many (RFC 1122 section 3.3.6).
 	DropDestination
 	// DropSource: an address that nobody can send from (RFC 1122 3.2.1.3).
@@ -69,7 +72,7 @@ func (d Drop) String() string {
 }
 
 // ParseAdvert takes an Ethernet frame apart, as a Port does with every frame
-// that its filter lets through: IPv4, protocol 112, to Group4 or to one of
+// that its filter lets through: IPv4, protocol 112 or 51, to Group4 or to one of
 // unicast. Received.Payload points into frame. The destination MAC of a
 // packet to the group is not looked at: bridges and access points may send
 // multicast to each member as unicast.
@@ -92,7 +95,7 @@ func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
 		return Received{}, DropHeader
 	case binary.BigEndian.Uint16(ip[6:])&0x3fff != 0: // more fragments, offset
 		return Received{}, DropFragment
-	case ip[9] != ProtocolVRRP:
+	case ip[9] != ProtocolVRRP && ip[9] != ProtocolAH:
 		return Received{}, DropDestination
 	}
 	r := Received{
@@ -100,7 +103,9 @@ func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
 		Src:     netip.AddrFrom4([4]byte(ip[12:16])),
 		Dst:     netip.AddrFrom4([4]byte(ip[16:20])),
 		TTL:     ip[8],
+		AH:      ip[9] == ProtocolAH,
 		Payload: ip[head:total:total],
+		Header:  ip[:head:head],
 	}
 	if r.Dst != Group4() && (frame[0]&1 != 0 || !slices.Contains(unicast, r.Dst)) {
 		return Received{}, DropDestination

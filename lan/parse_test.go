@@ -101,13 +101,15 @@ func TestParseAdvertAccepts(t *testing.T) {
 		"other TOS":          {edit(ipBytes(1, 0)), Group4()},
 		"group as unicast":   {edit(func(f []byte) { copy(f, physMAC[:]) }), Group4()},
 		"unicast":            {toOwn, own},
+		"protocol 51":        {edit(ipBytes(9, 51)), Group4()},
 	} {
 		r, drop := ParseAdvert(tc.frame, []netip.Addr{vip, own})
 		if drop != Delivered {
 			t.Errorf("%s: dropped as %v", name, drop)
 			continue
 		}
-		if r.SrcMAC != vmac51 || r.Src != primary || r.Dst != tc.dst || r.TTL != 255 || !bytes.Equal(r.Payload, payload) {
+		if r.SrcMAC != vmac51 || r.Src != primary || r.Dst != tc.dst || r.TTL != 255 || !bytes.Equal(r.Payload, payload) ||
+			r.AH != (name == "protocol 51") || len(r.Header) != int(tc.frame[14]&0xf)*4 {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
@@ -199,7 +201,14 @@ func FuzzParseAdvert(f *testing.F) {
 		if r.Dst != Group4() || r.TTL != 255 {
 			return
 		}
-		again, drop := ParseAdvert(AppendAdvert(nil, r.SrcMAC, r.Src, r.Dst, 1, r.Payload), nil)
+		build := AppendAdvert
+		if r.AH {
+			build = AppendAdvertAH
+		}
+		if r.AH != (frame[14+9] == 51) || !bytes.Equal(r.Header, frame[14:14+head]) {
+			t.Fatalf("AH %v, header % x", r.AH, r.Header)
+		}
+		again, drop := ParseAdvert(build(nil, r.SrcMAC, r.Src, r.Dst, 1, r.Payload), nil)
 		if drop != Delivered || again.Src != r.Src || again.SrcMAC != r.SrcMAC || !bytes.Equal(again.Payload, r.Payload) {
 			t.Fatalf("built again: %v, %+v, want %+v", drop, again, r)
 		}

@@ -148,6 +148,11 @@ func TestKernelFilters(t *testing.T) {
 			l.advert()
 		}
 	}
+	protected := AppendAdvertAH(nil, vmac51, primary, Group4(), 1, payload)
+	mustSend(t, pa, protected)
+	if r := l.advert(); !r.AH || !bytes.Equal(r.Payload, payload) || !bytes.Equal(r.Header, protected[14:34]) {
+		t.Errorf("behind an Authentication Header: %+v", r)
+	}
 	mustSend(t, pa, AppendGratuitousARP(nil, vmac51, vip, true))
 	l.answer()
 	if c := pb.Counters(); c.Answers != 1 || c.Dropped != [drops]uint64{} {

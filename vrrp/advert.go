@@ -82,7 +82,7 @@ func Size(version uint8, family Family, addrs int) int {
 // It does not allocate when dst has room for Size more bytes. An Advert that the
 // wire cannot carry is an error and leaves dst as it is.
 func (a *Advert) AppendTo(dst []byte, src, to netip.Addr, form ChecksumForm) ([]byte, error) {
-	return a.append(dst, src, to, form, AuthNone, [authDataLen]byte{})
+	return a.append(dst, src, to, form, AuthNone, zeroes[:authDataLen])
 }
 
 // AppendPayload appends the IP payload of an advert that is authenticated as auth
@@ -97,7 +97,7 @@ func (a *Advert) AppendPayload(dst []byte, src, to netip.Addr, form ChecksumForm
 	plain.AuthType = AuthNone
 	start := len(dst)
 	dst = slices.Grow(dst, Size(a.Version, FamilyOf(src), len(a.Addrs))+auth.Overhead())
-	kind, data := auth.wireType(), [authDataLen]byte{}
+	kind, data := auth.wireType(), zeroes[:authDataLen]
 	switch auth.Kind() {
 	case PasswordAuth, HeaderAuth:
 		if a.Version != 2 || !src.Is4() {
@@ -106,7 +106,7 @@ func (a *Advert) AppendPayload(dst []byte, src, to netip.Addr, form ChecksumForm
 		if auth.Kind() == HeaderAuth {
 			dst = appendAH(dst, src)
 		} else {
-			data = auth.password
+			data = auth.password[:]
 		}
 	}
 	dst, err := plain.append(dst, src, to, form, kind, data)
@@ -119,7 +119,7 @@ func (a *Advert) AppendPayload(dst []byte, src, to netip.Addr, form ChecksumForm
 	return dst, nil
 }
 
-func (a *Advert) append(dst []byte, src, to netip.Addr, form ChecksumForm, authType uint8, authData [authDataLen]byte) ([]byte, error) {
+func (a *Advert) append(dst []byte, src, to netip.Addr, form ChecksumForm, authType uint8, authData []byte) ([]byte, error) {
 	interval, err := a.check(src, to)
 	if err != nil {
 		return dst, fmt.Errorf("encode VRRPv%d advert of VRID %d: %w", a.Version, a.VRID, err)
@@ -146,7 +146,7 @@ func (a *Advert) append(dst []byte, src, to netip.Addr, form ChecksumForm, authT
 		}
 	}
 	if a.Version == 2 {
-		dst = append(dst, authData[:]...)
+		dst = append(dst, authData...)
 	}
 	message := dst[start:]
 	binary.BigEndian.PutUint16(message[6:], checksum(message, a.Version, src, to, form))

@@ -152,7 +152,7 @@ func wanted(frame []byte) bool {
 	}
 	switch binary.BigEndian.Uint16(frame[12:]) {
 	case 0x0800:
-		return frame[23] == lan.ProtocolVRRP && [4]byte(frame[30:34]) == lan.Group4().As4()
+		return (frame[23] == lan.ProtocolVRRP || frame[23] == lan.ProtocolAH) && [4]byte(frame[30:34]) == lan.Group4().As4()
 	case 0x0806:
 		return binary.BigEndian.Uint16(frame[20:]) == 2
 	}
