@@ -17,7 +17,10 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   -i, --interface IFNAME   the interface to run on
   -v, --vrid VRID          the id of the virtual router, 1-255
   -s, --no-preempt         switch preemption off (it is on by default)
-  -a, --auth AUTH          none (pass/KEY and ah/KEY: not in this release)
+  -a, --auth AUTH          none (the default), pass/KEY (or pw/KEY), ah/KEY, or
+                           hmac/ID:KEY, as often as there are keys; KEY is
+                           0xHEX, text, or @FILE, which keeps it out of this
+                           line; hmac/@FILE has all keys in a file
   -p, --priority PRIO      priority of this machine, 1-254 (default 100);
                            255: it is the owner
   -d, --interval SECONDS   advertisement interval (default 1); a fraction (0.1)
@@ -36,6 +39,12 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   --vrrp-version 2|3       protocol version (default 2; 3 if SECONDS has a
                            fraction)
   --name IFNAME            the virtual router's interface (default vrrpVRID)
+  --auth-active ID         hmac: the key to sign with
+  --auth-mode MODE         hmac: enforce (default), permissive, receive-only
+  --auth-replay RULE       hmac: time (default), monotonic
+  --auth-window SECONDS    hmac: how far clocks may differ (default: 3
+                           intervals, 5 s at least)
+  --ah-icv FORM            ah: keepalived (default), rfc2402
   --preempt-delay SECONDS  wait so long after the start before preempting
   --lease KIND             what silences this machine when vrrpd hangs or dies:
                            auto (the default), clsact, tcx, nftables or none
@@ -52,7 +61,8 @@ COMMAND is split into words without a shell: quote with '...', "..." or \.
 type form struct {
 	Config
 	router     Router
-	version    uint8  // as asked for; 0: not given
+	version    uint8 // as asked for; 0: not given
+	auth       authOptions
 	runDir     string // of -f; "": not given
 	configFile string // of -c; "": not given
 }
@@ -76,7 +86,7 @@ func rows() []row {
 		{Option{'i', "interface", "IFNAME"}, setInterface, true},
 		{Option{'v', "vrid", "VRID"}, setVRID, true},
 		{Option{'s', "no-preempt", ""}, func(f *form, _, _ string) error { f.router.Preempt = false; return nil }, false},
-		{Option{'a', "auth", "none"}, setAuth, false},
+		{Option{'a', "auth", "AUTH"}, setAuth, false},
 		{Option{'p', "priority", "PRIO"}, setPriority, false},
 		{Option{'d', "interval", "SECONDS"}, setInterval, false},
 		{Option{'U', "on-master", "COMMAND"}, setOnMaster, false},
@@ -88,6 +98,11 @@ func rows() []row {
 		{Option{'F', "foreground", ""}, func(f *form, _, _ string) error { f.Foreground = true; return nil }, false},
 		{Option{'c', "config", "FILE"}, setConfigFile, true},
 		{Option{0, "vrrp-version", "2|3"}, setVersion, false},
+		{Option{0, "auth-active", "ID"}, setAuthActive, false},
+		{Option{0, "auth-mode", "MODE"}, setAuthMode, false},
+		{Option{0, "auth-replay", "RULE"}, setAuthReplay, false},
+		{Option{0, "auth-window", "SECONDS"}, setAuthWindow, false},
+		{Option{0, "ah-icv", "FORM"}, setAHICV, false},
 		{Option{0, "name", "IFNAME"}, setName, true},
 		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
 		{Option{0, "lease", "KIND"}, setLease, false},
@@ -175,6 +190,9 @@ func (f *form) finish() (Config, error) {
 		r.Version = f.version
 		if r.Version == 0 {
 			r.Version = DefaultVersion(r.Family, r.Interval)
+		}
+		if err := f.auth.finish(&r.Auth); err != nil {
+			return Config{}, err
 		}
 	}
 	f.Routers = []Router{f.router}
@@ -326,22 +344,6 @@ func setLeaseIntervals(f *form, as, value string) error {
 		return usagef("%s %s: a lease lasts %d or %d intervals; the other machines wait for a little more than 3", as, show(value), minLeaseIntervals, maxLeaseIntervals)
 	}
 	f.LeaseIntervals = n
-	return nil
-}
-
-// setAuth never repeats the value: a misspelt one may still be the key.
-func setAuth(f *form, as, value string) error {
-	kind, key, _ := strings.Cut(value, "/")
-	switch {
-	case value == "none":
-		f.router.Auth = AuthNone
-	case (kind == "pass" || kind == "pw") && key != "":
-		f.router.Auth = AuthPass
-	case kind == "ah" && key != "":
-		f.router.Auth = AuthAH
-	default:
-		return usagef("%s: authentication is none, pass/KEY or ah/KEY", as)
-	}
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"vrrpd/vrrp"
 )
 
 // commandLine writes a Config out as arguments that mean the same.
@@ -51,9 +53,39 @@ func commandLine(c Config) []string {
 		if r.PreemptDelay != 0 {
 			args = append(args, "--preempt-delay", strconv.FormatFloat(r.PreemptDelay.Seconds(), 'f', 9, 64))
 		}
+		args = append(args, authLine(r.Auth)...)
 		for _, p := range r.Addresses {
 			args = append(args, FormatAddress(p))
 		}
+	}
+	return args
+}
+
+func authLine(a Auth) (args []string) {
+	for _, k := range a.Keys {
+		text := fmt.Sprintf("0x%x", []byte(k.Secret))
+		if k.File != "" {
+			text = "@" + k.File
+		}
+		if a.Kind == vrrp.TrailerAuth {
+			text = fmt.Sprintf("%d:%s", k.ID, text)
+		}
+		args = append(args, "-a", a.Kind.String()+"/"+text)
+	}
+	if a.KeySet != "" {
+		args = append(args, "-a", "hmac/@"+a.KeySet)
+	}
+	if a.Active != 0 {
+		args = append(args, "--auth-active", strconv.Itoa(int(a.Active)))
+	}
+	if a.Window != 0 {
+		args = append(args, "--auth-window", strconv.Itoa(int(a.Window)))
+	}
+	switch a.Kind {
+	case vrrp.TrailerAuth:
+		args = append(args, "--auth-mode", a.Mode.String(), "--auth-replay", a.Replay.String())
+	case vrrp.HeaderAuth:
+		args = append(args, "--ah-icv", a.ICV.String())
 	}
 	return args
 }
@@ -66,8 +98,10 @@ func FuzzParse(f *testing.F) {
 		"-ieth0 -v51 -sFd0.1 -p255 --preempt-d=1.5 10.16.1.200/24 10.16.1.201 -- ipaddr",
 		"--interface=eth0 --vrid 1 --name x --vrrp-version=3 -z1 -x2 192.0.2.1",
 		"--release -i eth0 -v 51", "--release", "--check -i a -v 1 1.2.3.4", "-nh", "-V",
-		"-a pass/0x11 -a ah/@x -n -c f", "2001:db8::1/64 ::ffff:1.2.3.4", "--p --no --v= -- --",
-		"-i eth0 -v 51 1.2.3.4 --lease tcx --lease-intervals=2 --lease=auto", "-i eth0 -v 51 1.2.3.4 -d 40.95 -a none -f /run/../x",
+		"-a pass/0x11 -a ah/@x -n -c f", "-i a -v 1 1.2.3.4 -a pw/a", "-i a -v 1 1.2.3.4 -aah/@/k --ah-icv rfc2402",
+		"-i a -v 1 1.2.3.4 --auth-w 9 --auth-mode permissive -a hmac/@/k", "-i a -v 1 1.2.3.4 --auth-active 9 -a hmac/9:@/k -a hmac/1:@/l --auth-replay monotonic", "2001:db8::1/64 ::ffff:1.2.3.4", "--p --no --v= -- --",
+		"-i eth0 -v 51 1.2.3.4 -d 40.95 -a none -f /run/../x",
+		"-i eth0 -v 51 1.2.3.4 --lease tcx --lease-intervals=2 --lease=auto",
 	} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"), "/run/vrrpd")
 	}
@@ -83,7 +117,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q: accepted, but %v", args, err)
 		}
 		for _, r := range c.Routers {
-			if c.Mode != Release && (r.NoVMAC || r.Auth != AuthNone || r.Family != 4) {
+			if c.Mode != Release && (r.NoVMAC || r.Family != 4) {
 				t.Fatalf("%q: not in this release, but accepted: %+v", args, r)
 			}
 		}

@@ -20,18 +20,6 @@ const (
 	centisecond   = 10 * time.Millisecond
 )
 
-// AuthKind says how adverts are authenticated.
-type AuthKind uint8
-
-const (
-	// AuthNone is no authentication.
-	AuthNone AuthKind = iota
-	// AuthPass is the simple text password of RFC 2338 section 5.3.6.
-	AuthPass
-	// AuthAH is the IP authentication header of RFC 2338 section 5.3.6.
-	AuthAH
-)
-
 // Router is one virtual router: one VRID on one interface and one address
 // family.
 type Router struct {
@@ -60,7 +48,7 @@ type Router struct {
 	// NoVMAC: the addresses sit on the parent, with its own MAC.
 	NoVMAC bool
 	// Auth is how adverts are authenticated.
-	Auth AuthKind
+	Auth Auth
 }
 
 // DefaultName is the name of the interface of a virtual router that the user
@@ -111,14 +99,15 @@ func (r Router) Validate() error {
 		return usagef("VRRP version %d: 2 and 3 are possible", r.Version)
 	case r.Version == 2 && r.Family == 6:
 		return usagef("VRRP version 2: it knows IPv4 only; IPv6 addresses need version 3")
-	case r.Auth > AuthAH:
-		return usagef("authentication kind %d: there is no such kind", r.Auth)
 	case r.PreemptDelay < 0 || r.PreemptDelay > MaxPreemptDelay:
 		return usagef("preemption delay %s: 0 to %s are possible", r.PreemptDelay, MaxPreemptDelay)
 	case r.PreemptDelay > 0 && !r.Preempt:
 		return usagef("preemption delay %s: there is nothing to delay while preemption is switched off; drop --preempt-delay or -s", r.PreemptDelay)
 	}
 	if err := r.validateInterval(); err != nil {
+		return err
+	}
+	if err := r.Auth.validate(r.Version); err != nil {
 		return err
 	}
 	return r.validateAddresses()

@@ -13,10 +13,6 @@ func (f *form) unsupported() error {
 		return nil
 	case f.router.NoVMAC:
 		return usagef("-n (--no-vmac): to run without the virtual MAC is not in this release; leave it away")
-	case f.router.Auth == AuthPass:
-		return usagef("-a pass: authentication is not in this release; use -a none")
-	case f.router.Auth == AuthAH:
-		return usagef("-a ah: authentication is not in this release; use -a none")
 	}
 	for _, p := range f.router.Addresses {
 		if isIPv6(p) {
