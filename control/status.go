@@ -132,21 +132,22 @@ type Router struct {
 	Preempt           Preempt `json:"preempt"`
 	IsOwner           bool    `json:"is-owner"`
 
-	AdvertiseIntervalSec      uint16       `json:"advertise-interval-sec,omitempty"`
-	AdvertiseIntervalCentiSec uint16       `json:"advertise-interval-centi-sec,omitempty"`
-	AdvertiseIntervalMS       float64      `json:"advertise-interval-ms"`
-	VirtualIPv4Addresses      []netip.Addr `json:"virtual-ipv4-addresses,omitempty"`
-	VirtualIPv6Addresses      []netip.Addr `json:"virtual-ipv6-addresses,omitempty"`
-	LastAdvSource             netip.Addr   `json:"last-adv-source,omitzero"`
-	UpDatetime                time.Time    `json:"up-datetime,omitzero"`
-	MasterDownInterval        uint32       `json:"master-down-interval"` // centiseconds
-	MasterDownIntervalMS      float64      `json:"master-down-interval-ms"`
-	SkewTime                  uint32       `json:"skew-time"` // microseconds
-	SkewTimeMS                float64      `json:"skew-time-ms"`
-	LastEvent                 string       `json:"last-event"`        // LastEvent
-	NewMasterReason           string       `json:"new-master-reason"` // NewMasterReason
-	Lease                     Lease        `json:"lease"`
-	Statistics                Statistics   `json:"statistics"`
+	AdvertiseIntervalSec      uint16          `json:"advertise-interval-sec,omitempty"`
+	AdvertiseIntervalCentiSec uint16          `json:"advertise-interval-centi-sec,omitempty"`
+	AdvertiseIntervalMS       float64         `json:"advertise-interval-ms"`
+	VirtualIPv4Addresses      []netip.Addr    `json:"virtual-ipv4-addresses,omitempty"`
+	VirtualIPv6Addresses      []netip.Addr    `json:"virtual-ipv6-addresses,omitempty"`
+	LastAdvSource             netip.Addr      `json:"last-adv-source,omitzero"`
+	UpDatetime                time.Time       `json:"up-datetime,omitzero"`
+	MasterDownInterval        uint32          `json:"master-down-interval"` // centiseconds
+	MasterDownIntervalMS      float64         `json:"master-down-interval-ms"`
+	SkewTime                  uint32          `json:"skew-time"` // microseconds
+	SkewTimeMS                float64         `json:"skew-time-ms"`
+	LastEvent                 string          `json:"last-event"`        // LastEvent
+	NewMasterReason           string          `json:"new-master-reason"` // NewMasterReason
+	Lease                     Lease           `json:"lease"`
+	Authentication            *Authentication `json:"authentication,omitempty"` // nil: none
+	Statistics                Statistics      `json:"statistics"`
 }
 
 // Preempt is whether and after how many seconds a better router takes over.
@@ -163,9 +164,20 @@ type Lease struct {
 	Skipped []string `json:"skipped,omitempty"`
 }
 
+// Authentication of a virtual router: everything but the keys.
+type Authentication struct {
+	Type      string `json:"type"`                 // pass, ah, hmac
+	ICV       string `json:"icv,omitempty"`        // ah, as sent: keepalived, rfc2402
+	Mode      string `json:"mode,omitempty"`       // hmac: enforce, permissive, receive-only
+	ActiveKey uint8  `json:"active-key,omitempty"` // hmac: the id of the key that signs
+	Keys      []int  `json:"keys,omitempty"`       // hmac: the ids of those that are accepted
+	Replay    string `json:"replay,omitempty"`     // hmac: time, monotonic
+	Window    uint32 `json:"window,omitempty"`     // hmac, s
+}
+
 // Statistics of one virtual router since Discontinuity. The first block is RFC
 // 8347's (its global counters are kept per router), the second RFC 2787's for
-// authentication, the third ours.
+// authentication with keepalived's for the trailer, the third ours.
 type Statistics struct {
 	Discontinuity      time.Time `json:"discontinuity-datetime,omitzero"`
 	MasterTransitions  uint64    `json:"master-transitions"`
@@ -186,6 +198,11 @@ type Statistics struct {
 	InvalidAuthType  uint64 `json:"invalid-auth-type"`
 	AuthTypeMismatch uint64 `json:"auth-type-mismatch"`
 	ReplayErrors     uint64 `json:"replay-errors"`
+	AuthMissing      uint64 `json:"auth-ext-missing"` // keepalived's auth_ext_* (hmac)
+	AuthMalformed    uint64 `json:"auth-ext-malformed"`
+	AuthUnknownKey   uint64 `json:"auth-ext-unknown-key"`
+	AuthStale        uint64 `json:"auth-ext-stale"`
+	AuthUnsigned     uint64 `json:"auth-ext-unsigned-accepted"` // by permissive or receive-only
 
 	LegacyChecksum uint64            `json:"checksum-legacy-pseudo-accepted"`
 	OwnerConflicts uint64            `json:"owner-conflicts"`  // priority 255 heard, which is ours

@@ -29,5 +29,9 @@
 //	status.go    the snapshot for the control socket
 //	command.go   what the operator asks for, and when that is done
 //	signals.go   the same by signals
+//	auth.go      signing what is sent, what authentication has proven, reload of keys
+//	authfile.go  numbers that survive a restart
+//	authtext.go  what is wrong with a peer's authentication, in words
+//	keyfile.go   keys in files
 //	release.go   vrrpd --release and --check
 package daemon

@@ -189,7 +189,7 @@ func (d *Daemon) resignFor(id grouplock.Identity) {
 func (r *router) identity() grouplock.Identity {
 	id := grouplock.Identity{Parent: r.cfg.Interface, VMAC: r.cfg.Name, Family: uint8(r.rules.Family), VRID: r.cfg.VRID}
 	// Without an address there is no frame, and nothing to resign from.
-	if frame, err := r.frame(0); err == nil {
+	if frame, err := r.lastWord(); err == nil {
 		id.Frame = frame
 	}
 	return id

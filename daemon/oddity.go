@@ -31,6 +31,7 @@ const (
 	intervalDiffers                       // version 3 learns it
 	ownAddress                            // our own source address
 	ownerConflict                         // priority 255, which is ours
+	clockDiffers                          // a trailer nearly too old or too new
 )
 
 func (o oddity) String() string {
@@ -43,6 +44,8 @@ func (o oddity) String() string {
 		return election.OwnAddressHeard.String()
 	case ownerConflict:
 		return "owner-conflict"
+	case clockDiffers:
+		return "clock-differs"
 	}
 	return vrrp.Drop(o).String()
 }
@@ -111,7 +114,7 @@ func (p *parent) note(n note, r *router) {
 	s.told = true
 	s.words = oddityWords(r.cfg, n, &r.advert)
 	s.quiet = int64(max(oddityQuiet, 4*r.cfg.Interval))
-	if n.what >= addressesDiffer || vrrp.Drop(n.what) >= vrrp.DropInterval {
+	if d := vrrp.Drop(n.what); n.what >= addressesDiffer || d == vrrp.DropInterval || d == vrrp.DropAddressList {
 		s.quiet = max(s.quiet, int64(4*r.advert.Interval)) // else it was not read
 	}
 	words := s.words
@@ -230,8 +233,14 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 	case ownerConflict:
 		return words{fmt.Sprintf("%s says that it owns the addresses of VRID %d (priority 255), and so do we", src, n.vrid),
 			"only one machine can: give the other one a -p from 1 to 254"}
+	case clockDiffers:
+		return words{fmt.Sprintf("the clock of %s differs from ours by more than half of the window", src),
+			"set both clocks (NTP) before its adverts are refused"}
 	}
 	ignored := "adverts from " + src + " are ignored, "
+	if w, ok := authWords(ours, vrrp.Drop(n.what), seen); ok {
+		return words{ignored + "because " + w.what, w.do}
+	}
 	switch vrrp.Drop(n.what) {
 	case vrrp.DropVersion:
 		return words{ignored + fmt.Sprintf("because it does not speak VRRP version %d", ours.Version), "give both machines the same --vrrp-version"}
@@ -241,8 +250,6 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 	case vrrp.DropAddressList:
 		return words{ignored + fmt.Sprintf("because its virtual addresses (%s) are not ours", joinAddrs(seen.Addrs)),
 			"give both machines the same addresses, or another router another VRID"}
-	case vrrp.DropAuthType, vrrp.DropAuth:
-		return words{ignored + "because it uses authentication", "switch it off there (-a none)"}
 	case vrrp.DropTTL:
 		return words{ignored + "because their TTL is not 255: a router has forwarded them, or somebody forges them", "find out who sends them: tcpdump -e -i " + ours.Interface + " ip proto 112"}
 	case vrrp.DropChecksum:

@@ -39,6 +39,7 @@ type parent struct {
 	noted    map[note]*sighting
 	source   netip.Addr       // our own primary address; invalid: none
 	batch    []election.Event // scratch of the reader
+	clock    vrrp.Stamp       // time of day of the present batch
 }
 
 // open begins to hear and speak on the parent, whose link must be known.
@@ -87,6 +88,7 @@ func (p *parent) detach() (closing func() error) {
 func (p *parent) deliver(b lan.Batch) {
 	p.mu.Lock()
 	events := p.batch[:0]
+	p.clock = wallClock()
 	for i := range b.Adverts {
 		if e, ok := p.judge(&b.Adverts[i]); ok {
 			events = append(events, e)
@@ -106,7 +108,14 @@ func (p *parent) deliver(b lan.Batch) {
 
 // judge turns one packet into an event, or counts why not. Called under mu.
 func (p *parent) judge(in *lan.Received) (election.Event, bool) {
-	_, vrid, drop := vrrp.Identify(in.Payload)
+	message, drop := in.Payload, vrrp.DropNone
+	if in.AH {
+		message, drop = vrrp.AfterAH(in.Payload)
+	}
+	var vrid uint8
+	if drop == vrrp.DropNone {
+		_, vrid, drop = vrrp.Identify(message)
+	}
 	r := p.byVRID[vrid]
 	if drop == vrrp.DropNone && r == nil {
 		drop = vrrp.DropVRID
@@ -115,10 +124,11 @@ func (p *parent) judge(in *lan.Received) (election.Event, bool) {
 		p.counters[drop]++
 		return election.Event{}, false
 	}
-	packet := vrrp.Packet{Src: in.Src, Dst: in.Dst, TTL: in.TTL, Payload: in.Payload}
+	packet := vrrp.Packet{Src: in.Src, Dst: in.Dst, TTL: in.TTL, Payload: in.Payload, AH: in.AH, Header: in.Header, Clock: p.clock}
 	a := &r.advert
 	drop = r.rules.Receive(packet, a)
 	r.counters[drop]++
+	p.noteAuth(r, a, note{oddity(drop), vrid, in.Src}, drop)
 	if drop != vrrp.DropNone {
 		p.note(note{oddity(drop), vrid, in.Src}, r)
 		return election.Event{}, false

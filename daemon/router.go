@@ -53,16 +53,25 @@ type router struct {
 	sent        struct{ adverts, zero, failed, announced uint64 }
 	masters     uint64 // times promoted
 
-	rules vrrp.Rules // fixed after set-up
+	rules vrrp.Rules // fixed after set-up, but for Auth, which a reload exchanges
+	auth  auth
 
 	// Under parent.mu: what was received.
 	advert   vrrp.Advert // decoding scratch
+	marks    vrrp.Marks
 	counters vrrp.Counters
-	received struct{ zero, legacyChecksum, intervalDiffers, addressesDiffer, ownAddress, ownerConflict uint64 }
+	received receivedCounters
+}
+
+// receivedCounters count what was odd about adverts besides vrrp.Counters.
+type receivedCounters struct {
+	zero, legacyChecksum, intervalDiffers, addressesDiffer, ownAddress, ownerConflict uint64
+	unsigned, invalidAuthType                                                         uint64
 }
 
 // frame is an advert ready to be sent, built again only when what it says
-// changes: in steady state a tick copies nothing.
+// changes: in steady state a tick copies nothing. What is numbered is signed in
+// place each time.
 type frame struct {
 	bytes    []byte
 	priority uint8
@@ -97,26 +106,41 @@ func (r *router) frame(priority uint8) ([]byte, error) {
 	if priority == 0 {
 		f = &r.frames[1]
 	}
+	if err := r.build(f, priority); err != nil {
+		return nil, err
+	}
+	if err := r.sign(f.bytes); err != nil {
+		return nil, err
+	}
+	return f.bytes, nil
+}
+
+// build makes f an advert with the priority, not yet signed.
+func (r *router) build(f *frame, priority uint8) error {
 	if f.bytes != nil && f.priority == priority && f.source == r.source {
-		return f.bytes, nil
+		return nil
 	}
 	if !r.source.IsValid() {
-		return nil, fmt.Errorf("advert on %s: the interface has no address to send from", r.cfg.Interface)
+		return fmt.Errorf("advert on %s: the interface has no address to send from", r.cfg.Interface)
 	}
 	a := vrrp.Advert{
 		Version: r.cfg.Version, VRID: r.cfg.VRID, Priority: priority,
 		Interval: r.cfg.Interval, Addrs: r.vips,
 	}
 	group := r.rules.Family.Group()
-	message, err := a.AppendTo(nil, r.source, group, vrrp.RFC9568)
+	payload, err := a.AppendPayload(nil, r.source, group, vrrp.RFC9568, r.auth.signer)
 	if err != nil {
-		return nil, fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
+		return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
+	}
+	appendFrame := lan.AppendAdvert
+	if r.auth.signer.Kind() == vrrp.HeaderAuth {
+		appendFrame = lan.AppendAdvertAH
 	}
 	// The identification is fixed: an advert is never fragmented, and a frame
 	// that never changes needs no work in steady state.
-	f.bytes = lan.AppendAdvert(f.bytes[:0], r.mac, r.source, group, uint16(r.cfg.VRID)<<8|1, message)
+	f.bytes = appendFrame(f.bytes[:0], r.mac, r.source, group, uint16(r.cfg.VRID)<<8|1, payload)
 	f.priority, f.source = priority, r.source
-	return f.bytes, nil
+	return nil
 }
 
 // announcedAddresses are the addresses that live at the virtual MAC now: the

@@ -51,6 +51,10 @@ func (d *Daemon) signal(s os.Signal) {
 		d.log.Info(fmt.Sprintf("priority is now %d", p), d.about(d.routers[0])...)
 	case unix.SIGHUP:
 		d.notify.Reloading()
+		if d.keysInFiles() {
+			d.reloadKeys()
+			return
+		}
 		d.log.Info("nothing to reload: this instance is configured by its command line", d.about(d.routers[0])...)
 		d.notify.Ready()
 	}

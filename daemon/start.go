@@ -91,6 +91,9 @@ func (d *Daemon) check() error {
 	if err := capable(); err != nil {
 		return err
 	}
+	if err := d.prepareAuth(); err != nil {
+		return err
+	}
 	hands, err := vmacif.Open(vmacif.Config{RunDir: d.cfg.RunDir, Alive: ownerAlive})
 	if err != nil {
 		return err
@@ -154,6 +157,9 @@ func (d *Daemon) join(later func(func())) error {
 			d.log.Error("cannot leave the group in order", "err", err)
 		}
 	})
+	if err := d.remember(later); err != nil {
+		return err
+	}
 	for _, m := range g.Members() {
 		if m.Status != grouplock.Alive || len(m.Facts) == 0 {
 			continue

@@ -106,6 +106,7 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 		LastEvent:       control.LastEvent(v.Word.Reason()),
 		NewMasterReason: control.NewMasterReason(state, v.Word.Reason()),
 		Lease:           r.lease(),
+		Authentication:  r.authStatus(),
 		UpDatetime:      d.started,
 	}
 	if r.rules.Family == vrrp.IPv4 {
@@ -137,13 +138,13 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 		PriorityZeroRcvd: received.zero, PriorityZeroSent: r.sent.zero,
 		IntervalErrors: c[vrrp.DropInterval] + received.intervalDiffers, AddressListErrors: c[vrrp.DropAddressList] + received.addressesDiffer,
 		ChecksumErrors: c[vrrp.DropChecksum], TTLErrors: c[vrrp.DropTTL],
-		AuthFailures: c[vrrp.DropAuth], AuthTypeMismatch: c[vrrp.DropAuthType],
 		PacketLengthErrors: c[vrrp.DropLength] + unknown[vrrp.DropLength],
 		VersionErrors:      c[vrrp.DropVersion] + unknown[vrrp.DropVersion],
 		InvalidTypeRcvd:    unknown[vrrp.DropType], VRIDErrors: unknown[vrrp.DropVRID],
 		Repairs: r.repaired, LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress, GARPSent: r.sent.announced,
 		Drops: map[string]uint64{},
 	}
+	authCounters(&s, &c, &received)
 	for why, n := range c.Drops() {
 		if n += unknown[why]; n > 0 {
 			s.Drops[why.String()] = n

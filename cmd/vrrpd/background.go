@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,8 +19,13 @@ import (
 // start went. The parent waits for that: the command of an init script returns
 // when the instance is ready, or has failed with its message and exit code.
 
-// pipeEnv names the descriptor of the pipe in the child.
-const pipeEnv = "VRRPD_START_FD"
+// pipeEnv names the descriptor of the pipe in the child, argsEnv that of a pipe with
+// its real arguments: with a key in them, those that the list of processes shows have
+// it hidden.
+const (
+	pipeEnv = "VRRPD_START_FD"
+	argsEnv = "VRRPD_ARGS_FD"
+)
 
 // What is said on the pipe: one line each.
 const (
@@ -62,15 +68,33 @@ func startChild(args []string) (int, error) {
 	}
 	defer r.Close()
 	env := append(os.Environ(), pipeEnv+"=3")
-	child, err := os.StartProcess(self, append([]string{os.Args[0]}, args...), &os.ProcAttr{
+	files := []*os.File{null, null, null, w}
+	shown := config.HideKeys(args)
+	hide := !slices.Equal(shown, args)
+	var tell *os.File
+	if hide {
+		hear, say, err := os.Pipe()
+		if err != nil {
+			return 0, fmt.Errorf("go to the background: %w", err)
+		}
+		defer hear.Close()
+		defer say.Close()
+		env, files, tell = append(env, argsEnv+"=4"), append(files, hear), say
+	}
+	child, err := os.StartProcess(self, append([]string{os.Args[0]}, shown...), &os.ProcAttr{
 		Dir:   "/", // keeps no file system busy; no argument is a relative path
 		Env:   env,
-		Files: []*os.File{null, null, null, w},
+		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	w.Close()
 	if err != nil {
 		return 0, fmt.Errorf("go to the background: %w", err)
+	}
+	if hide {
+		// If it fails the child is dead, and listen says how that came.
+		_, _ = tell.WriteString(strings.Join(args, "\x00"))
+		tell.Close()
 	}
 	code, err := listen(r)
 	if err != nil {
@@ -120,6 +144,22 @@ func inherited() *starter {
 	os.Unsetenv(pipeEnv) // not for the scripts
 	syscall.CloseOnExec(fd)
 	return &starter{os.NewFile(uintptr(fd), "start")}
+}
+
+// args returns the real arguments of a background child, and any other process's own.
+func (s *starter) args(own []string) ([]string, error) {
+	fd, err := strconv.Atoi(os.Getenv(argsEnv))
+	if s == nil || err != nil || fd < 3 {
+		return own, nil
+	}
+	os.Unsetenv(argsEnv)
+	pipe := os.NewFile(uintptr(fd), "arguments")
+	defer pipe.Close()
+	text, err := io.ReadAll(pipe)
+	if err != nil {
+		return nil, fmt.Errorf("read the arguments: %w", err)
+	}
+	return strings.Split(string(text), "\x00"), nil
 }
 
 func (s *starter) say(kind byte, text string) {

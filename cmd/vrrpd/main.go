@@ -24,12 +24,16 @@ const (
 	exitUsage  = 2
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() { os.Exit(run(takeArgs())) }
 
 func run(args []string) int {
 	// First thing: a terminal that went away must not kill a router.
 	sysd.SurviveSIGPIPE()
 	start := inherited()
+	args, err := start.args(args)
+	if err != nil {
+		return start.failed(err)
+	}
 	cfg, err := config.Parse(args, os.Getenv)
 	if err != nil {
 		return start.failed(err)
@@ -54,6 +58,7 @@ func run(args []string) int {
 	if start == nil && !stayForeground(cfg) {
 		return goBackground(args)
 	}
+	keepFromCores(cfg)
 	dest := sysd.Auto
 	if start != nil {
 		dest = sysd.Syslog

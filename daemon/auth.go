@@ -1,0 +1,293 @@
+package daemon
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/config"
+	"vrrpd/control"
+	"vrrpd/election"
+	"vrrpd/lan"
+	"vrrpd/vrrp"
+)
+
+// auth is the authentication of one virtual router. The loop owns it; what judges the
+// peers' adverts (rules.Auth, marks) belongs to the reader of the parent.
+type auth struct {
+	config   vrrp.AuthConfig
+	signer   *vrrp.Auth
+	sequence vrrp.Sequence
+	ipID     uint16        // counts 1, 2, ... (AH): the kernel must not fill it in
+	heard    atomic.Uint64 // the highest number that the reader has accepted
+	epoch    uint64        // the epoch in which we served last
+	lastWord frame         // priority 0, numbered with the reserve
+	file     *authFile     // nil: nothing is numbered
+}
+
+// wallClock is the time of day as trailers state it.
+func wallClock() vrrp.Stamp {
+	var ts unix.Timespec
+	// It cannot fail: every Linux has this clock.
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &ts)
+	return vrrp.StampOf(ts.Sec, ts.Nsec)
+}
+
+// newAuth prepares one Auth for the loop and one for the reader.
+func newAuth(c vrrp.AuthConfig) (signer, judge *vrrp.Auth, err error) {
+	if signer, err = vrrp.NewAuth(c); err == nil {
+		judge, err = vrrp.NewAuth(c)
+	}
+	return signer, judge, err
+}
+
+// prepareAuth reads the keys of every virtual router. It changes nothing on the
+// machine; an error is a config.UsageError, so that a wrong key never lets a router
+// speak without one.
+func (d *Daemon) prepareAuth() error {
+	for _, r := range d.routers {
+		c, err := r.cfg.AuthConfig(readKeyFile)
+		if err != nil {
+			return err
+		}
+		if r.auth.signer, r.rules.Auth, err = newAuth(c); err != nil {
+			return config.UsageError(fmt.Sprintf("-a %s: %v", c.Kind, err))
+		}
+		r.auth.config, r.rules.Marks = c, &r.marks
+	}
+	return nil
+}
+
+// remember continues the numbering where the last process of this instance stopped.
+// The instance's lock is held.
+func (d *Daemon) remember(later func(func())) error {
+	for _, r := range d.routers {
+		a := &r.auth
+		switch a.signer.Kind() {
+		case vrrp.HeaderAuth, vrrp.TrailerAuth:
+		default:
+			continue
+		}
+		path := filepath.Join(d.cfg.RunDir, instanceName(r.cfg)+".auth")
+		file, state, damage, err := openAuthFile(path, func(err error) {
+			d.log.Error(err.Error()+": after a restart an old advert could be taken for new, or ours be refused", d.about(r)...)
+		})
+		if err != nil {
+			return err
+		}
+		if damage != "" {
+			d.log.Warn(damage, d.about(r)...)
+		}
+		if state.scheme != a.signer.Kind() || state.tag != keyTag(a.config) {
+			state = authState{} // another key: another numbering
+		}
+		r.marks = state.marks
+		a.file = file
+		a.signer.Begin(&a.sequence, state.reserve, wallClock())
+		for _, sequence := range r.marks.All() {
+			a.signer.Heard(&a.sequence, sequence)
+		}
+		state.scheme, state.tag = a.signer.Kind(), keyTag(a.config)
+		file.keep(func(s *authState) { *s = state })
+		go file.run()
+		later(func() {
+			if err := file.close(); err != nil {
+				d.log.Error("cannot close "+path, d.about(r, "err", err)...)
+			}
+		})
+	}
+	return nil
+}
+
+// keyTag tells one key of AH from another, without telling the key. The numbers of a
+// trailer are those of a clock and outlive its keys.
+func keyTag(c vrrp.AuthConfig) (tag [8]byte) {
+	if c.Kind == vrrp.HeaderAuth {
+		mac := hmac.New(sha256.New, c.Key)
+		mac.Write([]byte("vrrpd numbers"))
+		copy(tag[:], mac.Sum(nil))
+	}
+	return tag
+}
+
+// sign numbers and signs a frame of the router for being sent now.
+func (r *router) sign(frame []byte) error {
+	a := &r.auth
+	if !a.signer.Numbered() {
+		return nil
+	}
+	now := wallClock()
+	if w := r.parent.d.board.Load(); w.State() == election.Master && w.Epoch() != a.epoch {
+		// Since we served last, a sibling may have said our last word for us.
+		a.epoch = w.Epoch()
+		a.signer.Begin(&a.sequence, a.sequence.Reserve, now)
+	}
+	a.signer.Heard(&a.sequence, a.heard.Load())
+	n, err := a.signer.Next(&a.sequence, now)
+	if err != nil {
+		return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
+	}
+	r.number(frame, n)
+	if a.signer.Spent(&a.sequence) {
+		r.reserve(now)
+		r.parent.d.identityChanged(r)
+	}
+	return nil
+}
+
+// number signs a frame in place.
+func (r *router) number(frame []byte, n uint64) {
+	a := &r.auth
+	switch a.signer.Kind() {
+	case vrrp.HeaderAuth:
+		if a.ipID++; a.ipID == 0 {
+			a.ipID = 1
+		}
+		lan.SetID(frame, a.ipID)
+		a.signer.SignPacket(lan.IPPacket(frame), uint32(n))
+	case vrrp.TrailerAuth:
+		a.signer.SignPayload(lan.Payload(frame), r.source, r.rules.Family.Group(), vrrp.Stamp(n))
+	}
+}
+
+// reserve takes numbers in advance, so that a process that comes after this one
+// begins behind them.
+func (r *router) reserve(now vrrp.Stamp) {
+	n := r.auth.signer.Renew(&r.auth.sequence, now)
+	if r.auth.file != nil {
+		r.auth.file.keep(func(s *authState) { s.reserve = n })
+	}
+}
+
+// lastWord is the priority 0 that others say when this process is dead. With a number
+// it is signed in advance, ahead of everything that this process will have sent until
+// it is signed anew.
+func (r *router) lastWord() ([]byte, error) {
+	a := &r.auth
+	if !a.signer.Numbered() {
+		return r.frame(0)
+	}
+	if err := r.build(&a.lastWord, 0); err != nil {
+		return nil, err
+	}
+	if a.sequence.Reserve == 0 {
+		r.reserve(wallClock())
+	}
+	r.number(a.lastWord.bytes, a.sequence.Reserve)
+	return a.lastWord.bytes, nil
+}
+
+// noteAuth keeps what an advert of a peer has proven, and counts and reports what is
+// odd about it. Called under parent.mu.
+func (p *parent) noteAuth(r *router, a *vrrp.Advert, src note, drop vrrp.Drop) {
+	switch {
+	case r.rules.Auth.Kind() == vrrp.NoAuth || r.rules.Auth.Kind() == vrrp.PasswordAuth:
+	case a.Signed && drop != vrrp.DropAuthReplay:
+		if r.auth.heard.Load() < a.Sequence {
+			r.auth.heard.Store(a.Sequence)
+		}
+		if r.auth.file != nil {
+			r.auth.file.keepMarks(&r.marks)
+		}
+	case drop == vrrp.DropNone:
+		r.received.unsigned++
+	}
+	if drop == vrrp.DropAuthType && a.AuthType > vrrp.AuthHeader {
+		r.received.invalidAuthType++
+	}
+	if drop == vrrp.DropNone && a.ClockDiffers {
+		src.what = clockDiffers
+		p.note(src, r)
+	}
+}
+
+// reloadKeys reads the keys' files again (SIGHUP). A mistake in one changes nothing.
+// The worker reads: a file system may hang.
+func (d *Daemon) reloadKeys() {
+	d.work(func() {
+		configs, err := make([]vrrp.AuthConfig, len(d.routers)), error(nil)
+		for i, r := range d.routers {
+			c, e := r.cfg.AuthConfig(readKeyFile)
+			configs[i], err = c, errors.Join(err, e)
+		}
+		d.inbox.call(func() { d.takeKeys(configs, err) })
+	})
+}
+
+// takeKeys puts new keys in force between two adverts.
+func (d *Daemon) takeKeys(configs []vrrp.AuthConfig, err error) {
+	defer d.notify.Ready()
+	signers, judges := make([]*vrrp.Auth, len(configs)), make([]*vrrp.Auth, len(configs))
+	for i := 0; i < len(configs) && err == nil; i++ {
+		signers[i], judges[i], err = newAuth(configs[i])
+	}
+	if err != nil {
+		d.log.Error("the keys stay as they are: "+err.Error(), d.about(d.routers[0])...)
+		return
+	}
+	for i, r := range d.routers {
+		a := &r.auth
+		a.config, a.signer = configs[i], signers[i]
+		r.frames, a.lastWord = [2]frame{}, frame{}
+		r.parent.mu.Lock()
+		r.rules.Auth = judges[i]
+		r.parent.mu.Unlock()
+		if a.file != nil {
+			a.file.keep(func(s *authState) { s.tag = keyTag(a.config) })
+		}
+		d.identityChanged(r)
+		text := "the key was read again"
+		if a.config.Kind == vrrp.TrailerAuth {
+			text = fmt.Sprintf("the keys were read again: %v are accepted, %d signs", keyIDs(a.config), a.config.Active)
+		}
+		d.log.Info(text, d.about(r)...)
+	}
+}
+
+func keyIDs(c vrrp.AuthConfig) []int {
+	var ids []int
+	for _, k := range c.Keys {
+		ids = append(ids, int(k.ID))
+	}
+	return ids
+}
+
+// keysInFiles reports whether there is anything to reload.
+func (d *Daemon) keysInFiles() bool {
+	return slices.ContainsFunc(d.routers, func(r *router) bool {
+		a := r.cfg.Auth
+		return a.KeySet != "" || slices.ContainsFunc(a.Keys, func(k config.Key) bool { return k.File != "" })
+	})
+}
+
+// authStatus is what may be shown of the authentication; nil: there is none.
+func (r *router) authStatus() *control.Authentication {
+	c := r.auth.config
+	switch c.Kind {
+	case vrrp.NoAuth:
+		return nil
+	case vrrp.HeaderAuth:
+		return &control.Authentication{Type: c.Kind.String(), ICV: c.ICV.String()}
+	case vrrp.TrailerAuth:
+		return &control.Authentication{
+			Type: c.Kind.String(), Mode: c.Mode.String(), ActiveKey: c.Active, Keys: keyIDs(c), Replay: c.Replay.String(), Window: c.Window,
+		}
+	}
+	return &control.Authentication{Type: c.Kind.String()}
+}
+
+// authCounters adds the errors of authentication to the statistics.
+func authCounters(s *control.Statistics, c *vrrp.Counters, received *receivedCounters) {
+	s.AuthFailures, s.ReplayErrors = c[vrrp.DropAuth], c[vrrp.DropAuthReplay]
+	s.InvalidAuthType = received.invalidAuthType
+	s.AuthTypeMismatch = c[vrrp.DropAuthType] - received.invalidAuthType
+	s.AuthMissing, s.AuthMalformed = c[vrrp.DropAuthMissing], c[vrrp.DropAuthMalformed]
+	s.AuthUnknownKey, s.AuthStale = c[vrrp.DropAuthUnknownKey], c[vrrp.DropAuthStale]
+	s.AuthUnsigned = received.unsigned
+}
