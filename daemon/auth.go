@@ -134,7 +134,7 @@ func (r *router) sign(frame []byte) error {
 		return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
 	}
 	r.number(frame, n)
-	if a.signer.Spent(&a.sequence) {
+	if a.signer.Spent(&a.sequence, now) {
 		r.reserve(now)
 		r.parent.d.identityChanged(r)
 	}

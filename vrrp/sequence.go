@@ -11,6 +11,8 @@ const (
 	// what has that number for fresh.
 	aheadAH      = 256
 	aheadTrailer = 2 * second
+	// spareTrailer is what is reserved at least: 16 million numbers, or 4 ms.
+	spareTrailer = second >> 8
 )
 
 // Sequence is the numbering of what one virtual router sends. It is a value that the
@@ -74,33 +76,40 @@ func (a *Auth) Next(s *Sequence, clock Stamp) (uint64, error) {
 	return s.Last, nil
 }
 
-// Spent reports whether it is time to reserve anew: with half of the reserve used,
-// or a clock that was set.
-func (a *Auth) Spent(s *Sequence) bool {
+// Spent reports whether it is time to reserve anew: half of the reserve is used, or
+// the clock was set.
+func (a *Auth) Spent(s *Sequence, clock Stamp) bool {
 	if s.Reserve == 0 {
 		return true
 	}
-	left, ahead := int64(s.Reserve-s.Last), int64(a.ahead())
-	return left < ahead/2 || left > 2*ahead
+	if a.Kind() == HeaderAuth {
+		return s.Reserve < s.Last+aheadAH/2
+	}
+	reserve, last := Stamp(s.Reserve), Stamp(s.Last)
+	if clock.after(last) {
+		last = clock
+	}
+	return !reserve.after(Stamp(s.Last)+spareTrailer/2) || !reserve.after(clock+a.ahead()/2) || reserve.after(last+2*aheadTrailer)
 }
 
 // Renew reserves numbers anew and returns the reserve, to be stored.
 func (a *Auth) Renew(s *Sequence, clock Stamp) uint64 {
-	base := s.Last
-	if a.Kind() == TrailerAuth && (base == 0 || clock.after(Stamp(base))) {
-		base = uint64(clock)
-	}
-	s.Reserve = base + a.ahead()
 	if a.Kind() == HeaderAuth {
-		s.Reserve = min(s.Reserve, lastAHSequence)
+		s.Reserve = min(s.Last+aheadAH, lastAHSequence)
+		return s.Reserve
 	}
+	// A numbering that leads the clock, after a restart, is not to lead it by more with
+	// every further one: peers have a window.
+	reserve, least := clock+a.ahead(), Stamp(s.Last)+spareTrailer
+	if s.Last != 0 && least.after(reserve) {
+		reserve = least
+	}
+	s.Reserve = uint64(reserve)
 	return s.Reserve
 }
 
-func (a *Auth) ahead() uint64 {
-	if a.Kind() == HeaderAuth {
-		return aheadAH
-	}
+// ahead is how far a trailer's reserve lies ahead of the clock.
+func (a *Auth) ahead() Stamp {
 	// One with a window of a second is not to be stale before it is sent.
 	if a.config.Replay == ByTime && a.config.Window < 2 {
 		return second
