@@ -1,0 +1,171 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+const (
+	patience = 20 * time.Second
+	vrid     = 51
+	runDir   = "/run/vrrpd"
+)
+
+var (
+	vip     = netip.MustParseAddr("198.51.100.200")
+	network = netip.MustParsePrefix("198.51.100.0/24")
+)
+
+func host(n byte) netip.Prefix {
+	a := network.Addr().As4()
+	a[3] = n
+	return netip.PrefixFrom(netip.AddrFrom4(a), network.Bits())
+}
+
+// machine is one of the two routers, whatever it runs.
+type machine struct {
+	*netlab.Host
+	t     *testing.T
+	cable *netlab.Cable
+	proc  *netlab.Proc
+	// line starts its program with a priority.
+	line func(priority int) netlab.Command
+	// serves is where the virtual address is when it serves.
+	serves string
+	// clean removes what SIGKILL has left.
+	clean func()
+}
+
+// site is a LAN with a machine of ours, one of the other implementation and a client.
+type site struct {
+	t          *testing.T
+	lab        *netlab.Lab
+	lan        *netlab.Switch
+	ours, peer *machine
+	client     *netlab.Host
+}
+
+func newSite(t *testing.T, c peering) *site {
+	t.Helper()
+	s := &site{t: t, lab: netlab.ForTest(t)}
+	var err error
+	s.lan, err = s.lab.Switch("lan", netlab.SwitchOptions{})
+	check(t, err)
+	s.ours, s.peer = s.machine("ours", 1), s.machine("peer", 2)
+	s.ours.line = func(priority int) netlab.Command {
+		args := fmt.Sprintf("-F -i eth0 -v %d -p %d %s %s", vrid, priority, vip, c.ours)
+		return netlab.Command{Path: "vrrpd", Args: strings.Fields(args)}
+	}
+	s.ours.serves = fmt.Sprintf("vrrp%d", vrid)
+	s.ours.clean = func() {
+		r, err := s.ours.Run(within(t, patience), netlab.Command{Path: "vrrpd", Args: []string{"--release", "-i", "eth0", "-v", fmt.Sprint(vrid)}})
+		check(t, err)
+		if r.Code != 0 {
+			t.Fatalf("vrrpd --release: exit %d\n%s%s", r.Code, r.Stdout, r.Stderr)
+		}
+	}
+	c.peer(s.peer)
+	s.client, err = s.lab.Host("client", netlab.HostOptions{Light: true, NoForward: true})
+	check(t, err)
+	_, err = s.lab.Connect(s.client, "eth0", s.lan, netlab.CableOptions{Addrs: []netip.Prefix{host(10)}})
+	check(t, err)
+	return s
+}
+
+func (s *site) machine(name string, n byte) *machine {
+	s.t.Helper()
+	h, err := s.lab.Host(name, netlab.HostOptions{})
+	check(s.t, err)
+	m := &machine{Host: h, t: s.t}
+	m.cable, err = s.lab.Connect(h, "eth0", s.lan, netlab.CableOptions{Addrs: []netip.Prefix{host(n)}})
+	check(s.t, err)
+	return m
+}
+
+// start starts the program of a machine.
+func (m *machine) start(priority int) {
+	m.t.Helper()
+	p, err := m.Start(m.line(priority))
+	check(m.t, err)
+	m.proc = p
+}
+
+// end sends a signal and waits until the program is gone.
+func (m *machine) end(sig syscall.Signal) {
+	m.t.Helper()
+	check(m.t, m.proc.Signal(sig))
+	_, err := m.proc.Wait(within(m.t, patience))
+	check(m.t, err)
+}
+
+// waitServing waits until the machine has the virtual address, and fails if that
+// takes longer than limit.
+func (m *machine) waitServing(limit time.Duration) time.Duration {
+	m.t.Helper()
+	began := time.Now()
+	_, err := m.WaitLink(within(m.t, limit), m.serves, func(l netlab.Link) bool { return l.Up && l.Has(vip) })
+	if err != nil {
+		m.t.Fatalf("%s does not serve: %v", m.Name(), err)
+	}
+	return time.Since(began)
+}
+
+func (m *machine) waitGone() {
+	m.t.Helper()
+	_, err := m.WaitLink(within(m.t, patience), m.serves, func(l netlab.Link) bool { return !l.Has(vip) })
+	if err != nil {
+		m.t.Fatalf("%s serves on: %v", m.Name(), err)
+	}
+}
+
+// status asks our process.
+func (s *site) status() control.Router {
+	s.t.Helper()
+	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, fmt.Sprintf("eth0-%d", vrid)))
+	var r control.Router
+	netlab.Eventually(s.t, patience, func() (bool, string) {
+		st, err := control.NewClient(path).Status(within(s.t, patience))
+		if err == nil && len(st.Routers) == 1 {
+			r = st.Routers[0]
+		}
+		return err == nil && len(st.Routers) == 1, fmt.Sprint(err)
+	})
+	return r
+}
+
+// waitStatus waits until our process says what is expected.
+func (s *site) waitStatus(what string, cond func(control.Router) bool) {
+	s.t.Helper()
+	netlab.Eventually(s.t, patience, func() (bool, string) {
+		r := s.status()
+		return cond(r), fmt.Sprintf("wait until %s: %+v", what, r)
+	})
+}
+
+// during has the client ask for the virtual address while do runs.
+func (s *site) during(do func()) netlab.Answers {
+	s.t.Helper()
+	asker, err := s.client.StartAsker("eth0", vip, netlab.AskerOptions{
+		Interval: 10 * time.Millisecond, Cables: []*netlab.Cable{s.ours.cable, s.peer.cable},
+	})
+	check(s.t, err)
+	do()
+	answers, err := asker.Stop()
+	check(s.t, err)
+	return answers
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
