@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint sim explore systemd fuzz bench install clean
+.PHONY: help build demo test race lint sim explore interop systemd fuzz bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ DEPTH ?= 2
 explore: ## every sequence of DEPTH faults in small worlds, every order of a machine's processes (an hour; tests do less)
 	$(GO) test ./internal/sim -count=1 -run 'TestExplore$$' -depth $(DEPTH) -full -timeout 0 -v
 	$(GO) test ./grouplock -count=1 -run 'TestCrew' -orders -timeout 0 -v
+
+interop: ## keepalived in both roles (root, keepalived)
+	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v
 
 systemd: ## the shipped unit under a real systemd in containers (root, debootstrap, systemd-container)
 	VRRPD_SYSTEMD=1 VRRPD_SYSTEMD_REQUIRED=1 $(GO) test ./internal/systemdtest -count=1 -v

@@ -60,6 +60,9 @@ func (d *Daemon) prepareAuth() error {
 			return config.UsageError(fmt.Sprintf("-a %s: %v", c.Kind, err))
 		}
 		r.auth.config, r.rules.Marks = c, &r.marks
+		if c.Kind == vrrp.TrailerAuth {
+			r.parent.timed = true
+		}
 	}
 	return nil
 }

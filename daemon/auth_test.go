@@ -343,3 +343,29 @@ func TestKeyFileErrorsRefuseToStart(t *testing.T) {
 		t.Errorf("%v (%T)", err, err)
 	}
 }
+
+// The MTU bounds the addresses of one advert; what authenticates it takes its part.
+func TestAddressesFitTheMTU(t *testing.T) {
+	for flags, most := range map[string]int{
+		"-a none": 16, "-a pass/x": 16, "-a ah/x": 10, "-a hmac/1:" + key32: 9, "-a hmac/1:" + key32 + " --vrrp-version 3": 11,
+		"-a hmac/1:" + key32 + " --auth-mode receive-only": 16,
+	} {
+		_, r := testDaemon(t, t.TempDir(), flags)
+		first := r.vips[0].As4()
+		r.vips = nil
+		for i := range most {
+			r.vips = append(r.vips, netip.AddrFrom4([4]byte{first[0], first[1], first[2], byte(100 + i)}))
+		}
+		if err := r.fits(100); err != nil {
+			t.Errorf("%s: %v", flags, err)
+		}
+		if n := len(mustFrame(t, r, 100)); n > 14+100 || n <= 14+100-4 {
+			t.Errorf("%s: a frame of %d bytes", flags, n)
+		}
+		r.vips = append(r.vips, netip.AddrFrom4([4]byte{first[0], first[1], first[2], 99}))
+		var usage config.UsageError
+		if err := r.fits(100); !errors.As(err, &usage) {
+			t.Errorf("%s: one more: %v", flags, err)
+		}
+	}
+}

@@ -39,7 +39,8 @@ type parent struct {
 	noted    map[note]*sighting
 	source   netip.Addr       // our own primary address; invalid: none
 	batch    []election.Event // scratch of the reader
-	clock    vrrp.Stamp       // time of day of the present batch
+	timed    bool             // some router wants to know the time of day; fixed
+	clock    vrrp.Stamp       // time of day of the present batch, if timed
 }
 
 // open begins to hear and speak on the parent, whose link must be known.
@@ -88,7 +89,9 @@ func (p *parent) detach() (closing func() error) {
 func (p *parent) deliver(b lan.Batch) {
 	p.mu.Lock()
 	events := p.batch[:0]
-	p.clock = wallClock()
+	if p.timed {
+		p.clock = wallClock()
+	}
 	for i := range b.Adverts {
 		if e, ok := p.judge(&b.Adverts[i]); ok {
 			events = append(events, e)

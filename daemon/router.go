@@ -143,6 +143,22 @@ func (r *router) build(f *frame, priority uint8) error {
 	return nil
 }
 
+// fits refuses more addresses than one advert can carry over the parent, with what
+// authenticates it.
+func (r *router) fits(mtu int) error {
+	header := 20
+	if r.rules.Family == vrrp.IPv6 {
+		header = 40
+	}
+	room := mtu - header - vrrp.Size(r.cfg.Version, r.rules.Family, 0) - r.auth.signer.Overhead()
+	each := vrrp.Size(r.cfg.Version, r.rules.Family, 1) - vrrp.Size(r.cfg.Version, r.rules.Family, 0)
+	if most := max(room/each, 0); len(r.vips) > most {
+		return config.UsageError(fmt.Sprintf("%d addresses: an advert on %s, whose MTU is %d, carries at most %d; spread them over several VRIDs",
+			len(r.vips), r.cfg.Interface, mtu, most))
+	}
+	return nil
+}
+
 // announcedAddresses are the addresses that live at the virtual MAC now: the
 // configured ones, and what scripts have added to the interface.
 func (r *router) announcedAddresses() []netip.Addr {

@@ -249,6 +249,9 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 			return err
 		}
 		for _, r := range p.routers {
+			if err := r.fits(p.link.MTU); err != nil {
+				return err
+			}
 			if err := d.ensure(r); err != nil {
 				return err
 			}
