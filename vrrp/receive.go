@@ -129,11 +129,11 @@ type Rules struct {
 // that a report can say what a peer wants; before that it is left as it was, except
 // that a.AuthType is right with every DropAuthType.
 func (r *Rules) Receive(p Packet, a *Advert) Drop {
+	a.Signed, a.ClockDiffers, a.Sequence = false, false, 0
 	family := FamilyOf(p.Src)
 	if family == 0 || FamilyOf(p.Dst) != family {
 		return DropIPHeader
 	}
-	a.Signed, a.ClockDiffers, a.Sequence = false, false, 0
 	message := p.Payload
 	if p.AH {
 		var drop Drop

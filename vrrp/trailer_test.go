@@ -335,3 +335,18 @@ func TestKeyRotation(t *testing.T) {
 	}
 	expect(t, vectorRules(t, IPv4, steps[0]), signed(t, steps[3], 3, "198.51.100.10", 99), DropAuthUnknownKey)
 }
+
+// What one packet has proven does not stick to the next.
+func TestNothingSticks(t *testing.T) {
+	r := vectorRules(t, IPv4, signing())
+	var a Advert
+	if drop := r.Receive(vectorPacket(IPv4), &a); drop != DropNone || !a.Signed {
+		t.Fatal(drop)
+	}
+	for _, p := range []Packet{{}, {Src: a.Addrs[0], Dst: a.Addrs[0]}, {Src: a.Addrs[0], Dst: a.Addrs[0], AH: true}} {
+		a.Signed, a.Sequence, a.ClockDiffers = true, 1, true
+		if drop := r.Receive(p, &a); drop == DropNone || a.Signed || a.Sequence != 0 || a.ClockDiffers {
+			t.Errorf("%v: %+v", drop, a)
+		}
+	}
+}
