@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -38,10 +39,8 @@ type Key struct {
 // Secret is a key. However it is printed, it does not show itself.
 type Secret []byte
 
-// String and GoString serve every verb of package fmt, and slog; MarshalText is for
-// JSON.
-func (Secret) String() string               { return "(key)" }
-func (Secret) GoString() string             { return "(key)" }
+// Format serves every verb of package fmt; MarshalText is for slog and JSON.
+func (Secret) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte("(key)")) }
 func (Secret) MarshalText() ([]byte, error) { return []byte("(key)"), nil }
 
 // setAuth never repeats the value: a misspelt one may still be the key.

@@ -185,7 +185,7 @@ func TestSecretsHide(t *testing.T) {
 	}
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "config", c, "key", c.Routers[0].Auth.Keys[0].Secret)
-	for _, out := range []string{string(text), log.String(), fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%s", c.Routers[0].Auth.Keys[0].Secret)} {
+	for _, out := range []string{string(text), log.String(), fmt.Sprint(c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c), fmt.Sprintf("%[1]s %[1]x %[1]d %[1]q %[1]v %[1]b", c.Routers[0].Auth.Keys[0].Secret)} {
 		if strings.Contains(out, "hunter2") || strings.Contains(out, "104 117 110 116") || strings.Contains(out, fmt.Sprintf("%x", "hunter2")) {
 			t.Errorf("the key is in %s", out)
 		}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"vrrpd/control"
 	"vrrpd/internal/netlab"
@@ -197,6 +198,30 @@ func TestKeysAreNotShown(t *testing.T) {
 	for _, text := range s.r1.syslog.texts() {
 		if strings.Contains(text, "hunt3r2") {
 			t.Errorf("in the log: %s", text)
+		}
+	}
+}
+
+// A process that is killed cannot sign any more: its sibling says for it what it has
+// signed in advance, and the peer takes that for news.
+func TestHMACLastWordOfTheDead(t *testing.T) {
+	t.Parallel()
+	// Between the skew time (0.61 s) and the master-down interval (3.61 s) lies what
+	// tells a priority 0 that was believed from one that was not.
+	s := pair(t, options{interval: "1", flags: "-a hmac/1:0x" + strings.Repeat("5a", 32)})
+	began := time.Now()
+	s.r1.signal(lanA, syscall.SIGKILL)
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	took := time.Since(began)
+	t.Logf("the peer serves both LANs after %s", ms(took))
+	if took > 2500*time.Millisecond {
+		t.Errorf("the peer serves both LANs only after %s", ms(took))
+	}
+	for _, l := range lans {
+		if d := s.r2.status(l).Routers[0].Statistics.Drops; d["auth-stale"] != 0 || d["auth"] != 0 || d["auth-missing"] != 0 {
+			t.Errorf("%s: dropped %v", l.vrrp(), d)
 		}
 	}
 }
