@@ -54,6 +54,7 @@ var (
 	passKey = AuthConfig{Kind: PasswordAuth, Key: []byte("s3cr3t51")}
 )
 
+// RFC2338-5.3.6-2 and 7.1: the digest, its number, or discard.
 func TestKeepalivesHeadersAreAccepted(t *testing.T) {
 	r := capturedRules(t, ahKey)
 	for i, wire := range ahGoldens {
@@ -179,6 +180,7 @@ func TestWrongType(t *testing.T) {
 	expect(t, capturedRules(t, ahKey), ipPacket(fake), DropAuthType)
 }
 
+// RFC2338-5.3.6-1 and 7.1: equality of all bytes, or discard.
 func TestPassword(t *testing.T) {
 	for _, wire := range passGoldens {
 		want := unhex(wire)
