@@ -18,7 +18,8 @@ import (
 // openGuards chooses among the kinds of lease that this machine has. It changes
 // nothing.
 func (d *Daemon) openGuards() error {
-	c := lease.Config{Interval: d.interval(), PerTick: perTick(d.interval(), d.cfg.LeaseIntervals)}
+	d.perTick = perTick(d.interval(), d.cfg.LeaseIntervals)
+	c := lease.Config{Interval: d.interval(), PerTick: d.perTick}
 	if word := d.cfg.Lease; word != "" {
 		rung, err := lease.ParseRung(word)
 		if err != nil {
@@ -37,8 +38,11 @@ func (d *Daemon) openGuards() error {
 	return err
 }
 
-// perTick reports whether a lease may end as late as the kernel's next tick (10
-// ms): the peers wait for an interval and their skew time longer than a lease of
+// kernelTick is the longest that a kernel has (HZ=100).
+const kernelTick = 10 * time.Millisecond
+
+// perTick reports whether a lease may end as late as the kernel's next tick: the
+// peers wait for an interval and their skew time longer than a lease of
 // two intervals, and for the skew time alone longer than one of three.
 func perTick(interval time.Duration, intervals int) bool {
 	return interval >= 100*time.Millisecond && intervals != 3
@@ -133,6 +137,12 @@ func (d *Daemon) renew(r *router, epoch uint64, until int64) {
 		return
 	}
 	r.until = until
+	if d.perTick && d.board.Load().State() == election.Master {
+		// What the kernel may add. With it, one lost last advert and a successor of
+		// a very short skew time would meet. LINGER has no such time to spare, nor
+		// the need: its leases are a fraction of any successor's patience.
+		until -= int64(kernelTick)
+	}
 	if err := r.guard.Renew(until); err != nil {
 		d.log.Debug("lease not renewed", d.about(r, "err", err)...)
 		d.checkGuard(r)
