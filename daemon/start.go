@@ -74,7 +74,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.machine = election.New(election.Config{
 		Guard: d.guarded(), LeaseIntervals: d.cfg.LeaseIntervals,
 		PreemptDelay: d.routers[0].cfg.PreemptDelay,
-		Seed:         uint64(boottime())<<16 ^ uint64(os.Getpid()),
 	}, d.board, d.electionRouters())
 	// The group's doorbell rings on the loop, which owns the machine.
 	d.goRead(later, func(ctx context.Context) error {

@@ -48,6 +48,8 @@ func (m *Machine) decideOnce() {
 			m.swap(Backup, Vetoed)
 		case m.suspended:
 			m.swap(Listen, Suspended)
+		case m.now >= m.since+prepareLimit && !m.allObeyed():
+			m.swap(Held, MemberStuck) // we would serve its LAN to nobody
 		case !m.cfg.Guard || m.off(RulePrepare) || m.allPrepared() || m.now >= m.since+prepareLimit:
 			m.swap(Master, m.entering())
 		}
@@ -58,6 +60,8 @@ func (m *Machine) decideOnce() {
 	case Listen:
 		switch {
 		case m.heldBy(hard):
+		case m.suspended && m.since < m.now:
+			m.swap(Listen, Suspended) // again
 		case m.heardSince(m.since):
 			m.swap(Backup, MasterHeard)
 		case m.now >= m.listenEnd():
@@ -106,6 +110,8 @@ func (m *Machine) decideMaster(hard Reason) {
 		m.swap(Listen, LeaseExpired)
 	case m.superior.reason != NoReason:
 		m.swap(Backup, m.superior.reason)
+	case m.expired && !m.quiet():
+		m.speakNow()
 	case !m.quiet():
 		// Nobody serves yet, so there is nothing to hand over: that comes first.
 	case m.softFault() != NoReason:
@@ -113,13 +119,17 @@ func (m *Machine) decideMaster(hard Reason) {
 	case m.wishes.Soft:
 		m.swap(Linger, OperatorBackup)
 	case m.expired:
-		// Nobody else has spoken: speak now, and let that renew the lease.
-		m.expired = false
-		for i := range m.own {
-			m.own[i].LeaseAt = m.now + m.leaseSpan()
-		}
-		m.nextAdvert = m.now
+		m.speakNow()
 	}
+}
+
+// speakNow: the lease has ended and nobody else has spoken; an advert renews it.
+func (m *Machine) speakNow() {
+	m.expired = false
+	for i := range m.own {
+		m.own[i].LeaseAt = m.now + m.leaseSpan()
+	}
+	m.nextAdvert = m.now
 }
 
 // overdueAny: an advert of ours has left after the lease that it should have
@@ -366,9 +376,9 @@ func (m *Machine) heardSince(t Time) bool {
 }
 
 // listenEnd: one interval and the longest skew after we woke up, any master
-// would have spoken.
+// would have spoken; and the lease of one that hung just then has ended.
 func (m *Machine) listenEnd() Time {
 	var skew int64
 	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
-	return m.since + m.interval() + skew
+	return m.since + max(m.interval()+skew, m.leaseSpan())
 }

@@ -161,16 +161,23 @@ func (m *Machine) hardFault() (Reason, int) {
 }
 
 // stuck: the process lives, but its loop does not move. It is expelled when its
-// lease ends, so that its LAN is not dark while ours is served, and at the latest
-// when it has not moved for as long as a lease.
+// lease ends, so that its LAN is not dark while ours is served, soon if it has
+// none yet, and at the latest when it has not moved for as long as a lease.
 func (m *Machine) stuck(f *Facts) bool {
 	return !m.off(RuleExpel) && m.now >= m.graceAt && m.now >= m.stuckAt(f)
 }
 
 func (m *Machine) stuckAt(f *Facts) Time {
 	t := f.BeatAt + m.leaseSpan() + 1
-	if m.seen.State() == Master && f.Seen == m.seen.Epoch() && f.Joining == 0 && f.LeaseAt != 0 {
+	if m.seen.State() != Master || f.Joining == 1 {
+		return t
+	}
+	if f.Seen == m.seen.Epoch() && f.LeaseAt != 0 {
 		t = min(t, f.LeaseAt)
+	}
+	if f.SentAt < m.since {
+		// It has not even spoken once: nothing of its LAN is served.
+		t = min(t, max(f.BeatAt, m.since)+max(prepareLimit, m.interval()/4))
 	}
 	return t
 }

@@ -33,8 +33,6 @@ type Config struct {
 	// MixedLimit bounds how long a mixed view vetoes preemption; 0: 60 s,
 	// negative: for ever.
 	MixedLimit time.Duration
-	// Seed of the random delays; any value will do, equal seeds replay.
-	Seed uint64
 	// Without switches rules off, for internal/sim alone: see Rules.
 	Without Rules
 }
@@ -86,7 +84,6 @@ type Machine struct {
 	exited       bool
 	ring         bool
 	started      bool
-	rand         uint64
 }
 
 // member is the private side of one local member.
@@ -106,7 +103,6 @@ type member struct {
 	superior   verdict // this member's in this batch
 	tieSince   Time
 	tieHeard   Time
-	tieNeed    int64
 	inferior   Time // since when an inferior master goes on (MASTER)
 	failSince  Time // adverts fail since
 	retryAt    Time
@@ -126,7 +122,7 @@ type verdict struct {
 
 // New builds a Machine over its local members. It starts nothing; Start does.
 func New(cfg Config, board Board, routers []Router) *Machine {
-	m := &Machine{cfg: cfg, board: board, rand: cfg.Seed ^ 0x9e3779b97f4a7c15}
+	m := &Machine{cfg: cfg, board: board}
 	m.own = make([]Facts, len(routers))
 	m.vr = make([]member, len(routers))
 	for i, r := range routers {
@@ -338,15 +334,6 @@ func (m *Machine) leaseSpan() int64 {
 		n += 2
 	}
 	return n * m.interval()
-}
-
-// random returns a number in [0, n); a splitmix64 sequence from the seed.
-func (m *Machine) random(n int64) int64 {
-	m.rand += 0x9e3779b97f4a7c15
-	z := m.rand
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return int64((z ^ z>>31) % uint64(n))
 }
 
 func (m *Machine) do(a Action) {

@@ -152,3 +152,36 @@ func TestStallInPrepare(t *testing.T) {
 		s.is(Backup, Vetoed)
 	})
 }
+
+// A process that does not obey PREPARE would leave its LAN to nobody: the machine
+// is held instead, and the one that resigned goes on.
+func TestPrepareWithAStuckSibling(t *testing.T) {
+	s := guarded.open(t, 2)
+	s.setUp = time.Millisecond
+	s.at("3.6094s") // the other process has not heard the doorbell yet
+	s.is(Prepare, MasterTimeout)
+	s.stall(A)
+	s.fresh()
+	s.at("3.8s")
+	s.is(Held, MemberStuck)
+	s.timed(B, "advert 100")
+}
+
+// One that has obeyed PREPARE and hangs then is expelled before its lease, which
+// it has never had, would end.
+func TestSiblingThatNeverSpeaks(t *testing.T) {
+	s := guarded.open(t, 2)
+	s.setUp = 20 * time.Millisecond
+	s.at("3.62s")
+	s.is(Prepare, MasterTimeout)
+	s.stall(B)
+	s.post(B, Event{Kind: EvPrepared, Epoch: s.shared.word.Epoch()})
+	s.fresh()
+	s.pass("150ms")
+	s.is(Master, MasterTimeout)
+	s.pass("250ms")
+	s.is(Held, MemberStuck)
+	if n := len(s.times(A, "resign")); n == 0 {
+		t.Error("no priority 0")
+	}
+}

@@ -122,7 +122,7 @@ func (n *node) boot() {
 				p.inbox = append(p.inbox, Event{Kind: EvFault, VR: len(routers) - 1, Fault: FaultLinkDown, On: true})
 			}
 		}
-		p.m = New(Config{Seed: uint64(n.id)*7 + uint64(len(n.w.procs))}, p.seat, routers)
+		p.m = New(Config{}, p.seat, routers)
 		n.w.procs = append(n.w.procs, p)
 		p.start()
 	}

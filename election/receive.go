@@ -84,6 +84,7 @@ func (m *Machine) awake() {
 		f.DownAt = max(f.DownAt, m.now+f.down(m.priority))
 		f.P0At = 0
 	}
+	m.resign = resign{} // of before the sleep
 }
 
 // receive applies one advert: the rows of RFC 3768 and RFC 9568 section 6.4,
@@ -184,10 +185,9 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 		// the peer is deaf or gone.
 		if v.tieSince == 0 || m.now-v.tieHeard > 3*m.interval() {
 			v.tieSince = m.now
-			v.tieNeed = m.interval() + m.random(m.interval())
 		}
 		v.tieHeard = m.now
-		if m.now-v.tieSince > v.tieNeed && !m.off(RuleTiePersists) {
+		if m.now-v.tieSince > m.interval()*3/2 && !m.off(RuleTiePersists) {
 			m.yield(e, src, TieLost)
 			return
 		}

@@ -61,7 +61,7 @@ func TestTieOnTheReferenceMember(t *testing.T) {
 	})
 }
 
-// On any other LAN a lost tie counts only if it persists for one to two
+// On any other LAN a lost tie counts only if it persists for one and a half
 // intervals; meanwhile it is answered, there and on the reference LAN.
 func TestTieElsewhereMustPersist(t *testing.T) {
 	layouts(t, setup{}, func(t *testing.T, s *scene) {

@@ -53,7 +53,11 @@ func (m *Machine) renewLinger() {
 	if m.now < m.linger.renew || m.off(RuleShortLease) {
 		return
 	}
-	until := min(m.linger.end, m.now+m.interval()/10)
+	end := m.linger.end
+	if m.softFault() == NoReason {
+		end += m.interval() / 20 // the machine serves on without a successor
+	}
+	until := min(end, m.now+m.interval()/10)
 	for i := range m.vr {
 		if m.vr[i].serving {
 			m.do(Action{Kind: DoRenew, VR: i, Until: until})

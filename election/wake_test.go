@@ -172,9 +172,9 @@ func TestAdvertThatLeftLate(t *testing.T) {
 	s.at("7.61s")
 	s.is(Listen, LeaseExpired)
 	s.did(A, "advert 100", "MASTER>LISTEN lease-expired", "close", "resign", "demote", "own", "hook down lease-expired")
-	s.at("9.604s") // 1 s + skew(1) later
+	s.at("9.608s") // a lease later, in which a master that hangs may serve
 	s.is(Listen, LeaseExpired)
-	s.at("9.606s")
+	s.at("9.61s")
 	s.is(Master, MasterTimeout)
 }
 
@@ -332,4 +332,37 @@ func TestNoPromotionWithAStalledProcess(t *testing.T) {
 	s.pass("10s")
 	s.is(Master, MasterTimeout)
 	s.obeyed()
+}
+
+// A second suspend begins LISTEN anew.
+func TestSuspendedInListen(t *testing.T) {
+	layouts(t, setup{}, func(t *testing.T, s *scene) {
+		s.master()
+		s.sleep("10s", Event{Kind: EvSuspended})
+		s.is(Listen, Suspended)
+		s.pass("1.9s")
+		s.sleep("10s", Event{Kind: EvSuspended})
+		s.is(Listen, Suspended)
+		s.pass("1.9s")
+		s.is(Listen, Suspended)
+		s.pass("200ms")
+		s.is(Master, MasterTimeout)
+		s.timed(A, "resign")
+	})
+}
+
+// A preemptor whose guards are still closed and whose loop comes back after its
+// lease speaks again and goes on waiting; it has not lost anything.
+func TestPreemptorSleepsPastItsLease(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.sleep("2.5s")
+		s.is(Master, Preempted)
+		s.pass("20ms")
+		for _, lan := range []int{A, B} {
+			s.timed(lan, "resign")
+			if len(s.opened(lan)) == 0 {
+				t.Errorf("LAN %d: closed", lan)
+			}
+		}
+	})
 }

@@ -28,8 +28,8 @@ package sim
 //	    for 0.1 iv (2 ms for a late step); and who is promoted because a master is
 //	    silent (no priority 0), or preempts one, does not meet the lease of one
 //	    that hangs.
-//	(e) While nothing happens to anybody, no machine makes more than 16
-//	    transitions (48 while adverts cannot be sent: that is only known by
+//	(e) While nothing happens to anybody, no machine makes more than 14
+//	    transitions (42 while adverts cannot be sent: that is only known by
 //	    trying, after a hold-down that doubles); and none after (b).
 //	(f) Adverts come from a MASTER only, but for the one at which a process was
 //	    stopped between check and send. Priority 0 does not come from a MASTER, and
@@ -48,7 +48,7 @@ package sim
 
 const (
 	splitLimit   = 20 * ms
-	calmLimit    = 16
+	calmLimit    = 14
 	prepareLimit = 100 * ms
 	lingerMargin = 20 * ms
 	mixedLimit   = 60 * sec
@@ -60,14 +60,13 @@ type checker struct {
 	// ok[a][b], a < b: since when both machines hear each other on every LAN;
 	// never: they do not.
 	ok      [][]int64
-	heard   [][][]int64 // heard[lan][a][b]: since when b cannot hear a; never: it can
+	deaf    [][][]int64 // deaf[lan][a][b]: since when b cannot hear a; never: it can
 	split   []int64     // by machine: since when it serves some LANs and not others; 0: not
 	last    int64       // last verb
 	lossy   bool
 	hole    int64 // longest hole allowed; never: any
 	holeFor int64 // since when
 	bound   int64 // of (c)
-	loose   bool  // an ungrouped machine takes part
 	settled bool
 	longest int64 // hole seen since the limit was set
 }
@@ -86,16 +85,13 @@ func (c *checker) init(w *World) {
 				rows[i][j] = never
 			}
 		}
-		c.heard = append(c.heard, rows)
+		c.deaf = append(c.deaf, rows)
 	}
 	c.split = make([]int64, n)
 	c.hole = never
 	c.bound = 2*w.flight + int64(w.Bell) + 4*int64(w.Jitter) + 100*us
 	if !w.Guard {
 		c.bound += 3 * ms
-	}
-	for _, m := range w.Machines {
-		c.loose = c.loose || m.Ungrouped
 	}
 }
 
@@ -108,7 +104,7 @@ func (c *checker) disturbed(w *World) {
 		c.lossy = c.lossy || l.loss > 0
 		for a := range w.hosts {
 			for b := range w.hosts {
-				deaf := &c.heard[l.n][a][b]
+				deaf := &c.deaf[l.n][a][b]
 				switch {
 				case a == b:
 				case w.hears(l, a, b):
@@ -164,6 +160,7 @@ func (c *checker) check(w *World) {
 			c.wholeMachine(w, h)
 		}
 		c.afterLease(w, h)
+		c.outOfOffice(w, h)
 	}
 	for a := range w.hosts {
 		for b := a + 1; b < len(w.hosts); b++ {

@@ -19,7 +19,7 @@ func (g *generator) forced() {
 	settled := func() { g.at += 2*down() + g.share(g.n(100)) + 50*time.Millisecond }
 	asleep := func() time.Duration { return down() + down()/2 + g.share(g.n(100)+500) }
 	two := func() { s.LANs = max(s.LANs, 2) }
-	switch g.n(11) {
+	switch g.n(13) {
 	case 0:
 		// A port that forwards nothing yet and shows a carrier: rule 6.
 		two()
@@ -147,6 +147,34 @@ func (g *generator) forced() {
 		g.add("start r2")
 		settled()
 		g.add("pause r1.%d %v", g.n(s.LANs), g.pause())
+		settled()
+	case 11:
+		// A master wakes from a suspend just after its successor has hung: LISTEN
+		// must not be over before that one's lease is.
+		s.Guard = true
+		if g.percent(50) {
+			s.Version, s.Interval = 2, 10*time.Second // the skew time is a second
+		}
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		span := down() + 6*s.Interval + g.share(g.n(100))
+		g.add("suspend r1 %v", span)
+		g.at += span - g.share(g.n(60))
+		g.add("pause r2 %v", asleep())
+		settled()
+		settled()
+	case 12:
+		// A successor's process hangs before it has obeyed: the machine must not
+		// relieve the old master of one LAN only.
+		two()
+		weak.Procs = s.LANs
+		g.add("start r1")
+		g.add("start r2")
+		settled()
+		g.add("backup r1")
+		g.at += election.SkewTime(s.Version, weak.Priority, s.Interval) * time.Duration(g.n(100)) / 100
+		g.add("pause r2.%d %v", g.n(s.LANs), asleep())
 		settled()
 	}
 	g.add("settle")

@@ -195,8 +195,7 @@ func (h *host) start(place int) {
 		g.word, g.since = old.Next(election.Held, election.Startup), h.clock()
 		g.transition(p, old, g.word)
 	}
-	p.seed = w.rand ^ uint64(h.n)<<8 ^ uint64(place)
-	p.machine = election.New(election.Config{Guard: w.Guard, Seed: p.seed, Without: w.Without}, p, routers)
+	p.machine = election.New(election.Config{Guard: w.Guard, Without: w.Without}, p, routers)
 	p.lastTurn = h.clock()
 	p.slept = h.slept
 	p.acts = p.machine.Start(p.lastTurn, p.acts[:0])

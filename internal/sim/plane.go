@@ -17,6 +17,7 @@ type port struct {
 	mutedAt int64 // when that last changed
 	unfit   bool  // a check of the member fails
 
+	spoke int64         // when it last advertised a priority above 0
 	up    bool          // interface up, addresses in place
 	guard election.Time // frames pass before this; without a guard it is not asked
 	gen   int           // grows with every order, so that a late set-up is recognised

@@ -16,7 +16,6 @@ type proc struct {
 	place   int
 	name    string
 	machine *election.Machine
-	seed    uint64
 	lans    []int // by index of the member
 
 	alive      bool

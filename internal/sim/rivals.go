@@ -27,9 +27,13 @@ func (c *checker) both(w *World, a, b *host) {
 			healed = 0
 		}
 		from = max(from, healed, a.moved, b.moved)
-		for _, h := range [...]*host{a, b} {
+		for i, h := range [...]*host{a, b} {
 			for _, g := range h.groups {
-				from = max(from, g.trail.lingered)
+				end := g.trail.lingered
+				if o := [...]*host{b, a}[i]; !o.lingered() { // else neither spoke until then
+					end = min(end, from+min(handOverlap, w.interval()/10))
+				}
+				from = max(from, end)
 			}
 			if woke := max(h.thawed, h.woke); woke > 0 {
 				from = max(from, woke+w.interval())
@@ -72,17 +76,22 @@ func (c *checker) hung(w *World, s, t *port, until int64) {
 		older, newer = t, s
 	}
 	p := older.owner
-	if !w.Guard || p == nil || p.runs() || !newer.owner.runs() || newer.from-older.from < 4*w.interval() || c.lossy || newer.host.spec.Ungrouped || older.host.spec.Ungrouped {
+	if !w.Guard || p == nil || p.runs() || !newer.owner.runs() || c.lossy || newer.host.spec.Ungrouped || older.host.spec.Ungrouped {
 		return
 	}
 	g := newer.owner.group
-	if g.trail.listened {
-		return // for an interval and a skew time only
+	if newer.from-older.from < 4*w.interval() {
+		return // both were promoted at once; or a clock stood still (rule 13)
 	}
 	if newer.from == newer.host.thawed {
-		return // no promotion: its clock stood still (rule 13)
+		return // no promotion, the same
 	}
-	if g.trail.reason != election.MasterTimeout && g.trail.reason != election.Preempted || c.ok[min(s.host.n, t.host.n)][max(s.host.n, t.host.n)] > older.from {
+	switch g.trail.reason {
+	case election.MasterTimeout, election.Preempted, election.Unanswered:
+	default:
+		return // somebody has resigned
+	}
+	if c.ok[min(s.host.n, t.host.n)][max(s.host.n, t.host.n)] > older.from {
 		return
 	}
 	if d := until - newer.from; d > c.bound {
@@ -116,7 +125,7 @@ func (c *checker) promoted(w *World, g *group, why election.Reason) {
 		return
 	}
 	established := func(t int64) bool { return t != never && w.now-t > 5*w.interval()+w.skew(1) }
-	if w.now-g.trail.entered > mixedLimit-5*w.interval() || !h.runsAll() || w.now-h.moved < 3*w.interval() || w.now-h.lastResumed() < w.down(1)+2*ms {
+	if !h.runsAll() || w.now-h.moved < 3*w.interval() || w.now-h.lastResumed() < w.down(1)+2*ms {
 		// Nor who has just woken: how old the adverts are that waited in the
 		// socket, nobody knows.
 		return
@@ -131,9 +140,10 @@ func (c *checker) promoted(w *World, g *group, why election.Reason) {
 			if !t.serving() || !established(t.from) {
 				continue
 			}
-			since := c.heard[l][o.n][h.n]
+			since := c.deaf[l][o.n][h.n]
 			hears = hears || since == never && w.now-c.last > 3*w.interval()
-			deaf = deaf || established(since) && !c.hearsAnybody(w, l, h)
+			fresh := w.now-max(since, t.from, g.trail.entered) <= mixedLimit
+			deaf = deaf || established(since) && fresh && !c.hearsAnybody(w, l, h)
 		}
 		if hears && deaf {
 			w.fail("m", "%s takes over (%v) from %s, which it hears on one LAN and not on another", h.name, why, o.name)
@@ -156,7 +166,7 @@ func (h *host) lastResumed() int64 {
 // hearsAnybody: somebody serves the LAN whom the machine can hear there.
 func (c *checker) hearsAnybody(w *World, l int, h *host) bool {
 	for _, o := range w.hosts {
-		if o != h && o.ports[l].serving() && c.heard[l][o.n][h.n] == never {
+		if o != h && o.ports[l].serving() && c.deaf[l][o.n][h.n] == never {
 			return true
 		}
 	}

@@ -52,6 +52,7 @@ func (c *checker) silence(w *World) {
 	if w.now-since <= limit {
 		return
 	}
+	c.dark(w)
 	for l := range w.lans {
 		since = max(since, w.lastServed(l))
 	}
@@ -64,6 +65,29 @@ func (c *checker) silence(w *World) {
 		}
 		if quiet := w.now - max(since, h.moved, h.holdEnd()); quiet > limit {
 			w.fail("g", "nobody serves, and %s stays %v for %v", h.name, h.groups[0].word.State(), time.Duration(quiet))
+		}
+	}
+}
+
+// dark is the rest of (g): all machines are well and hear each other, and yet
+// one LAN is served by nobody.
+func (c *checker) dark(w *World) {
+	limit := w.down(1) + w.skew(1) + 2*w.interval() + prepareLimit
+	since := c.last
+	for a, h := range w.hosts {
+		if h.spec.Ungrouped || !h.runsAll() || !h.fit() || h.faulty() || c.lossy {
+			return
+		}
+		since = max(since, h.moved, h.holdEnd())
+		for b := a + 1; b < len(w.hosts); b++ {
+			if c.ok[a][b] == never {
+				return
+			}
+		}
+	}
+	for l := range w.lans {
+		if quiet := w.now - max(since, w.lastServed(l)); quiet > limit {
+			w.fail("g", "all is well, and nobody serves %s for %v", w.lans[l].name(), time.Duration(quiet))
 		}
 	}
 }

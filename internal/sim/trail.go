@@ -10,7 +10,6 @@ import (
 type trail struct {
 	count    int             // transitions since the last verb
 	reason   election.Reason // why it became MASTER
-	listened bool            // it did so from LISTEN
 	changed  int64           // when the word last changed
 	master   int64           // when it did
 	entered  int64           // when it last became BACKUP or LINGER
@@ -55,7 +54,7 @@ func (g *group) transition(p *proc, old, word election.Word) {
 	switch word.State() {
 	case election.Prepare:
 		w.checker.promoted(w, g, word.Reason())
-		tr.reason, tr.listened = word.Reason(), old.State() == election.Listen
+		tr.reason = word.Reason()
 	case election.Master:
 		tr.master = w.now
 	case election.Linger:
@@ -69,6 +68,7 @@ func (g *group) transition(p *proc, old, word election.Word) {
 func (c *checker) sent(w *World, p *proc, lan int, priority uint8) {
 	tr := &p.group.trail
 	if priority > 0 {
+		p.host.ports[lan].spoke = w.now
 		tr.zeros[lan] = 0
 		tr.late = p.group.word.State() != election.Master
 		if st := p.group.word.State(); st != election.Master && tr.changed < w.now && p.fresh {

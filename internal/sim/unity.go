@@ -43,15 +43,22 @@ func (c *checker) wholeMachine(w *World, h *host) {
 		begin = max(begin, p.heldAt)
 		g := p.group
 		if g.word.State() == election.Linger {
-			return // that ends soon, and the successor has been called
+			// The successor has been called. Until it comes it is better that one
+			// LAN is served than none.
+			begin = max(begin, g.trail.linger+w.interval()/10+w.skew(1)+lingerMargin)
 		}
 		for _, q := range h.procs {
 			if q != nil {
-				begin = max(begin, q.resumedAt+w.interval()) // who slept gives the others an interval
+				// Who slept gives the others an interval from when it first looks.
+				begin = max(begin, q.resumedAt+w.interval()+int64(w.Jitter))
 			}
 		}
 		if other.stopped() <= p.heldAt || p.heldAt <= g.trail.master {
-			begin = max(begin, max(p.heldAt, h.thawed)+w.leaseSpan()+w.leaseSpan()/1000)
+			span := w.leaseSpan()
+			if other.spoke < g.trail.master {
+				span = min(span, max(prepareLimit, w.interval()/4)) // not even once
+			}
+			begin = max(begin, max(p.heldAt, h.thawed, g.trail.master)+span+span/1000)
 		}
 	}
 	switch {
@@ -94,6 +101,20 @@ func (c *checker) afterLease(w *World, h *host) {
 		}
 		if last > end+limit {
 			w.fail("d", "%s serves %s %v after it ceased to run", p.name, w.lans[t.lan].name(), time.Duration(last-end))
+		}
+	}
+}
+
+// outOfOffice is (k).
+func (c *checker) outOfOffice(w *World, h *host) {
+	limit := int64(w.Bell) + 3*int64(w.Jitter) + 200*us
+	for _, t := range h.ports {
+		p := t.owner
+		if p == nil || !p.runs() || !t.serving() || p.group.word.State().Serving() {
+			continue
+		}
+		if begin := max(p.group.trail.changed, p.resumedAt, h.woke, h.thawed); w.now-begin > limit {
+			w.fail("k", "%s is %v and serves %s for %v", p.name, p.group.word.State(), w.lans[t.lan].name(), time.Duration(w.now-begin))
 		}
 	}
 }
