@@ -178,18 +178,3 @@ func (d *Daemon) parentBack(p *parent) {
 		_ = d.ensure(r) // it reports, and tries again
 	}
 }
-
-// announceLater announces one address now and again, as long as it stays.
-func (d *Daemon) announceLater(r *router, ip addr) {
-	gen := r.announceGen
-	say := func() {
-		if r.announceGen == gen && r.announced && r.present[ip] {
-			d.announce(r, []addr{ip})
-		}
-	}
-	// Not before the election has judged what arrived with it.
-	d.afterStep = append(d.afterStep, say)
-	for _, after := range announceAgain {
-		d.agenda.add(boottime()+int64(after), say)
-	}
-}

@@ -3,9 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync/atomic"
-	"time"
 
 	"vrrpd/config"
 	"vrrpd/election"
@@ -158,20 +156,3 @@ func (r *router) fits(mtu int) error {
 	}
 	return nil
 }
-
-// announcedAddresses are the addresses that live at the virtual MAC now: the
-// configured ones, and what scripts have added to the interface.
-func (r *router) announcedAddresses() []netip.Addr {
-	all := slices.Clone(r.vips)
-	for a := range r.present {
-		if !slices.Contains(r.vips, a) && a.Is4() == r.vips[0].Is4() {
-			all = append(all, a)
-		}
-	}
-	slices.SortFunc(all[len(r.vips):], netip.Addr.Compare)
-	return all
-}
-
-// announceAgain are the repetitions of a gratuitous ARP: the first may be lost,
-// or come while a switch port is still learning.
-var announceAgain = [...]time.Duration{time.Second, 5 * time.Second}
