@@ -4,6 +4,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Mode is what the program was asked to do.
@@ -45,8 +46,10 @@ const (
 
 // Defaults and limits of what concerns the whole process.
 const (
-	DefaultRunDir = "/run/vrrpd"
-	MaxMonitor    = 9
+	DefaultRunDir      = "/run/vrrpd"
+	MaxMonitor         = 9
+	MinAnnounceRefresh = time.Second
+	MaxAnnounceRefresh = 24 * time.Hour
 )
 
 // Config is everything the user asked for.
@@ -71,6 +74,9 @@ type Config struct {
 	// LeaseIntervals is for how many advertisement intervals an advert that was
 	// sent lets this machine serve, 2 or 3; 0: as package election chooses.
 	LeaseIntervals int
+	// AnnounceRefresh is how often a MASTER repeats the announcement of its
+	// addresses; 0: after a promotion and a heal only.
+	AnnounceRefresh time.Duration
 	// Routers are the virtual routers; the classic form gives exactly one.
 	// In mode Release a Router has its Interface, VRID and Name only.
 	Routers []Router
@@ -90,6 +96,8 @@ func (c Config) Validate() error {
 		return usagef("lease %s: one of %s", show(c.Lease), strings.Join(Leases[:], ", "))
 	case c.LeaseIntervals != 0 && (c.LeaseIntervals < minLeaseIntervals || c.LeaseIntervals > maxLeaseIntervals):
 		return usagef("a lease of %d intervals: %d or %d are possible; the other machines wait for a little more than 3", c.LeaseIntervals, minLeaseIntervals, maxLeaseIntervals)
+	case c.AnnounceRefresh != 0 && (c.AnnounceRefresh < MinAnnounceRefresh || c.AnnounceRefresh > MaxAnnounceRefresh):
+		return usagef("announcements every %v: %v to %v are possible, or 0 for never", c.AnnounceRefresh, MinAnnounceRefresh, MaxAnnounceRefresh)
 	case c.Mode == Release:
 		return c.validateRelease()
 	case len(c.Routers) == 0:

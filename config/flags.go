@@ -50,6 +50,9 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            auto (the default), clsact, tcx, nftables or none
   --lease-intervals N      for how many intervals an advert lets it serve, 2 or
                            3 (default 2; 3 below 0.1 s)
+  --announce-refresh SECONDS
+                           as MASTER, announce the addresses again so often
+                           (1-86400; default 0: not without a reason)
   --check                  validate this command line and exit
   --release                clean up after a dead instance: that of -i and -v;
                            without them, after every dead one
@@ -105,6 +108,7 @@ func rows() []row {
 		{Option{0, "ah-icv", "FORM"}, setAHICV, false},
 		{Option{0, "name", "IFNAME"}, setName, true},
 		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
+		{Option{0, "announce-refresh", "SECONDS"}, setAnnounceRefresh, false},
 		{Option{0, "lease", "KIND"}, setLease, false},
 		{Option{0, "lease-intervals", "N"}, setLeaseIntervals, false},
 	}

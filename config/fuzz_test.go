@@ -34,6 +34,9 @@ func commandLine(c Config) []string {
 	if c.Lease != "" {
 		args = append(args, "--lease", c.Lease)
 	}
+	if c.AnnounceRefresh != 0 {
+		args = append(args, "--announce-refresh", strconv.FormatFloat(c.AnnounceRefresh.Seconds(), 'f', 9, 64))
+	}
 	if c.OnMaster.Given() {
 		args = append(args, "-U"+c.OnMaster.Line)
 	}

@@ -5,11 +5,14 @@ import (
 	"slices"
 )
 
-// agenda is what the loop does later, by its own clock: announcements that are
-// repeated, priority 0 said for a dead sibling. It is short; order is by time.
+// agenda is what the loop does later, by its own clock: another attempt, priority
+// 0 said for a dead sibling. It is short; order is by time.
 type agenda struct {
 	items []item
 }
+
+// maxTime is never.
+const maxTime = math.MaxInt64
 
 type item struct {
 	at int64 // boottime ns
@@ -30,7 +33,7 @@ func (a *agenda) add(at int64, do func()) {
 // next is when the first item is due.
 func (a *agenda) next() int64 {
 	if len(a.items) == 0 {
-		return math.MaxInt64
+		return maxTime
 	}
 	return a.items[0].at
 }

@@ -1,111 +1,331 @@
 package daemon
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vrrpd/lan"
 )
 
-// announceAgain are the repetitions of a gratuitous ARP: the first may be lost,
-// or come while a switch port is still learning.
-var announceAgain = [...]time.Duration{time.Second, 5 * time.Second}
+// announceRounds are when addresses are announced after a promotion or a heal:
+// the first frame may be lost, or come while a switch port is still learning.
+var announceRounds = [...]time.Duration{0, time.Second, 5 * time.Second}
 
-// announceAll announces every address of the router now and, because the first
-// announcement may be lost, twice more.
-func (d *Daemon) announceAll(r *router) {
-	r.announced = true
+const (
+	// announceBatch is how many addresses are announced between two turns of the
+	// loop: two frames each, some 100 us. No advert waits longer than that.
+	announceBatch = 32
+	// announcePause is the least time from one batch to the next. A thousand
+	// addresses take 32 ms like this, and no queue of a NIC, of a switch or of a
+	// host with many interfaces is hit by all of them at once.
+	announcePause = time.Millisecond
+	// announceGap is the least time from one complete announcement of a router
+	// to the next: heals may follow each other at every advert.
+	announceGap = 100 * time.Millisecond
+	// A send queue that is full is tried again a few times, for as long as all
+	// the addresses of a machine may take.
+	announceRetry      = 5 * time.Millisecond
+	announceRetryLimit = 20
+)
+
+// announcement is something to be told to a LAN by gratuitous ARP.
+type announcement struct {
+	at    int64      // boottime ns: when the round is due
+	began int64      // when the first round was due
+	round int        // index in announceRounds
+	r     *router    // nil: the parent's own addresses
+	p     *parent    // where it is sent
+	ip    netip.Addr // this address of r only; invalid: all of them
+	gen   int        // of r; another one makes it void
+}
+
+// announcer says where addresses live: virtual ones at the virtual MAC, the
+// machine's own at the parent's. What is due goes out in small batches between
+// the turns of the loop, which owns it; steady state allocates nothing.
+type announcer struct {
+	send    func(p *parent, frames [][]byte) (sent int, err error)
+	own     func(p *parent, to []netip.Addr) []netip.Addr // the machine's own addresses, appended
+	refresh int64                                         // ns after which everything is announced again; 0: never
+
+	due       []announcement // by time, from head on
+	head      int
+	now       announcement // under way if active
+	active    bool
+	addrs     []netip.Addr // of it
+	next      int          // index of the first one that is not sent
+	tries     int          // how often it was refused
+	notBefore int64        // boottime ns of the next batch
+
+	first  int // routers whose first round is not over
+	frames [2 * announceBatch][]byte
+	buf    [2 * announceBatch * lan.ARPSize]byte
+}
+
+// add puts x among what is due.
+func (a *announcer) add(x announcement) {
+	if a.head > 0 && len(a.due) == cap(a.due) {
+		n := copy(a.due, a.due[a.head:])
+		a.due, a.head = a.due[:n], 0
+	}
+	i, _ := slices.BinarySearchFunc(a.due[a.head:], x.at, func(y announcement, t int64) int {
+		if y.at <= t {
+			return -1 // equal times keep their order
+		}
+		return 1
+	})
+	a.due = slices.Insert(a.due, a.head+i, x)
+}
+
+// all announces every address of the router from now on, in rounds. One that is
+// still under way for the first time is completed first.
+func (a *announcer) all(r *router, now int64) {
+	if r.announcing {
+		r.announceAgain = true
+		return
+	}
 	r.announceGen++
-	gen := r.announceGen
-	d.announce(r, r.announcedAddresses())
-	for _, after := range announceAgain {
-		d.agenda.add(boottime()+int64(after), func() {
-			if r.announceGen == gen && r.announced {
-				d.announce(r, r.announcedAddresses())
-			}
-		})
+	r.announcing = true
+	a.first++
+	at := now
+	if r.announcedAt != 0 {
+		at = max(now, r.announcedAt+int64(announceGap))
+	}
+	a.add(announcement{at: at, began: at, r: r, p: r.parent, gen: r.announceGen})
+}
+
+// one announces one more address of the router, as long as it stays.
+func (a *announcer) one(r *router, ip netip.Addr, now int64) {
+	a.add(announcement{at: now, began: now, r: r, p: r.parent, ip: ip, gen: r.announceGen})
+}
+
+// home announces the machine's own addresses on the parent, once.
+func (a *announcer) home(p *parent, now int64) {
+	if !p.announcing { // for whichever of its routers it was asked
+		p.announcing = true
+		a.add(announcement{at: now, p: p})
 	}
 }
 
-// announce sends gratuitous ARP for the addresses, as request and as reply,
-// from the parent with the virtual MAC.
-func (d *Daemon) announce(r *router, addrs []netip.Addr) {
-	r.sent.announced += d.gratuitous(r.parent, r.mac, addrs)
+// stop makes everything void that is scheduled for the router.
+func (a *announcer) stop(r *router) {
+	r.announceGen++
+	r.announceAgain, r.announcedAt = false, 0
+	if r.announcing {
+		r.announcing = false
+		a.first--
+	}
 }
+
+// urgent reports whether addresses have not been announced yet that were asked
+// for.
+func (a *announcer) urgent() bool { return a.first > 0 }
+
+// wakeAt is when run has something to do.
+func (a *announcer) wakeAt() int64 {
+	switch {
+	case a.active:
+		return a.notBefore
+	case a.head < len(a.due):
+		return max(a.due[a.head].at, a.notBefore)
+	}
+	return maxTime
+}
+
+// run announces what is due, as far as one batch goes.
+func (a *announcer) run(now int64) {
+	if now < a.wakeAt() {
+		return
+	}
+	a.notBefore = now + int64(announcePause)
+	for left := announceBatch; left > 0 && (a.active || a.begin(now)); {
+		if !a.valid(&a.now) {
+			a.active = false
+			continue
+		}
+		n := min(left, len(a.addrs)-a.next)
+		left -= n
+		sent, err := a.sendSome(a.addrs[a.next:][:n])
+		a.next += sent / 2
+		if (errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.EAGAIN)) && a.tries < announceRetryLimit {
+			a.tries++
+			a.notBefore = now + int64(announceRetry)
+			return
+		}
+		// Any other error says that nothing can be sent now; there is a round to
+		// come, or a heal.
+		if err != nil || a.next == len(a.addrs) {
+			a.active = false
+			a.over(now)
+		}
+	}
+}
+
+// begin takes the next announcement that is due.
+func (a *announcer) begin(now int64) bool {
+	if a.head == len(a.due) || a.due[a.head].at > now {
+		return false
+	}
+	a.now, a.active, a.next, a.tries = a.due[a.head], true, 0, 0
+	a.due[a.head] = announcement{} // it points to a router
+	if a.head++; a.head == len(a.due) {
+		a.due, a.head = a.due[:0], 0
+	}
+	switch x := &a.now; {
+	case x.r == nil:
+		a.addrs = a.own(x.p, a.addrs[:0])
+	case x.ip.IsValid():
+		a.addrs = append(a.addrs[:0], x.ip)
+	default:
+		a.addrs = x.r.appendAnnounced(a.addrs[:0])
+		if x.round == 0 {
+			x.r.announcedAt = now
+		}
+	}
+	return true
+}
+
+// valid reports whether what is announced is still true.
+func (a *announcer) valid(x *announcement) bool {
+	if x.r == nil {
+		return true
+	}
+	return x.r.announceGen == x.gen && x.r.announced && (!x.ip.IsValid() || x.r.present[x.ip])
+}
+
+// over schedules the next round of the announcement that has just ended.
+func (a *announcer) over(now int64) {
+	x := a.now
+	if x.r == nil {
+		x.p.announcing = false
+		return
+	}
+	whole := !x.ip.IsValid()
+	if whole && x.r.announcing {
+		x.r.announcing = false
+		a.first--
+		if x.r.announceAgain {
+			x.r.announceAgain = false
+			a.all(x.r, now)
+			return
+		}
+	}
+	if x.round++; x.round < len(announceRounds) {
+		x.at = x.began + int64(announceRounds[x.round])
+	} else if whole && a.refresh > 0 {
+		if x.at += a.refresh; x.at <= now {
+			x.at = now + a.refresh // the machine has slept
+		}
+	} else {
+		return
+	}
+	a.add(x)
+}
+
+// sendSome sends a request and a reply for each address; sent counts frames.
+func (a *announcer) sendSome(addrs []netip.Addr) (sent int, err error) {
+	if len(addrs) == 0 {
+		return 0, nil
+	}
+	x := &a.now
+	mac := x.p.link.MAC
+	if x.r != nil {
+		mac = x.r.mac
+	}
+	buf := a.buf[:0]
+	for i, ip := range addrs {
+		for form := range 2 {
+			start := len(buf)
+			buf = lan.AppendGratuitousARP(buf, mac, ip, form == 1)
+			a.frames[2*i+form] = buf[start:]
+		}
+	}
+	sent, err = a.send(x.p, a.frames[:2*len(addrs)])
+	if x.r != nil {
+		x.r.sent.announced += uint64(sent)
+	}
+	return sent, err
+}
+
+// newAnnouncer gives the announcer its hands.
+func (d *Daemon) newAnnouncer() announcer {
+	return announcer{
+		refresh: int64(d.cfg.AnnounceRefresh),
+		own:     d.appendOwn,
+		send: func(p *parent, frames [][]byte) (int, error) {
+			if p.port == nil {
+				return 0, unix.ENODEV
+			}
+			sent, err := p.port.Send(frames)
+			if err != nil {
+				d.log.Debug("announcement not sent", "parent", p.name, "err", err)
+			}
+			return sent, err
+		},
+	}
+}
+
+// announceSome is the announcer's part of a turn. Another process may have left
+// while we were not looking, or we have stood still: then that is judged first.
+func (d *Daemon) announceSome() {
+	if now := boottime(); now >= d.announcer.wakeAt() && !d.overslept() && !d.passed(d.machine.View().Word.Epoch()) {
+		d.announcer.run(now)
+	}
+	d.postHeldHooks()
+}
+
+// announceAll announces every address of the router: after a promotion, as soon as
+// its guard is open, and after a heal.
+func (d *Daemon) announceAll(r *router) {
+	r.announced = true
+	d.announcer.all(r, boottime())
+}
+
+// announceLater announces one address, by whatever hand it came.
+func (d *Daemon) announceLater(r *router, ip addr) { d.announcer.one(r, ip, boottime()) }
 
 // announceOwn tells the LAN that the machine's own addresses are where they
 // were: the manual's gratuitous ARP on every change of sides.
 func (d *Daemon) announceOwn(p *parent) {
-	if p.port == nil || !p.link.Carrier() {
-		return
+	if p.link.Carrier() {
+		d.announcer.home(p, boottime())
 	}
-	var own []netip.Addr
+}
+
+// appendOwn appends the machine's own addresses on the parent.
+func (d *Daemon) appendOwn(p *parent, to []netip.Addr) []netip.Addr {
 	for _, a := range d.addrs[p.link.Index] {
 		if a.Prefix.Addr().Is4() && !d.isVirtual(a.Prefix.Addr()) {
-			own = append(own, a.Prefix.Addr())
+			to = append(to, a.Prefix.Addr())
 		}
 	}
-	d.gratuitous(p, p.link.MAC, own)
+	return to
 }
 
-// gratuitous returns how many frames were really sent.
-func (d *Daemon) gratuitous(p *parent, mac [6]byte, addrs []netip.Addr) uint64 {
-	if p.port == nil || len(addrs) == 0 {
-		return 0
-	}
-	// Announcements are rare and may be many: one buffer for all of them.
-	buf := make([]byte, 0, 2*len(addrs)*lan.ARPSize)
-	frames := make([][]byte, 0, 2*len(addrs))
-	for _, ip := range addrs {
-		for _, reply := range [...]bool{false, true} {
-			start := len(buf)
-			buf = lan.AppendGratuitousARP(buf, mac, ip, reply)
-			frames = append(frames, buf[start:])
-		}
-	}
-	sent, err := p.port.Send(frames)
-	if err != nil {
-		d.log.Debug("announcement not sent", "parent", p.name, "err", err)
-	}
-	return uint64(sent)
-}
-
-// announceLater announces one address now and again, as long as it stays.
-func (d *Daemon) announceLater(r *router, ip addr) {
-	gen := r.announceGen
-	say := func() {
-		if r.announceGen == gen && r.announced && r.present[ip] {
-			d.announce(r, []addr{ip})
-		}
-	}
-	// Not before the election has judged what arrived with it.
-	d.afterStep = append(d.afterStep, say)
-	for _, after := range announceAgain {
-		d.agenda.add(boottime()+int64(after), say)
-	}
-}
-
-// announcedAddresses are the addresses that live at the virtual MAC now: the
+// appendAnnounced appends the addresses that live at the virtual MAC now: the
 // configured ones, and what scripts have added to the interface.
-func (r *router) announcedAddresses() []netip.Addr {
-	all := slices.Clone(r.vips)
-	for a := range r.present {
-		if !slices.Contains(r.vips, a) && a.Is4() == r.vips[0].Is4() {
-			all = append(all, a)
+func (r *router) appendAnnounced(to []netip.Addr) []netip.Addr {
+	to = append(to, r.vips...)
+	extra := len(to)
+	if len(r.present) > len(r.vips) {
+		for a := range r.present {
+			if a.Is4() == r.vips[0].Is4() && !slices.Contains(r.vips, a) {
+				to = append(to, a)
+			}
 		}
 	}
-	slices.SortFunc(all[len(r.vips):], netip.Addr.Compare)
-	return all
+	slices.SortFunc(to[extra:], netip.Addr.Compare)
+	return to
 }
 
 // isVirtual reports whether ip is an address of one of our virtual routers.
 func (d *Daemon) isVirtual(ip netip.Addr) bool {
 	for _, r := range d.routers {
-		for _, v := range r.vips {
-			if v == ip {
-				return true
-			}
+		if slices.Contains(r.vips, ip) {
+			return true
 		}
 	}
 	return false

@@ -171,7 +171,7 @@ func (d *Daemon) demote(r *router) {
 	}
 	r.wanted, r.prepared, r.announced = false, false, false
 	d.leftAt = boottime()
-	r.announceGen++
+	d.announcer.stop(r)
 	if r.iface == nil {
 		return
 	}
@@ -218,7 +218,7 @@ func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 		case d.passed(d.machine.View().Word.Epoch()):
 			d.inbox.call(func() { d.isDown(r, iface, nil) }) // when that has been obeyed
 		case d.raise(r) && r.announced:
-			d.announce(r, r.announcedAddresses())
+			d.announceAll(r)
 		}
 	})
 }

@@ -70,6 +70,8 @@ type Daemon struct {
 	addrs    map[int][]rtnl.Addr // of every interface of the machine
 
 	agenda    agenda
+	announcer announcer
+	heldHooks []hooks.Job // until the addresses are announced
 	events    []election.Event
 	results   []election.Event // facts for the next step
 	calls     []func()
@@ -116,6 +118,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
 		addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, watching: map[lease.Rung]bool{}, started: time.Now(),
 	}
+	d.announcer = d.newAnnouncer()
 	d.readers, d.stopReaders = context.WithCancel(context.Background())
 	byName := map[string]*parent{}
 	for i, c := range cfg.Routers {

@@ -21,11 +21,35 @@ func (d *Daemon) runHook(a *election.Action) {
 	if d.cfg.Monitor > 0 {
 		group = d.groupName
 	}
-	d.hooks.Post(hooks.Job{
+	d.postHook(a.Up, hooks.Job{
 		Argv: command.Argv, State: a.To, Reason: a.Reason, VRID: r.cfg.VRID,
 		Interface: r.cfg.Name, Parent: r.cfg.Interface, Addresses: r.cfg.Addresses,
 		Priority: d.machine.View().Priority, Group: group, Peer: d.lastPeer,
 	})
+}
+
+// postHook keeps a command for MASTER back until the addresses have been
+// announced, which takes some milliseconds if there are many.
+func (d *Daemon) postHook(up bool, job hooks.Job) {
+	d.heldHooks = append(d.heldHooks, job)
+	if !up {
+		d.releaseHooks()
+	}
+}
+
+// postHeldHooks posts what waited for the announcements.
+func (d *Daemon) postHeldHooks() {
+	if len(d.heldHooks) > 0 && !d.announcer.urgent() {
+		d.releaseHooks()
+	}
+}
+
+func (d *Daemon) releaseHooks() {
+	for _, job := range d.heldHooks {
+		d.hooks.Post(job)
+	}
+	clear(d.heldHooks)
+	d.heldHooks = d.heldHooks[:0]
 }
 
 // hookDone records how a command ended.

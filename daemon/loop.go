@@ -39,7 +39,7 @@ func (d *Daemon) loop(ctx context.Context) {
 
 // due is when the loop must run again if nothing happens.
 func (d *Daemon) due() int64 {
-	t := min(d.machine.Deadline(), d.agenda.next())
+	t := min(d.machine.Deadline(), d.agenda.next(), d.announcer.wakeAt())
 	if d.watchdog > 0 {
 		t = min(t, d.barked+int64(d.watchdog))
 	}
@@ -75,6 +75,7 @@ func (d *Daemon) turn() {
 		}
 	}
 	d.realise(func(election.State) bool { return true })
+	d.announceSome()
 	d.followHolding()
 	d.settled()
 }

@@ -32,6 +32,8 @@ type parent struct {
 
 	routers []*router // fixed
 
+	announcing bool // the announcement of the machine's own addresses is due
+
 	// mu guards what the reader of the port writes, here and in the routers.
 	mu       sync.Mutex
 	byVRID   [256]*router

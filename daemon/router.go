@@ -47,9 +47,14 @@ type router struct {
 	checking atomic.Bool  // the worker has yet to look at the guard
 	mending  bool         // the worker is putting the guard back
 
-	announceGen int // a change of sides makes scheduled announcements void
-	sent        struct{ adverts, zero, failed, announced uint64 }
-	masters     uint64 // times promoted
+	// Of the announcer: another gen makes scheduled announcements void.
+	announceGen   int
+	announcing    bool  // the first round is not over
+	announceAgain bool  // and another one was asked for meanwhile
+	announcedAt   int64 // boottime ns of the first round's beginning; 0: not since the promotion
+
+	sent    struct{ adverts, zero, failed, announced uint64 }
+	masters uint64 // times promoted
 
 	rules vrrp.Rules // fixed after set-up, but for Auth, which a reload exchanges
 	auth  auth

@@ -1,0 +1,13 @@
+package config
+
+// Options that concern the process as a whole and have a rule of their own.
+
+func setAnnounceRefresh(f *form, as, value string) error {
+	d, ok := seconds(value)
+	if !ok || d != 0 && (d < MinAnnounceRefresh || d > MaxAnnounceRefresh) {
+		return usagef("%s %s: a number of seconds from %.0f to %.0f, or 0 for never", as, show(value),
+			MinAnnounceRefresh.Seconds(), MaxAnnounceRefresh.Seconds())
+	}
+	f.AnnounceRefresh = d
+	return nil
+}
