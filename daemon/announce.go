@@ -17,12 +17,17 @@ var announceRounds = [...]time.Duration{0, time.Second, 5 * time.Second}
 
 const (
 	// announceBatch is how many addresses are announced between two turns of the
-	// loop: two frames each, some 100 us. No advert waits longer than that.
+	// loop: two frames each, some 100 us. No advert waits longer than that, or than
+	// four batches on a machine that is late anyway.
 	announceBatch = 32
 	// announcePause is the least time from one batch to the next. A thousand
 	// addresses take 32 ms like this, and no queue of a NIC, of a switch or of a
 	// host with many interfaces is hit by all of them at once.
 	announcePause = time.Millisecond
+	// A batch that comes late brings those that it has missed along, up to
+	// announceCatchUp; one that is later than announceBusy pauses follows nothing.
+	announceCatchUp = 3
+	announceBusy    = 20
 	// announceGap is the least time from one complete announcement of a router
 	// to the next: heals may follow each other at every advert.
 	announceGap = 100 * time.Millisecond
@@ -60,7 +65,8 @@ type announcer struct {
 	tries     int          // how often it was refused
 	notBefore int64        // boottime ns of the next batch
 
-	first  int // routers whose first round is not over
+	woke   bool // nobody knows where the addresses were meanwhile
+	first  int  // routers whose first round is not over
 	frames [2 * announceBatch][]byte
 	buf    [2 * announceBatch * lan.ARPSize]byte
 }
@@ -120,6 +126,12 @@ func (a *announcer) stop(r *router) {
 	}
 }
 
+// slept is told how late a turn was. After three intervals another machine may
+// have served, and may have gone again before it was heard.
+func (a *announcer) slept(late int64, interval time.Duration) {
+	a.woke = a.woke || late >= 3*int64(interval)
+}
+
 // urgent reports whether addresses have not been announced yet that were asked
 // for.
 func (a *announcer) urgent() bool { return a.first > 0 }
@@ -140,13 +152,17 @@ func (a *announcer) run(now int64) {
 	if now < a.wakeAt() {
 		return
 	}
+	left := announceBatch
+	if late := (now - a.notBefore) / int64(announcePause); late < announceBusy {
+		left *= 1 + int(min(late, announceCatchUp))
+	}
 	a.notBefore = now + int64(announcePause)
-	for left := announceBatch; left > 0 && (a.active || a.begin(now)); {
+	for left > 0 && (a.active || a.begin(now)) {
 		if !a.valid(&a.now) {
 			a.active = false
 			continue
 		}
-		n := min(left, len(a.addrs)-a.next)
+		n := min(left, announceBatch, len(a.addrs)-a.next)
 		left -= n
 		sent, err := a.sendSome(a.addrs[a.next:][:n])
 		a.next += sent / 2
@@ -271,6 +287,14 @@ func (d *Daemon) newAnnouncer() announcer {
 // announceSome is the announcer's part of a turn. Another process may have left
 // while we were not looking, or we have stood still: then that is judged first.
 func (d *Daemon) announceSome() {
+	if d.announcer.woke {
+		d.announcer.woke = false
+		for _, r := range d.routers {
+			if r.announced {
+				d.announceAll(r)
+			}
+		}
+	}
 	if now := boottime(); now >= d.announcer.wakeAt() && !d.overslept() && !d.passed(d.machine.View().Word.Epoch()) {
 		d.announcer.run(now)
 	}

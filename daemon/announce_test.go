@@ -219,6 +219,24 @@ func TestAnnounceThousand(t *testing.T) {
 	}
 }
 
+// A machine whose timers are always late by three pauses takes no longer.
+func TestAnnounceCatchesUp(t *testing.T) {
+	s := newStage(t)
+	s.all(serving(&parent{name: "eth0"}, 51, 1000), s.at())
+	largest := 0
+	for begin := s.clock; s.urgent(); s.clock += 4 * announcePause {
+		before := len(s.log)
+		s.run(s.at())
+		largest = max(largest, len(s.log)-before)
+		if s.clock-begin > 100*time.Millisecond {
+			t.Fatalf("only %d frames within 100 ms", len(s.log))
+		}
+	}
+	if limit := 2 * announceBatch * (1 + announceCatchUp); largest > limit {
+		t.Errorf("%d frames at once, more than %d", largest, limit)
+	}
+}
+
 // Heals restart the rounds, never cut the first one, and are bounded.
 func TestAnnounceHeals(t *testing.T) {
 	s := newStage(t)

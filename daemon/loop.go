@@ -101,10 +101,12 @@ func (d *Daemon) overslept() bool { return boottime()-d.turns.last >= int64(d.in
 // must see what waited in the sockets before it decides anything. That may happen
 // between any two instructions, so every step begins with it, not every turn.
 func (d *Daemon) drainIfLate() {
-	late, suspended := d.turns.next(boottime(), int64(d.interval()), d.asleep)
+	now, last := boottime(), d.turns.last
+	late, suspended := d.turns.next(now, int64(d.interval()), d.asleep)
 	if !late {
 		return
 	}
+	d.announcer.slept(now-last, d.interval())
 	for _, r := range d.routers {
 		d.checkUntold(r)
 	}
