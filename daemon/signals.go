@@ -10,6 +10,7 @@ import (
 
 	"vrrpd/control"
 	"vrrpd/election"
+	"vrrpd/internal/rundir"
 )
 
 // catchSignals installs the handlers of the original's signals, first thing at
@@ -85,25 +86,12 @@ func (d *Daemon) writeState() {
 // replaceFile writes a file of ours in the run directory as a whole, without
 // following what somebody may have put there.
 func replaceFile(path, text string) error {
-	next := path + ".new"
-	if err := os.Remove(next); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
+	dir, err := rundir.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	_, err = f.WriteString(text)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(next, path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	defer dir.Close()
+	return dir.Replace(filepath.Base(path), []byte(text))
 }
 
 // Interface checks.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/rundir"
 )
 
 // A parent's sysctls are shared by all virtual routers of the machine that
@@ -48,12 +50,31 @@ type change struct {
 
 // journalDir is the directory of all journals.
 type journalDir struct {
-	path  string
-	alive func(owner string) bool
+	runDir string
+	path   string // for messages
+	alive  func(owner string) bool
 }
 
 func (h *Hands) journals() journalDir {
-	return journalDir{filepath.Join(h.runDir, "sysctl"), h.alive}
+	return journalDir{h.runDir, filepath.Join(h.runDir, journalSub), h.alive}
+}
+
+const (
+	// journalSub is the directory of the journals in the run directory.
+	journalSub = "sysctl"
+	// journalLimit is far more than a journal with every process of a machine.
+	journalLimit = 1 << 20
+)
+
+// open opens the directory, which is made if it is missing. What others could
+// have written there is refused: root restores from it.
+func (d journalDir) open() (*rundir.Dir, error) {
+	run, err := rundir.Open(d.runDir)
+	if err != nil {
+		return nil, err
+	}
+	defer run.Close()
+	return run.Sub(journalSub)
 }
 
 // lockLimit bounds the wait for another process that has the journals open,
@@ -63,10 +84,12 @@ const lockLimit = 5 * time.Second
 // lock takes the lock of all journals. It is a file of its own, because the
 // journals are replaced by renaming.
 func (d journalDir) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(d.path, 0o755); err != nil {
+	dir, err := d.open()
+	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(d.path, "lock"), os.O_RDWR|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	defer dir.Close()
+	f, err := dir.File("lock", unix.O_RDWR|unix.O_CREAT, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -84,26 +107,39 @@ func (d journalDir) lock() (unlock func(), err error) {
 	}
 }
 
-func (d journalDir) file(index int) string {
-	return filepath.Join(d.path, strconv.Itoa(index)+".json")
-}
+func journalName(index int) string { return strconv.Itoa(index) + ".json" }
+
+func (d journalDir) file(index int) string { return filepath.Join(d.path, journalName(index)) }
 
 // load reads a journal; none, or one that cannot be understood, is nil. A
 // journal is written whole or not at all, so the latter is somebody's editing;
 // what the values were is then not known to anybody.
 func (d journalDir) load(index int) (*journal, error) {
-	b, err := os.ReadFile(d.file(index))
+	dir, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	b, err := dir.Read(journalName(index), journalLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	return decodeJournal(b, index), nil
+}
+
+// decodeJournal accepts any content.
+func decodeJournal(b []byte, index int) *journal {
 	var j journal
 	if json.Unmarshal(b, &j) != nil || j.Version != journalVersion || j.Index != index {
-		return nil, nil
+		return nil
 	}
-	return &j, nil
+	if j.Values == nil {
+		j.Values = make(map[string]change)
+	}
+	return &j
 }
 
 // store replaces a journal in one step. The disk need not keep it over a crash
@@ -113,11 +149,12 @@ func (d journalDir) store(j *journal) error {
 	if err != nil {
 		return err
 	}
-	tmp := d.file(j.Index) + ".new"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o644); err != nil {
+	dir, err := d.open()
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, d.file(j.Index))
+	defer dir.Close()
+	return dir.Replace(journalName(j.Index), append(b, '\n'))
 }
 
 // acquire makes owner a user of the parent's settings, and of no other
@@ -204,15 +241,20 @@ func (d journalDir) release(gone func(owner string) bool) error {
 
 // dropAll does so for all parents but one; the caller holds the lock.
 func (d journalDir) dropAll(except int, gone func(string) bool) error {
-	entries, err := os.ReadDir(d.path)
+	dir, err := d.open()
+	if err != nil {
+		return fmt.Errorf("restore sysctls: %w", err)
+	}
+	names, err := dir.Names()
+	_ = dir.Close()
 	if err != nil {
 		return fmt.Errorf("restore sysctls: %w", err)
 	}
 	var errs []error
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
+	for _, file := range names {
+		name, ok := strings.CutSuffix(file, ".json")
 		index, err := strconv.Atoi(name)
-		if !ok || err != nil || index == except {
+		if !ok || err != nil || index == except || journalName(index) != file {
 			continue
 		}
 		if err := d.drop(index, gone); err != nil {
@@ -228,14 +270,14 @@ func (d journalDir) drop(index int, gone func(string) bool) error {
 		return err
 	}
 	if j == nil {
-		return remove(d.file(index))
+		return d.remove(index)
 	}
 	boot, netns, err := here()
 	if err != nil {
 		return err
 	}
 	if boot != j.Boot {
-		return remove(d.file(index)) // the settings went with the machine's last life
+		return d.remove(index) // the settings went with the machine's last life
 	}
 	if netns != j.NetNS {
 		return nil // for somebody who is there
@@ -251,7 +293,7 @@ func (d journalDir) drop(index int, gone func(string) bool) error {
 	if err := j.restore(); err != nil {
 		return err
 	}
-	return remove(d.file(index))
+	return d.remove(index)
 }
 
 // restore writes the old values back where ours still stand, if the parent
@@ -281,11 +323,13 @@ func (j *journal) restore() error {
 	return errors.Join(errs...)
 }
 
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (d journalDir) remove(index int) error {
+	dir, err := d.open()
+	if err != nil {
 		return err
 	}
-	return nil
+	defer dir.Close()
+	return dir.Remove(journalName(index))
 }
 
 // nameOf asks for the present name of an interface in the namespace of the

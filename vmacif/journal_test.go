@@ -2,6 +2,7 @@ package vmacif
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -143,7 +144,8 @@ func TestJournalOfAnotherWorld(t *testing.T) {
 	l.sysctl("ipv4", "eth0", "arp_announce", "0")
 
 	file := h.journals().file(l.link("eth0").Attrs().Index)
-	for _, text := range []string{"", "{", `{"version":99}`, "null"} {
+	half := fmt.Sprintf(`{"version":1,"ifindex":%d,"values":null}`, l.link("eth0").Attrs().Index)
+	for _, text := range []string{"", "{", `{"version":99}`, "null", half} {
 		l.must(os.WriteFile(file, []byte(text), 0o644))
 		i := l.ensure(h, spec51())
 		l.wantParent("1", "2")
@@ -175,6 +177,44 @@ func TestJournalComesFirst(t *testing.T) {
 		t.Fatal("Ensure without a journal succeeds")
 	}
 	l.same("after a journal that could not be written", before, l.snapshot())
+}
+
+// Root restores from the journal: what others could have written is not read, and
+// nothing is written where a link leads.
+func TestJournalOfOthers(t *testing.T) {
+	l := newLab(t)
+	h := l.hands()
+	before := l.snapshot()
+	victim := t.TempDir() + "/victim"
+	l.must(os.WriteFile(victim, []byte("secret"), 0o600))
+	name := h.journals().file(l.link("eth0").Attrs().Index)
+	run, sub := h.runDir, h.journals().path
+	l.must(os.MkdirAll(sub, 0o755))
+	for _, c := range []struct {
+		want     string
+		do, undo func() error
+	}{
+		{"writable by others: chmod 755", func() error { return os.Chmod(run, 0o777) }, func() error { return os.Chmod(run, 0o755) }},
+		{"writable by others: chmod 755", func() error { return os.Chmod(sub, 0o775) }, func() error { return os.Chmod(sub, 0o755) }},
+		{"belongs to user 12345", func() error { return os.Chown(sub, 12345, 12345) }, func() error { return os.Chown(sub, 0, 0) }},
+		{"is a symbolic link: remove it", func() error { return os.Symlink(victim, sub+"/lock") }, func() error { return os.Remove(sub + "/lock") }},
+		{"is a symbolic link: remove it", func() error { return os.Symlink(victim, name) }, func() error { return os.Remove(name) }},
+	} {
+		l.must(c.do())
+		_, err := h.Ensure(spec51())
+		if err == nil {
+			t.Fatalf("Ensure succeeds, want ... %s", c.want)
+		}
+		contains(t, "error", err.Error(), c.want)
+		l.must(c.undo())
+		l.must(os.RemoveAll(sub + "/lock"))
+	}
+	l.same("after what was refused", before, l.snapshot())
+	l.must(os.Symlink(victim, name+".new"))
+	l.must(l.ensure(h, spec51()).Delete())
+	if b, _ := os.ReadFile(victim); string(b) != "secret" {
+		t.Errorf("a link was followed: %q", b)
+	}
 }
 
 // An Ensure that fails leaves neither interface nor settings.
