@@ -77,6 +77,9 @@ type Config struct {
 	// AnnounceRefresh is how often a MASTER repeats the announcement of its
 	// addresses; 0: after a promotion and a heal only.
 	AnnounceRefresh time.Duration
+	// ScriptUser is whom OnMaster and OnBackup run as, a name or a number; "": as
+	// the daemon.
+	ScriptUser string
 	// Routers are the virtual routers; the classic form gives exactly one.
 	// In mode Release a Router has its Interface, VRID and Name only.
 	Routers []Router

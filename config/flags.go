@@ -53,6 +53,7 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   --announce-refresh SECONDS
                            as MASTER, announce the addresses again so often
                            (1-86400; default 0: not without a reason)
+  --script-user NAME       run the commands of -U and -D as this user
   --check                  validate this command line and exit
   --release                clean up after a dead instance: that of -i and -v;
                            without them, after every dead one
@@ -109,6 +110,7 @@ func rows() []row {
 		{Option{0, "name", "IFNAME"}, setName, true},
 		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
 		{Option{0, "announce-refresh", "SECONDS"}, setAnnounceRefresh, false},
+		{Option{0, "script-user", "NAME"}, setScriptUser, false},
 		{Option{0, "lease", "KIND"}, setLease, false},
 		{Option{0, "lease-intervals", "N"}, setLeaseIntervals, false},
 	}

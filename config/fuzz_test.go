@@ -37,6 +37,9 @@ func commandLine(c Config) []string {
 	if c.AnnounceRefresh != 0 {
 		args = append(args, "--announce-refresh", strconv.FormatFloat(c.AnnounceRefresh.Seconds(), 'f', 9, 64))
 	}
+	if c.ScriptUser != "" {
+		args = append(args, "--script-user", c.ScriptUser)
+	}
 	if c.OnMaster.Given() {
 		args = append(args, "-U"+c.OnMaster.Line)
 	}

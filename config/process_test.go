@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestAnnounceRefresh reads an option that concerns the process, not a router.
-func TestAnnounceRefresh(t *testing.T) {
+// TestRunOptions reads options that concern the whole process.
+func TestRunOptions(t *testing.T) {
 	const base = "-i eth0 -v 51 10.16.1.200 "
 	for _, c := range []struct {
 		option string
@@ -18,6 +18,8 @@ func TestAnnounceRefresh(t *testing.T) {
 		{"--announce-refresh 1", func(c *Config) { c.AnnounceRefresh = time.Second }},
 		{"--announce-refresh=2.5", func(c *Config) { c.AnnounceRefresh = 2500 * time.Millisecond }},
 		{"--ann 86400", func(c *Config) { c.AnnounceRefresh = 24 * time.Hour }},
+		{"--script-user nobody", func(c *Config) { c.ScriptUser = "nobody" }},
+		{"--scr=1000", func(c *Config) { c.ScriptUser = "1000" }},
 		{"--release --announce-refresh nonsense", func(c *Config) {
 			c.Mode, c.Routers = Release, []Router{{Interface: "eth0", VRID: 51, Name: "vrrp51"}}
 		}},
@@ -32,6 +34,9 @@ func TestAnnounceRefresh(t *testing.T) {
 		"--announce-refresh 0.9":   "--announce-refresh 0.9: a number of seconds from 1 to 86400, or 0 for never",
 		"--announce-refresh 86401": "--announce-refresh 86401: a number of seconds from 1 to 86400, or 0 for never",
 		"--announce-refresh 1m":    "--announce-refresh 1m: a number of seconds from 1 to 86400, or 0 for never",
+		"--script-user=":           `--script-user "": give the name of a user, like nobody`,
+		"--script-user a:b":        "--script-user a:b: give the name of a user, like nobody",
+		"--script-user ../x":       "--script-user ../x: give the name of a user, like nobody",
 	} {
 		if _, err := Parse(strings.Fields(base+option), nil); err == nil || err.Error() != want {
 			t.Errorf("%s: %v\nwant %s", option, err, want)

@@ -63,6 +63,7 @@ type Daemon struct {
 	board    election.Board // group
 	machine  *election.Machine
 	hooks    *hooks.Runner
+	runAs    *hooks.Identity // of --script-user; nil: as the daemon
 	worker   *worker
 	dead     map[string]bool // siblings that died and have not come back
 	routers  []*router

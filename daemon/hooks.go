@@ -1,14 +1,39 @@
 package daemon
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
+	"vrrpd/config"
 	"vrrpd/control"
 	"vrrpd/election"
 	"vrrpd/hooks"
 	"vrrpd/sysd"
 )
+
+// checkScriptUser finds the user of --script-user, so that a mistake is told at
+// the start and not at the first failover.
+func (d *Daemon) checkScriptUser() error {
+	name := d.cfg.ScriptUser
+	if name == "" {
+		return nil
+	}
+	id, err := hooks.LookupIdentity(name)
+	if err != nil {
+		return config.UsageError(fmt.Sprintf("--script-user %s: %v", name, err))
+	}
+	if own := os.Geteuid(); own != 0 {
+		if id.UID != uint32(own) {
+			return config.UsageError(fmt.Sprintf("--script-user %s: only root can run commands as somebody else, and this is user %d, as whom they run anyway; leave it away",
+				name, own))
+		}
+		return nil // no setgroups without root, and nothing to change
+	}
+	d.runAs = id
+	return nil
+}
 
 // runHook posts the user's command for a change of sides. It does not wait.
 func (d *Daemon) runHook(a *election.Action) {

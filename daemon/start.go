@@ -93,6 +93,9 @@ func (d *Daemon) check() error {
 	if err := d.prepareAuth(); err != nil {
 		return err
 	}
+	if err := d.checkScriptUser(); err != nil {
+		return err
+	}
 	hands, err := vmacif.Open(vmacif.Config{RunDir: d.cfg.RunDir, Alive: ownerAlive})
 	if err != nil {
 		return err
@@ -309,6 +312,7 @@ func (d *Daemon) electionRouters() []election.Router {
 // startHooks runs the user's commands; at the end the last one may finish.
 func (d *Daemon) startHooks(later func(func())) {
 	d.hooks = hooks.New(hooks.Options{
+		RunAs:  d.runAs,
 		Output: func(j hooks.Job, line string) { d.log.Info(j.Argv[0]+": "+line, d.about(d.routers[0])...) },
 		Done:   func(r hooks.Result) { d.inbox.call(func() { d.hookDone(r) }) },
 	})

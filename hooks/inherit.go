@@ -13,7 +13,7 @@ import (
 )
 
 // What a program inherits although nobody gave it: ignored and blocked signals,
-// and descriptors.
+// descriptors, and capabilities.
 
 // withFreshSignals calls start so that the program it starts has no signal
 // ignored and none blocked.
@@ -82,6 +82,30 @@ func sealDescriptors() error {
 		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= firstInherited {
 			unix.CloseOnExec(fd)
 		}
+	}
+	return nil
+}
+
+// dropInheritable gives up the calling thread's ambient and inheritable
+// capabilities. A service that runs as a user of its own has the daemon's there
+// (AmbientCapabilities= of systemd), and every program that the thread starts
+// would have them, too. What the thread itself may do stays as it is.
+func dropInheritable() error {
+	// EINVAL: a kernel before 4.3, which has no such thing.
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && err != unix.EINVAL {
+		return fmt.Errorf("drop ambient capabilities: %w", err)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData // of 32 capabilities each
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	if sets[0].Inheritable|sets[1].Inheritable == 0 {
+		return nil
+	}
+	sets[0].Inheritable, sets[1].Inheritable = 0, 0
+	if err := unix.Capset(&header, &sets[0]); err != nil {
+		return fmt.Errorf("drop inheritable capabilities: %w", err)
 	}
 	return nil
 }

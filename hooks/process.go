@@ -74,7 +74,7 @@ func (r *Runner) start(job Job, output *lines) (*exec.Cmd, error) {
 func (r *Runner) command(job Job, argv []string, output *lines) *exec.Cmd {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
-	cmd.Env = job.environ(r.options.Environ)
+	cmd.Env = job.environ(r.options.RunAs.environ(r.options.Environ))
 	cmd.Stdout, cmd.Stderr = output, output // the same: one pipe keeps the order
 	cmd.WaitDelay = outputGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -21,6 +22,9 @@ type Identity struct {
 	UID, GID uint32
 	// Groups are the supplementary ones; nil: none.
 	Groups []uint32
+	// Name and Home are what a command finds in USER, LOGNAME and HOME; "": as
+	// the daemon has it.
+	Name, Home string
 }
 
 // Options of a Runner. The zero value is the default.
@@ -100,7 +104,9 @@ func (r *Runner) Post(j Job) {
 // called once.
 //
 // From its beginning no descriptor of the process is inherited by any program,
-// not even those that the process itself was given by mistake.
+// not even those that the process itself was given by mistake. Commands of a
+// daemon that is not root have none of its capabilities. Run needs a goroutine of
+// its own, whose thread ends with it.
 func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	first := r.state == notYet
@@ -112,7 +118,10 @@ func (r *Runner) Run(ctx context.Context) error {
 		return errors.New("run hooks: a Runner runs once")
 	}
 	defer r.end()
-	if err := sealDescriptors(); err != nil {
+	// Every command is started from this thread, which gives up what a program
+	// would inherit, and ends with Run: it is never unlocked.
+	runtime.LockOSThread()
+	if err := errors.Join(sealDescriptors(), dropInheritable()); err != nil {
 		return fmt.Errorf("run hooks: %w", err)
 	}
 	for ctx.Err() == nil {

@@ -21,7 +21,13 @@ import (
 	"vrrpd/election"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(ambientEnv) != "" {
+		runAmbient()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for something that must happen.
 const patience = 30 * time.Second
