@@ -21,6 +21,7 @@ const toolEnv = "ACCEPTANCE_TOOL"
 const (
 	toolAddAddr = "add-addr" // IFNAME ADDR/LEN
 	toolDropCap = "drop-cap" // PROGRAM ARGS...: without CAP_NET_ADMIN and CAP_NET_RAW
+	toolOwnUser = "own-user" // PROGRAM ARGS...: as nobody with three capabilities, as systemd starts a service with User=
 	toolJournal = "journal"  // PROGRAM ARGS...: as if stderr were connected to the journal
 )
 
@@ -42,6 +43,8 @@ func runTool(tool string, args []string) int {
 		err = dropCap(args)
 	case toolJournal:
 		err = inJournal(args)
+	case toolOwnUser:
+		err = asNobody(args)
 	default:
 		err = fmt.Errorf("no such tool")
 	}
@@ -77,6 +80,33 @@ func dropCap(args []string) error {
 		}
 	}
 	return become(args)
+}
+
+// nobody is a user without rights.
+const nobody = 65534
+
+// asNobody runs the program as a user who has the capabilities that the manual
+// names, and waits for it.
+func asNobody(args []string) error {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	// The programs lie where only root may go.
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	cmd := exec.Command("/proc/self/fd/3", args[1:]...)
+	cmd.Args[0] = args[0]
+	cmd.ExtraFiles = []*os.File{file}
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
+		AmbientCaps: []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_BPF},
+	}
+	return cmd.Run()
 }
 
 // inJournal becomes the program, which is told what systemd tells a service.
