@@ -296,6 +296,12 @@ func (d journalDir) drop(index int, gone func(string) bool) error {
 	return d.remove(index)
 }
 
+// setting takes a key of Values apart; not ok is one that would lead elsewhere.
+func (j *journal) setting(place string) (family, key string, ok bool) {
+	family, key, _ = strings.Cut(place, "/")
+	return family, key, (family == "ipv4" || family == "ipv6") && key != "" && !strings.ContainsAny(key, "/.\x00")
+}
+
 // restore writes the old values back where ours still stand, if the parent
 // still exists.
 func (j *journal) restore() error {
@@ -308,8 +314,8 @@ func (j *journal) restore() error {
 	}
 	var errs []error
 	for place, c := range j.Values {
-		family, key, _ := strings.Cut(place, "/")
-		if (family != "ipv4" && family != "ipv6") || strings.ContainsAny(key, "/.") {
+		family, key, ok := j.setting(place)
+		if !ok {
 			continue
 		}
 		now, err := readSysctl(family, parent, key)
