@@ -47,7 +47,7 @@ type parent struct {
 
 // open begins to hear and speak on the parent, whose link must be known.
 func (p *parent) open() error {
-	port, err := lan.Open(lan.Config{Index: p.link.Index, Name: p.name, MAC: p.link.MAC})
+	port, err := lan.Open(lan.Config{Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval()})
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (p *parent) deliver(b lan.Batch) {
 		p.clock = wallClock()
 	}
 	for i := range b.Adverts {
-		if e, ok := p.judge(&b.Adverts[i]); ok {
+		if e, ok := p.judge(&b.Adverts[i], b.At); ok {
 			events = append(events, e)
 		}
 	}
@@ -112,7 +112,7 @@ func (p *parent) deliver(b lan.Batch) {
 }
 
 // judge turns one packet into an event, or counts why not. Called under mu.
-func (p *parent) judge(in *lan.Received) (election.Event, bool) {
+func (p *parent) judge(in *lan.Received, at int64) (election.Event, bool) {
 	message, drop := in.Payload, vrrp.DropNone
 	if in.AH {
 		message, drop = vrrp.AfterAH(in.Payload)
@@ -132,7 +132,13 @@ func (p *parent) judge(in *lan.Received) (election.Event, bool) {
 	packet := vrrp.Packet{Src: in.Src, Dst: in.Dst, TTL: in.TTL, Payload: in.Payload, AH: in.AH, Header: in.Header, Clock: p.clock}
 	a := &r.advert
 	drop = r.rules.Receive(packet, a)
+	if drop == vrrp.DropNone && r.flood.drops(a.Priority, at) {
+		drop = vrrp.DropFlood
+	}
 	r.counters[drop]++
+	if drop == vrrp.DropFlood {
+		return election.Event{}, false
+	}
 	p.noteAuth(r, a, note{oddity(drop), vrid, in.Src}, drop)
 	if drop != vrrp.DropNone {
 		p.note(note{oddity(drop), vrid, in.Src}, r)

@@ -63,6 +63,7 @@ type router struct {
 	advert   vrrp.Advert // decoding scratch
 	marks    vrrp.Marks
 	counters vrrp.Counters
+	flood    floodgate
 	received receivedCounters
 }
 

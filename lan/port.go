@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
@@ -43,6 +44,9 @@ type Config struct {
 	// ReceiveBuffer is how many bytes of adverts may wait in the kernel. Each
 	// costs about 420 of them. Zero means 1 MiB.
 	ReceiveBuffer int
+	// Interval is that of the adverts: in a flood, reading may be late by a tenth
+	// of it. Zero means as little as possible.
+	Interval time.Duration
 }
 
 // Port is everything that is sent to and heard from one parent. Send belongs

@@ -81,10 +81,14 @@ type receiver struct {
 	failed  unix.Errno // ended wait or drain, if it is not EAGAIN or ENETDOWN
 	drained int        // frames that drain has read
 	limit   int        // frames that drain may read
+
+	// Of run and wait, which are one goroutine.
+	pace    pace
+	reading int // frames since the poller was last asked
 }
 
 func newReceiver(p *Port, name string, conn *packet.Conn, raw syscall.RawConn, take func(n int) Batch) *receiver {
-	r := &receiver{port: p, name: name, conn: conn, raw: raw, take: take}
+	r := &receiver{port: p, name: name, conn: conn, raw: raw, take: take, pace: newPace(p.cfg.Interval)}
 	// No more than the socket can hold has "already arrived": the smallest
 	// frame costs the kernel more than 256 bytes of twice the buffer. Without
 	// a limit a flood would keep the caller here for ever.
@@ -92,11 +96,17 @@ func newReceiver(p *Port, name string, conn *packet.Conn, raw syscall.RawConn, t
 	r.wait = func(fd uintptr) bool {
 		for !p.stopping.Load() && !p.closed.Load() {
 			p.mu.Lock()
-			_, errno := r.receive(fd)
+			n, errno := r.receive(fd)
 			p.mu.Unlock()
+			r.reading += n
 			switch errno {
 			case 0, unix.EINTR:
 			case unix.EAGAIN:
+				if r.pace.flooded(r.reading, boottime()) {
+					r.reading = 0
+					return true // to pause
+				}
+				r.reading = 0
 				// Only EAGAIN proves that there is nothing, not a batch that
 				// was not full: the poller tells of changes, and an error that
 				// ended the batch early is none.
@@ -244,6 +254,9 @@ func (r *receiver) run(ctx context.Context) error {
 			return fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, err)
 		}
 
+		if r.pace.busy {
+			r.pace.pause(ctx)
+		}
 		p.mu.Lock()
 		down, failed := r.down, r.failed
 		r.down, r.failed = false, 0

@@ -40,6 +40,8 @@ const (
 	DropAuthStale      // the sender's clock is too far from ours, or it was recorded
 	DropAuthUnknownKey // signed with a key whose id we do not have
 	DropAuthReplay     // a number that was used before
+	// By whoever receives more than one virtual router can have to say.
+	DropFlood // valid, and one too many
 
 	numDrops
 )
@@ -70,6 +72,7 @@ var dropWords = [numDrops]string{
 	DropAuthStale:      "auth-stale",
 	DropAuthUnknownKey: "auth-unknown-key",
 	DropAuthReplay:     "auth-replay",
+	DropFlood:          "flood",
 }
 
 func (d Drop) String() string {
