@@ -54,7 +54,7 @@ FUZZTIME ?= 30s
 fuzz: ## every fuzzer for FUZZTIME each
 	@set -e; for f in $$(git grep -l '^func Fuzz' -- '*_test.go'); do \
 	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
-	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME); done; done
+	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done; done
 
 bench: ## benchmarks of the rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -22,6 +22,7 @@
 //	links.go     what the kernel says of links and addresses becomes facts
 //	carryout.go  actions of the election become frames and interfaces
 //	announce.go  gratuitous ARP: where addresses live now
+//	flood.go     how many valid adverts are judged
 //	router.go    one virtual router: its prebuilt frames
 //	iface.go     its interface: set-up, retries, repairs
 //	group.go     the other processes: doorbell, the dead, their cleaning

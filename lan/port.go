@@ -159,14 +159,22 @@ func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstructi
 	if err != nil {
 		return err
 	}
-	p.receivers = append(p.receivers, newReceiver(p, name, conn, raw, take))
-	return setBuffer(raw, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer)
+	if err := setBuffer(raw, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer); err != nil {
+		conn.Close()
+		return err
+	}
+	sock, err := newSocket(conn)
+	if err != nil {
+		return err
+	}
+	p.receivers = append(p.receivers, newReceiver(p, name, sock, take))
+	return nil
 }
 
 // join makes the NIC let the group's frames in, by the membership of the
 // adverts socket, and switches send them, by that of a socket of its own.
 func (p *Port) join() error {
-	if err := p.receivers[0].conn.JoinGroup(groupMAC()); err != nil {
+	if err := p.receivers[0].sock.joinGroup(p.cfg.Index, groupMAC()); err != nil {
 		return err
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -197,7 +205,7 @@ func (p *Port) Close() error {
 func (p *Port) closeSockets() error {
 	var errs []error
 	for _, r := range p.receivers {
-		errs = append(errs, r.conn.Close())
+		errs = append(errs, r.sock.Close())
 	}
 	if p.group >= 0 {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(p.group)))

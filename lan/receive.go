@@ -7,10 +7,8 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
-	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,19 +61,16 @@ var ErrNotRunning = errors.New("nobody is reading")
 // past is a deadline that ends waiting at once.
 var past = time.Unix(1, 0)
 
-// receiver reads one socket. Its fields below raw are guarded by Port.mu.
+// receiver reads one socket. Its fields below sock are guarded by Port.mu.
 type receiver struct {
 	port *Port
 	name string
-	conn *packet.Conn
-	raw  syscall.RawConn
+	sock *socket
 
 	// take turns the first n frames of the buffer into a batch.
 	take func(n int) Batch
 	// wait reads until nothing is left; false makes the poller wait for more.
-	wait func(fd uintptr) bool
-	// drain does so too, for the caller of Drain.
-	drain func(fd uintptr)
+	wait func(epfd uintptr) bool
 
 	down    bool       // ENETDOWN was met: is the parent gone too?
 	failed  unix.Errno // ended wait or drain, if it is not EAGAIN or ENETDOWN
@@ -87,16 +82,17 @@ type receiver struct {
 	reading int // frames since the poller was last asked
 }
 
-func newReceiver(p *Port, name string, conn *packet.Conn, raw syscall.RawConn, take func(n int) Batch) *receiver {
-	r := &receiver{port: p, name: name, conn: conn, raw: raw, take: take, pace: newPace(p.cfg.Interval)}
+func newReceiver(p *Port, name string, sock *socket, take func(n int) Batch) *receiver {
+	r := &receiver{port: p, name: name, sock: sock, take: take, pace: newPace(p.cfg.Interval)}
 	// No more than the socket can hold has "already arrived": the smallest
 	// frame costs the kernel more than 256 bytes of twice the buffer. Without
 	// a limit a flood would keep the caller here for ever.
 	r.limit = p.cfg.ReceiveBuffer/128 + batchSize
-	r.wait = func(fd uintptr) bool {
+	r.wait = func(epfd uintptr) bool {
+		sock.disarm(epfd)
 		for !p.stopping.Load() && !p.closed.Load() {
 			p.mu.Lock()
-			n, errno := r.receive(fd)
+			n, errno := r.receive()
 			p.mu.Unlock()
 			r.reading += n
 			switch errno {
@@ -110,29 +106,31 @@ func newReceiver(p *Port, name string, conn *packet.Conn, raw syscall.RawConn, t
 				// Only EAGAIN proves that there is nothing, not a batch that
 				// was not full: the poller tells of changes, and an error that
 				// ended the batch early is none.
-				return false
+				return sock.arm(epfd) != nil // closed
 			default:
 				return true
 			}
 		}
 		return true
 	}
-	r.drain = func(fd uintptr) {
-		for r.drained < r.limit {
-			n, errno := r.receive(fd)
-			r.drained += n
-			if errno == unix.EAGAIN || r.failed != 0 {
-				return
-			}
-		}
-	}
 	return r
 }
 
+// drain reads until nothing is left, for the caller of Drain.
+func (r *receiver) drain() {
+	for r.drained < r.limit {
+		n, errno := r.receive()
+		r.drained += n
+		if errno == unix.EAGAIN || r.failed != 0 {
+			return
+		}
+	}
+}
+
 // receive takes and delivers one batch. The caller holds mu.
-func (r *receiver) receive(fd uintptr) (int, unix.Errno) {
+func (r *receiver) receive() (int, unix.Errno) {
 	p := r.port
-	n, errno := p.in.receive(fd)
+	n, errno := r.sock.receive(p.in)
 	switch errno {
 	case 0:
 		if b := r.take(n); len(b.Adverts)+len(b.Answers) > 0 {
@@ -231,14 +229,14 @@ func (p *Port) Run(ctx context.Context, sink Sink) error {
 // wake makes run look around, also if it begins to wait only now.
 func (r *receiver) wake() {
 	// It fails on a closed socket only, whose reader is awake already.
-	_ = r.conn.SetReadDeadline(past)
+	_ = r.sock.setDeadline(past)
 }
 
 // run reads until it has to end; nil means that it was asked to.
 func (r *receiver) run(ctx context.Context) error {
 	p := r.port
 	for {
-		err := r.raw.Read(r.wait)
+		err := r.sock.raw.Read(r.wait)
 		switch {
 		case p.closed.Load() || ctx.Err() != nil:
 			return nil
@@ -246,7 +244,7 @@ func (r *receiver) run(ctx context.Context) error {
 			// Drain has met what it leaves to us, or a former Run's context
 			// has. The deadline goes first: one set by ctx from here on stays,
 			// one set before is seen in the next line.
-			_ = r.conn.SetReadDeadline(time.Time{})
+			_ = r.sock.setDeadline(time.Time{})
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -279,14 +277,9 @@ func (r *receiver) run(ctx context.Context) error {
 // and so waits until the matter is settled; therefore mu is not held here.
 func (r *receiver) gone() bool {
 	// The second membership is no other than the first: both end with the socket.
-	_ = r.conn.JoinGroup(groupMAC())
-	bound := true
-	err := r.raw.Control(func(fd uintptr) {
-		sa, err := unix.Getsockname(int(fd))
-		ll, ok := sa.(*unix.SockaddrLinklayer)
-		bound = err != nil || !ok || ll.Ifindex == r.port.cfg.Index
-	})
-	return err == nil && !bound
+	_ = r.sock.joinGroup(r.port.cfg.Index, groupMAC())
+	index, err := r.sock.boundTo()
+	return err == nil && index != r.port.cfg.Index
 }
 
 // Drain reads everything that has already arrived, without waiting, and
@@ -310,9 +303,7 @@ func (p *Port) drain() (frames int, err error) {
 	}
 	for _, r := range p.receivers {
 		r.drained = 0
-		if err := r.raw.Control(r.drain); err != nil {
-			return frames, fmt.Errorf("drain %s of %s: %w", r.name, p.cfg.Name, err)
-		}
+		r.drain()
 		frames += r.drained
 		if r.down || r.failed != 0 {
 			r.wake() // Run sees to it

@@ -22,6 +22,7 @@ const (
 	toolAddAddr = "add-addr" // IFNAME ADDR/LEN
 	toolDropCap = "drop-cap" // PROGRAM ARGS...: without CAP_NET_ADMIN and CAP_NET_RAW
 	toolOwnUser = "own-user" // PROGRAM ARGS...: as nobody with three capabilities, as systemd starts a service with User=
+	toolFlood   = "flood"    // IFNAME KIND PACKETS-PER-SECOND DURATION: forged adverts
 	toolJournal = "journal"  // PROGRAM ARGS...: as if stderr were connected to the journal
 )
 
@@ -45,6 +46,8 @@ func runTool(tool string, args []string) int {
 		err = inJournal(args)
 	case toolOwnUser:
 		err = asNobody(args)
+	case toolFlood:
+		err = flood(args)
 	default:
 		err = fmt.Errorf("no such tool")
 	}
