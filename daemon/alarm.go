@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"vrrpd/control"
 	"vrrpd/election"
@@ -134,12 +133,7 @@ func (d *Daemon) views() []view {
 		if f.Joining == 1 {
 			return
 		}
-		interval := f.Interval
-		if f.Version == 3 && f.Learned > 0 {
-			interval = f.Learned
-		}
-		down := int64(election.MasterDownInterval(f.Version, 1, time.Duration(interval)))
-		v := view{name: fmt.Sprintf("%s (VRID %d)", parent, f.VRID), parent: parent, silent: f.HeardAt == 0 || now-f.HeardAt > down}
+		v := view{name: fmt.Sprintf("%s (VRID %d)", parent, f.VRID), parent: parent, silent: f.Deaf(now)}
 		if !v.silent {
 			v.master = f.AccSrc.Addr()
 		}

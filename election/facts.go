@@ -93,8 +93,7 @@ type Facts struct {
 	AccAt      Time   // last accepted advert (it vetoes a promotion)
 	AccSrc     Addr16 // its source address
 	AccMAC     MAC    // its source MAC
-	AccPrio    uint8  // its priority
-	_          uint8
+	_          [2]uint8
 	Learned    int64 // v3: the master's interval, ns; v2: the own interval
 
 	// Asking (ask before take).
@@ -141,6 +140,16 @@ func (f *Facts) down(p uint8) int64 { return int64(MasterDownInterval(f.Version,
 
 // silent reports that no master is heard on the member's LAN any more.
 func (f *Facts) silent(now Time) bool { return now >= f.DownAt }
+
+// Deaf reports that nobody, of whatever priority, has been heard for the
+// master-down interval of the most patient router.
+func (f *Facts) Deaf(now Time) bool { return f.HeardAt == 0 || now-f.HeardAt > f.down(1) }
+
+// underdog reports that a master of lower priority than ours is heard, which has
+// not resigned.
+func (f *Facts) underdog(now Time) bool {
+	return f.P0At == 0 && f.InferiorAt != 0 && now-f.InferiorAt <= f.down(1)
+}
 
 // listened reports that the owner has looked since the master-down timer fired.
 // After the whole machine has been stopped every timer has; the process that

@@ -76,8 +76,9 @@ type Machine struct {
 	mixedAt      Time
 	partedAt     Time
 	parted       Reason
-	partedVR     int  // the member that it was reported about, or -1
-	graceAt      Time // others' heartbeats are not judged before
+	partedVR     int                                        // the member that it was reported about, or -1
+	conditions   [TooManyMembers - PriorityDiffers + 1]bool // reported and not over: see condition
+	graceAt      Time                                       // others' heartbeats are not judged before
 	lastPromoted Time
 	beatNext     Time
 	stopping     bool
@@ -107,11 +108,8 @@ type member struct {
 	failSince  Time // adverts fail since
 	retryAt    Time
 	sendFree   Time // when a send fault is given another try
-	alarmOn    [alarms]bool
 	peerAlarms [peersAlarmed]peerAlarm
 }
-
-const alarms = int(SamePriorityPeer-PeerDeaf) + 1
 
 // verdict is a router that makes us leave, and why.
 type verdict struct {

@@ -98,7 +98,7 @@ func (m *Machine) receive(e *Event) {
 		st = Backup // what the group does is not yet this member's business
 	}
 	if mine {
-		m.alarm(e.VR, OwnAddressHeard, true, src)
+		m.alarm(e.VR, OwnAddressHeard, src)
 		if st.Serving() || e.Priority == 0 {
 			return // an echo of ours, or a thief of our address: never a reason to yield
 		}
@@ -174,7 +174,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 		m.yield(e, src, SuperiorAdvert)
 		return
 	case e.Priority == m.priority && src.Compare(v.source) > 0:
-		m.alarm(e.VR, SamePriorityPeer, true, src)
+		m.alarm(e.VR, SamePriorityPeer, src)
 		if m.isReference(f) || m.off(RuleTieReference) {
 			m.yield(e, src, TieLost)
 			return
@@ -201,7 +201,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 	v.reply = true
 	m.ring = true
 	if m.now-v.inferior > 3*m.interval() {
-		m.alarm(e.VR, PeerDeaf, true, src)
+		m.alarm(e.VR, PeerDeaf, src)
 	}
 }
 
@@ -237,7 +237,7 @@ func (m *Machine) accept(e *Event, src Addr16) {
 	if f.Version == 3 && e.Interval > 0 {
 		f.Learned = int64(e.Interval)
 	}
-	f.AccAt, f.AccSrc, f.AccMAC, f.AccPrio = m.now, src, e.MAC, e.Priority
+	f.AccAt, f.AccSrc, f.AccMAC = m.now, src, e.MAC
 	f.P0At, f.InferiorAt = 0, 0
 	f.DownAt = m.now + f.down(m.priority)
 }

@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// repliesPerInterval bounds the immediate re-adverts of one router.
-const repliesPerInterval = 4
-
 // lease is what an advert of ours opens the guard for; nothing while it stays
 // closed.
 func (m *Machine) lease() time.Duration {
@@ -48,24 +45,6 @@ func (m *Machine) timers() {
 	}
 }
 
-// renewLinger is the next step of the short leases.
-func (m *Machine) renewLinger() {
-	if m.now < m.linger.renew || m.off(RuleShortLease) {
-		return
-	}
-	end := m.linger.end
-	if m.softFault() == NoReason {
-		end += m.interval() / 20 // the machine serves on without a successor
-	}
-	until := min(end, m.now+m.interval()/10)
-	for i := range m.vr {
-		if m.vr[i].serving {
-			m.do(Action{Kind: DoRenew, VR: i, Until: until})
-		}
-	}
-	m.linger.renew = m.now + m.interval()/20
-}
-
 // joinLate lets a member that was added while the group serves join it, once it
 // has heard nobody for a master-down interval and would not bring the group down.
 func (m *Machine) joinLate() {
@@ -83,81 +62,6 @@ func (m *Machine) joinLate() {
 	}
 	if joined {
 		m.enter(m.seen, m.seen)
-	}
-}
-
-// resigns sends the priority 0 that is due: of the group, and of members whose
-// last advert left when it should not have.
-func (m *Machine) resigns() {
-	r := &m.resign
-	due := false
-	for r.pending() && m.now >= r.due[r.next] {
-		r.next++ // a loop that was late resigns once
-		due = true
-	}
-	for i := range m.own {
-		f, v := &m.own[i], &m.vr[i]
-		if v.overdue && m.seen.State() != Master && !m.off(RuleLateZero) {
-			v.overdue = false
-		} else if !due || !v.resigned || r.quiet && f.HeardAt > r.from {
-			continue
-		}
-		if f.Faults&(FaultLinkDown|FaultParentGone|FaultNoAddress) == 0 {
-			m.do(Action{Kind: DoAdvert, VR: i})
-		}
-	}
-}
-
-// replies answers inferior and undecided adverts of this batch, and priority 0,
-// with an advert at once: on that LAN and on the reference member's, where ties
-// are decided; at most four per interval for each router, or two masters that do
-// not understand each other would storm. They may follow each other at once: of
-// three machines that boot together, two need an answer in the same millisecond.
-// A foreign master may have moved the neighbours' caches, so the addresses are
-// announced again.
-func (m *Machine) replies() {
-	master := m.seen.State() == Master
-	if master && m.contested() {
-		for i := range m.vr {
-			m.vr[i].reply = m.vr[i].reply || m.isReference(&m.own[i])
-		}
-	}
-	for i := range m.vr {
-		v := &m.vr[i]
-		if v.reply && master && v.serving {
-			m.answer(i)
-			if m.now-v.lastHeal >= m.interval() && m.own[i].InferiorAt == m.now {
-				v.lastHeal = m.now
-				m.do(Action{Kind: DoAnnounce, VR: i})
-			}
-		}
-		v.reply = false
-	}
-}
-
-// contested: another master was heard on any LAN of the machine, in this batch
-// or, by a sibling, since we last looked.
-func (m *Machine) contested() bool {
-	contested := false
-	for i := range m.vr {
-		contested = contested || m.vr[i].reply && m.vr[i].serving
-	}
-	for i := range m.others {
-		if at := m.others[i].InferiorAt; at > m.rivalAt && m.now-at < m.interval()/4 {
-			m.rivalAt = at
-			contested = true
-		}
-	}
-	return contested
-}
-
-func (m *Machine) answer(vr int) {
-	v := &m.vr[vr]
-	if v.replies == 0 || m.now-v.replied >= m.interval() {
-		v.replied, v.replies = m.now, 0
-	}
-	if v.replies++; v.replies <= repliesPerInterval {
-		m.do(Action{Kind: DoAdvert, VR: vr, Priority: m.priority, Lease: m.lease()})
 	}
 }
 
@@ -214,42 +118,4 @@ func (m *Machine) Deadline() Time {
 		soon(m.partedAt + m.own[0].down(m.priority))
 	}
 	return t
-}
-
-// promotionDue is the earliest time at which promotion could become due as the
-// facts stand; what makes it earlier rings.
-func (m *Machine) promotionDue() Time {
-	var all Time
-	next := Time(math.MaxInt64)
-	m.each(func(f *Facts) {
-		if f.Joining == 1 {
-			return
-		}
-		at := f.DownAt
-		all = max(all, at, m.respected(f))
-		// A member that falls silent alone may begin a mixed view.
-		if at > m.now {
-			next = min(next, at)
-		}
-		if f.InferiorAt != 0 {
-			if gone := f.InferiorAt + f.down(1) + 1; gone > m.now {
-				next = min(next, gone)
-			}
-		}
-	})
-	if m.mixedAt != 0 && m.cfg.MixedLimit >= 0 && m.mixedUntil() > m.now {
-		next = min(next, m.mixedUntil())
-	}
-	if m.preemptFrom > m.now {
-		next = min(next, m.preemptFrom)
-	}
-	if t0 := m.askFrom(); t0 != 0 {
-		if due := t0 + m.askWindow(); due > m.now {
-			next = min(next, due)
-		}
-	}
-	if all > m.now {
-		next = min(next, all)
-	}
-	return next
 }

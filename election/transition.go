@@ -1,36 +1,6 @@
 package election
 
-import (
-	"math"
-	"slices"
-)
-
-// linger is the resigned master that still serves.
-type linger struct {
-	from  Time // when it began
-	heard Time // the successor was first heard, on any LAN; 0: not yet
-	end   Time // nobody came
-	renew Time // next step of the short lease
-}
-
-// resign is a priority 0 that is still to be sent, or to be sent again, because
-// one lost frame would cost the peers a master-down interval.
-type resign struct {
-	due   [3]Time
-	next  int // index into due
-	count int
-	quiet bool // only on LANs where nobody was heard since from
-	from  Time
-}
-
-func (r *resign) pending() bool { return r.next < r.count }
-
-func (r *resign) at() Time {
-	if !r.pending() {
-		return math.MaxInt64
-	}
-	return r.due[r.next]
-}
+import "slices"
 
 // obey makes the local members what the word says, whoever changed it. A
 // process that slept through some epochs obeys the last one only. It reports
@@ -194,51 +164,6 @@ func (m *Machine) adverts() {
 			m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
 		}
 	}
-}
-
-// startLinger: resign, at 0, 0.05 and 0.2 intervals, and go on serving under
-// short leases until the slowest successor must have spoken, even if it has not
-// heard the first priority 0.
-func (m *Machine) startLinger() {
-	iv := m.interval()
-	var skew int64
-	m.each(func(f *Facts) { skew = max(skew, f.skew(1)) })
-	m.successor = verdict{}
-	m.linger = linger{from: m.since, end: m.since + iv/20 + skew + lingerMargin, renew: m.now}
-	if m.off(RuleLinger) {
-		m.linger.end = m.since
-	}
-	m.resigning(resign{due: [3]Time{m.now, m.now + iv/20, m.now + iv/5}, count: 3})
-}
-
-// resigning has those members resign that serve now.
-func (m *Machine) resigning(r resign) {
-	if m.off(RuleRepeatZero) {
-		r.count = 1
-	}
-	m.resign = r
-	for i := range m.vr {
-		m.vr[i].resigned = m.vr[i].serving
-	}
-}
-
-// overslept: the lease of a serving member ended before this step.
-func (m *Machine) overslept() bool {
-	for i := range m.vr {
-		if at := m.own[i].LeaseAt; m.vr[i].serving && at != 0 && m.now >= at {
-			return true
-		}
-	}
-	return false
-}
-
-// lastSent is when this process last sent an advert.
-func (m *Machine) lastSent() Time {
-	var t Time
-	for i := range m.own {
-		t = max(t, m.own[i].SentAt)
-	}
-	return t
 }
 
 // takeBackServing withdraws what this step has asked for to serve: the word has

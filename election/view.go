@@ -1,0 +1,50 @@
+package election
+
+import "time"
+
+// View is the machine as it stands, for status displays.
+type View struct {
+	Word     Word
+	Since    Time
+	Priority uint8 // effective
+	Preempt  bool  // as configured
+	Wishes   Wishes
+	// Holding is why the machine may not be elected now, or NoReason;
+	// Recovered stands for the hold-down that is still running.
+	Holding   Reason
+	HoldUntil Time
+	Missing   int    // processes fewer than -M asks for
+	Parted    Reason // Partition, MixedView or NoReason
+}
+
+// View returns the machine as the last Step left it.
+func (m *Machine) View() View {
+	v := View{
+		Word: m.seen, Since: m.since, Priority: m.priority, Preempt: m.preempt,
+		Wishes: m.wishes, Missing: max(0, m.board.Missing()), Parted: m.parted,
+	}
+	if s := m.seen.State(); s == Held || s == Init {
+		v.HoldUntil = m.holdUntil()
+		v.Holding, _ = m.hardFault()
+		if v.Holding == NoReason {
+			v.Holding = m.softFault()
+		}
+		if v.Holding == NoReason {
+			v.Holding = Recovered
+		}
+	}
+	return v
+}
+
+// Facts returns the facts of local member vr, to be read only.
+func (m *Machine) Facts(vr int) *Facts { return &m.own[vr] }
+
+// Skew is member vr's present skew time.
+func (m *Machine) Skew(vr int) time.Duration {
+	return time.Duration(m.own[vr].skew(m.priority))
+}
+
+// MasterDown is member vr's present master-down interval.
+func (m *Machine) MasterDown(vr int) time.Duration {
+	return time.Duration(m.own[vr].down(m.priority))
+}
