@@ -36,7 +36,11 @@
 // dropped.
 //
 // Entering MASTER: DoAdvert for every member (which opens the guards), Promote,
-// Announce, Hook(up). Leaving it: CloseGuard for every member, DoAdvert(0),
-// Demote, AnnounceOwn, Hook(down). With a guard (package lease) PREPARE puts
-// DoPrepare before all of that; without one the adverts go before the set-up.
+// Announce, Hook(up). With a guard (package lease) PREPARE puts DoPrepare before
+// all of that; without one the adverts go before the set-up. Who preempts a master
+// that may hang advertises with a Lease of 0, which opens nothing; Probe, and then
+// Renew for every member, Announce and Hook(up) follow when that one is silent.
+//
+// Leaving MASTER: CloseGuard for every member, DoAdvert(0), Demote, AnnounceOwn,
+// Hook(down). LINGER: Renew, then DoAdvert(0), again and again.
 package election

@@ -6,7 +6,8 @@
 // It exists to be wrong about as little as possible: a Scenario is text, one
 // verb per line, so that what a seed found can be read, kept, shrunk and played
 // again (see verbs.go for the verbs). The invariants and how their bounds follow
-// from the parameters are in check.go; they are checked in unity.go, rivals.go, silence.go and trail.go. What the tests do:
+// from the parameters are in check.go; they are checked in unity.go, rivals.go,
+// silence.go and trail.go. What the tests do:
 //
 //	go test ./internal/sim                       a few thousand seeds, and every rule switched off
 //	go test ./internal/sim -run TestRandom -seeds=20000
