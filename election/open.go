@@ -52,6 +52,11 @@ func (m *Machine) open() {
 	}
 	for i := range m.own {
 		f, v := &m.own[i], &m.vr[i]
+		if at := f.InferiorAt; at != 0 && at <= m.since+min(askGrace, m.interval()/2) {
+			// Its last advert was under way when we entered. One that goes on does
+			// not hear us, and waiting for it would leave the other LANs dark.
+			v.openBy = max(v.openBy, at+m.leaseSpan())
+		}
 		switch {
 		case f.Joining == 1 || f.Quiet == m.shutEpoch:
 		case m.now >= v.openBy || f.Probes >= openProbes && m.now >= v.probeAt:

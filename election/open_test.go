@@ -108,6 +108,27 @@ func TestPreemptorAsksOnAfterAnAnswer(t *testing.T) {
 	})
 }
 
+// The old master's last advert may be under way when we enter MASTER: its lease
+// counts from that one. A master that goes on does not hear us, and is not waited
+// for.
+func TestPreemptorHearsALastAdvert(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.answers(A, MAC{0, 0, 0x5e, 0, 1, 51}, 200*time.Microsecond)
+		s.pass("1ms")
+		s.hear(A, 50, low)
+		s.at("4.5s")
+		s.hear(A, 50, low)
+		s.at("5.61s")
+		if at := s.opened(A); len(at) != 0 {
+			t.Fatalf("open at %v", at)
+		}
+		s.at("5.615s")
+		if len(s.opened(A)) == 0 || len(s.opened(B)) == 0 {
+			t.Error("closed two intervals after the last advert but one")
+		}
+	})
+}
+
 // A host with proxy ARP answers for anything, and keeps nobody waiting.
 func TestPreemptorAndProxyARP(t *testing.T) {
 	preempting(t, setup{}, func(t *testing.T, s *scene) {

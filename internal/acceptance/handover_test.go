@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,7 +116,18 @@ func TestHandOver_LeavesNoHole(t *testing.T) {
 			}
 			var holes []time.Duration
 			var notes []string
-			for range 4 {
+			// Two of three must be without a hole; one in which the client itself
+			// stood still says nothing.
+			clean := func() int {
+				n := 0
+				for _, h := range holes {
+					if h <= holeless {
+						n++
+					}
+				}
+				return n
+			}
+			for tries := 0; clean() < 2 && len(holes)-clean() < 2 && tries < 8; tries++ {
 				var drop *netlab.Drop
 				if lossy {
 					var err error
@@ -141,21 +151,19 @@ func TestHandOver_LeavesNoHole(t *testing.T) {
 					check(t, drop.Close())
 				}
 				hole := got.Longest(0).Length()
-				holes = append(holes, hole-got.Stall())
+				if got.Stall() <= holeless {
+					holes = append(holes, hole-got.Stall())
+				}
 				notes = append(notes, fmt.Sprintf("%s (the client itself was late by %s)", ms(hole), ms(got.Stall())))
 				f.back(t, master)
 				for _, l := range lans {
 					master.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
 				}
 				master, backup = backup, master
-				if hole-got.Stall() <= holeless {
-					break
-				}
 			}
 			t.Logf("%s: longest time without an answer: %s", name, strings.Join(notes, "; "))
-			slices.Sort(holes)
-			if holes[0] > holeless {
-				t.Errorf("%s: left a hole of %s", name, ms(holes[0]))
+			if clean() < 2 {
+				t.Errorf("%s: left holes: %v", name, holes)
 			}
 		}
 	}

@@ -46,6 +46,9 @@ func (c *checker) wholeMachine(w *World, h *host) {
 			// The successor has been called. Until it comes it is better that one
 			// LAN is served than none.
 			begin = max(begin, g.trail.linger+w.interval()/10+w.skew(1)+lingerMargin)
+			if !w.Guard {
+				begin = max(begin, p.heldAt+w.leaseSpan()) // until it is expelled
+			}
 		}
 		for _, q := range h.procs {
 			if q != nil {
