@@ -25,6 +25,7 @@ type Scenario struct {
 	Order    bool // frames of one machine do not overtake each other
 	Machines []Machine
 	Script   []Timed
+	End      time.Duration // how long it goes on, if that is longer than the script
 
 	// What the mutation check switches off; not part of the text.
 	Without election.Rules
@@ -107,6 +108,9 @@ func (s Scenario) String() string {
 		}
 		fmt.Fprintln(&b, t.Verb)
 	}
+	if s.End > at {
+		fmt.Fprintf(&b, "advance %v\n", s.End-at)
+	}
 	return b.String()
 }
 
@@ -178,6 +182,7 @@ func (s *Scenario) line(words []string, at *time.Duration) (err error) {
 		var d time.Duration
 		duration(&d)
 		*at += d
+		s.End = *at
 	default:
 		var v Verb
 		if v, err = parseVerb(words); err == nil {
@@ -224,6 +229,9 @@ func (w *World) Play() *Violation {
 			break
 		}
 		w.obey(t.Verb)
+	}
+	if w.failure == nil {
+		w.run(int64(w.End))
 	}
 	return w.failure
 }
