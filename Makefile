@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint sim explore interop systemd fuzz bench install clean
+.PHONY: help build demo test race lint sim explore interop soak systemd fuzz bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ explore: ## every sequence of DEPTH faults in small worlds, every order of a mac
 
 interop: ## keepalived in both roles (root, keepalived)
 	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v
+
+SOAK ?= 10m
+soak: ## faults at random on two machines with a client, for SOAK (root)
+	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run TestSoak -soak=$(SOAK) -timeout 0 -v
 
 systemd: ## the shipped unit under a real systemd in containers (root, debootstrap, systemd-container)
 	VRRPD_SYSTEMD=1 VRRPD_SYSTEMD_REQUIRED=1 $(GO) test ./internal/systemdtest -count=1 -v

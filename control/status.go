@@ -24,6 +24,7 @@ type Status struct {
 	Hooks       []HookResult `json:"hooks"`       // the last of each direction
 	Transitions []Transition `json:"transitions"` // of the machine, oldest first
 	LogLost     uint64       `json:"log-records-lost"`
+	Goroutines  int          `json:"goroutines"` // of the process, for whoever looks for leaks
 }
 
 // Machine is the state that the processes of a group share.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/netip"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,7 @@ func (d *Daemon) snapshot() control.Status {
 		Machine:     d.machineStatus(v),
 		Hooks:       slices.Clone(d.hookResults()),
 		Transitions: slices.Clone(d.history),
+		Goroutines:  runtime.NumGoroutine(),
 	}
 	for _, r := range d.routers {
 		s.Routers = append(s.Routers, d.routerStatus(r, v))

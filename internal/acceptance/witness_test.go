@@ -97,17 +97,28 @@ func forget(s *site, l lan, mac netlab.MAC) {
 
 // found is what a witness has seen.
 type found struct {
-	double   []string      // moments at which two machines served
-	longest  time.Duration // nobody answered
-	answered int           // questions that somebody answered
-	last     time.Time     // last time that a machine other than the last one served
-	lastFrom string        // who served at the end
+	double    []string      // moments at which two machines served
+	longest   time.Duration // nobody answered
+	answered  int           // questions that somebody answered
+	forwarded int           // packets
+	last      time.Time     // last time that a machine other than the last one served
+	lastFrom  string        // who served at the end
 }
 
-// stop ends the watch. A question that one machine answers by ARP and the other,
+// stop ends the watch, and the test if it has seen nothing.
+func (w *witness) stop() found {
+	w.s.t.Helper()
+	f := w.collect()
+	if f.forwarded == 0 {
+		w.s.t.Fatalf("nothing was forwarded from %s: the test sees nothing", w.l.nic)
+	}
+	return f
+}
+
+// collect ends the watch. A question that one machine answers by ARP and the other,
 // which has taken over meanwhile, by ICMP is no double service; two answers of one
 // kind are.
-func (w *witness) stop() found {
+func (w *witness) collect() found {
 	w.s.t.Helper()
 	w.end()
 	record, err := w.asker.Stop()
@@ -148,9 +159,7 @@ func (w *witness) stop() found {
 		}
 		check(w.s.t, sn.Close())
 	}
-	if len(forwarders) == 0 {
-		w.s.t.Fatalf("nothing was forwarded from %s: the test sees nothing", w.l.nic)
-	}
+	f.forwarded = len(forwarders)
 	for seq, from := range forwarders {
 		if len(from) > 1 {
 			f.double = append(f.double, fmt.Sprintf("packet %d to %v: %v forward it", seq, w.l.vmac(), from))
