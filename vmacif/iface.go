@@ -17,14 +17,16 @@ import (
 // the loop and from a worker at the same time.
 type Iface struct {
 	h    *Hands
-	spec Spec // of a leftover: Name, MAC and Owner only
+	spec Spec // of a leftover: Name, MAC and Owner only; Parent is under mu
 
-	index atomic.Int64 // changes when the interface had to be made again
+	index atomic.Int64 // set by Ensure
 
 	// up is what was asked for last, and mu keeps a Down that a worker carries
 	// out late from undoing an Up that came after it was ordered.
 	up atomic.Bool
 	mu sync.Mutex
+	// risen: it may be up by our hand, because no Down came after the last Up.
+	risen atomic.Bool
 }
 
 // Name is the interface's name.
@@ -33,7 +35,7 @@ func (i *Iface) Name() string { return i.spec.Name }
 // Owner is the instance that the interface belongs to.
 func (i *Iface) Owner() string { return i.spec.Owner }
 
-// Index is the interface's present index; Reconcile may change it.
+// Index is the index that the interface was made with.
 func (i *Iface) Index() int { return int(i.index.Load()) }
 
 // State is what was found.
@@ -87,6 +89,7 @@ func (i *Iface) Up(ctx context.Context) error {
 	i.up.Store(true)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.risen.Store(true)
 	return i.raise(ctx, i.spec.Addresses)
 }
 
@@ -132,6 +135,10 @@ const clearRounds = 4
 // others. An interface that does not exist has none.
 func (i *Iface) RemoveAddrs() error {
 	i.up.Store(false)
+	return i.clear()
+}
+
+func (i *Iface) clear() error {
 	index := i.Index()
 	addrs := make([]held, len(i.spec.Addresses))
 	for n, ip := range i.spec.Addresses {
@@ -196,6 +203,7 @@ func (i *Iface) down() error {
 	if err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("set %s down: %w", i.spec.Name, err)
 	}
+	i.risen.Store(false)
 	return nil
 }
 

@@ -93,7 +93,7 @@ func TestOnlyOwnSettings(t *testing.T) {
 		h := l.hands()
 		i := l.ensure(h, spec51())
 		l.up(i)
-		_, err := i.Reconcile(true)
+		_, err := i.Reconcile()
 		l.must(err)
 		l.same(iface, before, l.sysctls(iface))
 		l.must(i.Delete())
@@ -117,7 +117,7 @@ func TestInheritsFromTheParent(t *testing.T) {
 		l.wantSysctl("ipv4", "vrrp51", key, value)
 	}
 	l.sysctl("ipv4", "eth0", "forwarding", "0")
-	changed, err := i.Reconcile(false)
+	changed, err := i.Reconcile()
 	if err != nil || !slices.Equal(changed, []string{"sysctl vrrp51.forwarding=1"}) {
 		t.Errorf("Reconcile: %v %v", changed, err)
 	}
@@ -309,19 +309,19 @@ func TestParentDeleted(t *testing.T) {
 	l.must(l.nl.LinkDel(l.link("eth0")))
 	l.must(i.RemoveAddrs())
 	l.must(i.Down())
-	_, err := i.Reconcile(true)
-	var r Refused
-	if !errors.As(err, &r) {
+	if _, err := i.Reconcile(); !errors.Is(err, ErrGone) {
 		t.Fatalf("Reconcile without parent: %v", err)
 	}
-	contains(t, "Reconcile without parent", err.Error(), "no interface eth0")
+	_, err := h.Ensure(spec51())
+	var r Refused
+	if !errors.As(err, &r) {
+		t.Fatalf("Ensure without parent: %v", err)
+	}
+	contains(t, "Ensure without parent", err.Error(), "no interface eth0")
 	l.cable("eth0", "far0", "192.0.2.1/24", "192.0.2.9/24")
 	before := l.snapshot()
-	changed, err := i.Reconcile(true)
-	l.must(err)
-	if len(changed) == 0 || changed[0] != "missing" {
-		t.Errorf("Reconcile: %v", changed)
-	}
+	i = l.ensure(h, spec51())
+	l.up(i)
 	l.wantState("on the new parent", i, true, "192.0.2.200/32")
 	l.wantSysctl("ipv4", "eth0", "arp_ignore", "1")
 	l.must(i.Delete())
@@ -359,7 +359,7 @@ func TestCosts(t *testing.T) {
 		measure("Up", func() error { return i.Up(context.Background()) })
 		measure("Up again", func() error { return i.Up(context.Background()) })
 		measure("State", func() error { _, err := i.State(); return err })
-		measure("Reconcile, nothing wrong", func() error { _, err := i.Reconcile(true); return err })
+		measure("Reconcile, nothing wrong", func() error { _, err := i.Reconcile(); return err })
 		measure("RemoveAddrs", i.RemoveAddrs)
 		measure("Down", i.Down)
 	}

@@ -210,21 +210,7 @@ func (d journalDir) acquire(parent device, owner string) (changed []string, err 
 	if err := d.store(j); err != nil {
 		return fail(err)
 	}
-	return tuneParent(parent.Name)
-}
-
-// tuneParent sets the parent's settings and says which were wrong.
-func tuneParent(parent string) (changed []string, err error) {
-	for _, s := range parentSettings {
-		was, did, err := writeSysctl(s.family, parent, s.key, s.value)
-		if err != nil {
-			return changed, err
-		}
-		if did {
-			changed = append(changed, fmt.Sprintf("sysctl %s.%s=%s", parent, s.key, was))
-		}
-	}
-	return changed, nil
+	return settle(false, parent.Name, parentSettings[:])
 }
 
 // release takes every owner for whom gone is true off the lists of all parents,

@@ -7,146 +7,166 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
-// Reconcile makes the interface exactly what it should be, for a MASTER (up) or
-// a BACKUP, after somebody else has had a hand in it: made again if it was
-// deleted, with its alias, mode, MAC and settings; up with every virtual
-// address, or down without any. Addresses that are not ours stay on a MASTER.
-// changed names what was wrong and has been put right, in words such as
-// "missing", "down", "address 192.0.2.1" or "sysctl eth0.arp_ignore=0"; it is
-// complete up to the failure when there is an error, too.
+// ErrGone is returned, wrapped, when the interface or its parent does not exist
+// any more: Ensure makes it again.
+var ErrGone = errGone
+
+// Inspect says what somebody else has done to the interface, in words such as
+// "down", "address 192.0.2.1" (missing on a MASTER, there on a BACKUP), "mac
+// 02:00:00:00:00:09" or "sysctl eth0.arp_ignore=0". It changes nothing. What is
+// right follows from what was asked for last: Up or RemoveAddrs.
 //
-// Nothing wrong: 0.6 ms, most of it reading sysctls; and like every read of a
-// link it queues behind whoever holds the RTNL mutex. Taking the interface down,
-// and deleting a wrong one, take 16 ms.
-func (i *Iface) Reconcile(up bool) (changed []string, err error) {
-	i.up.Store(up)
+// It takes 0.6 ms, most of it reading sysctls, and like every read of a link it
+// queues behind whoever holds the RTNL mutex.
+func (i *Iface) Inspect() (found []string, err error) { return i.reconcile(true) }
+
+// Reconcile puts right what Inspect finds, and says what that was; after an
+// error as far as it came. Addresses that are not ours stay on a MASTER. Taking
+// the interface down (on a BACKUP) takes 16 ms.
+func (i *Iface) Reconcile() (changed []string, err error) { return i.reconcile(false) }
+
+// reconcile compares the interface with what it should be, and unless look is
+// set makes it so.
+func (i *Iface) reconcile(look bool) (found []string, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	parent, err := i.h.wire.device(i.spec.Parent, 0)
-	if errors.Is(err, errGone) {
-		all, err := i.h.wire.devices()
-		return nil, errors.Join(noParent(i.spec, all), err)
-	}
+	d, err := i.h.wire.device("", i.Index())
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", i.spec.Parent, err)
+		return nil, fmt.Errorf("read %s: %w", i.spec.Name, err)
 	}
-	d, addrs, err := i.observe()
-	switch {
-	case errors.Is(err, errGone):
-		changed = append(changed, "missing")
-		if d, err = i.again(create, d, parent); err != nil {
-			return changed, err
-		}
-		addrs = nil
-	case err != nil:
-		return nil, err
-	case d.Index != i.Index() || d.Kind != "macvlan" || d.Parent != parent.Index || d.Foreign:
-		f, err := i.h.judge(i.spec, d, parent)
+	parent, err := i.h.wire.device("", d.Parent)
+	if err != nil {
+		return nil, fmt.Errorf("read the parent of %s: %w", i.spec.Name, err)
+	}
+	if !look {
+		i.spec.Parent = parent.Name // it may have been renamed
+	}
+	for _, step := range [...]func(look bool, d, parent device) ([]string, error){i.fixIdentity, i.fixSettings, i.fixService} {
+		more, err := step(look, d, parent)
+		found = append(found, more...)
 		if err != nil {
-			return nil, err
-		}
-		changed = append(changed, "replaced by another interface")
-		if d, err = i.again(f, d, parent); err != nil {
-			return changed, err
-		}
-		addrs = nil
-	}
-
-	for _, step := range [...]func(device, device) ([]string, error){i.fixIdentity, i.fixSettings} {
-		more, err := step(d, parent)
-		changed = append(changed, more...)
-		if err != nil {
-			return changed, advise(err)
+			return found, advise(err)
 		}
 	}
-	more, err := i.fixService(up, d, addrs)
-	return append(changed, more...), err
+	return found, nil
 }
 
-// again makes the interface from nothing, or takes over the one that is there,
-// and journals the parent, which may be another device than before.
-func (i *Iface) again(f fate, existing, parent device) (device, error) {
-	if _, err := i.h.journals().acquire(parent, i.spec.Owner); err != nil {
-		return device{}, advise(err)
+// fixIdentity: name, mode, MAC, alias, link group and address generation.
+func (i *Iface) fixIdentity(look bool, d, _ device) (found []string, err error) {
+	if d.Name != i.spec.Name {
+		found = append(found, "name "+d.Name)
+		if !look {
+			if err := i.h.slow.LinkSetName(i.link(), i.spec.Name); err != nil {
+				return found, fmt.Errorf("rename %s to %s: %w", d.Name, i.spec.Name, err)
+			}
+		}
 	}
-	wanted := i.up.Load()
-	err := i.build(f, existing, parent)
-	i.up.Store(wanted)
-	if err != nil {
-		return device{}, advise(err)
-	}
-	d, err := i.h.wire.device(i.spec.Name, 0)
-	if err != nil {
-		return device{}, fmt.Errorf("read %s: %w", i.spec.Name, err)
-	}
-	return d, nil
-}
-
-// fixIdentity: mode, MAC, alias, link group and address generation.
-func (i *Iface) fixIdentity(d, _ device) (changed []string, err error) {
 	if d.Mode != modeBridge {
-		changed = append(changed, "mode")
-		req, err := modeRequest(d.Index)
-		if err == nil {
-			err = i.h.wire.one(context.Background(), req, nil)
-		}
-		if err != nil {
-			return changed, fmt.Errorf("set %s to bridge mode: %w", i.spec.Name, err)
+		found = append(found, "mode")
+		if !look {
+			req, err := modeRequest(d.Index)
+			if err == nil {
+				err = i.h.wire.one(context.Background(), req, nil)
+			}
+			if err != nil {
+				return found, fmt.Errorf("set %s to bridge mode: %w", i.spec.Name, err)
+			}
 		}
 	}
 	if d.MAC != i.spec.MAC {
-		changed = append(changed, "mac "+macString(d.MAC))
-		if err := i.h.slow.LinkSetHardwareAddr(i.link(), net.HardwareAddr(i.spec.MAC[:])); err != nil {
-			return changed, fmt.Errorf("set the MAC of %s: %w", i.spec.Name, err)
+		found = append(found, "mac "+macString(d.MAC))
+		if !look {
+			if err := i.h.slow.LinkSetHardwareAddr(i.link(), net.HardwareAddr(i.spec.MAC[:])); err != nil {
+				return found, fmt.Errorf("set the MAC of %s: %w", i.spec.Name, err)
+			}
 		}
 	}
 	if d.Alias != i.spec.alias() || d.Group != i.h.group || (d.GenMode >= 0 && d.GenMode != genModeNone) {
-		changed = append(changed, "alias")
-		if err := i.nameplate(); err != nil {
-			return changed, err
+		found = append(found, "alias")
+		if !look {
+			if err := i.nameplate(); err != nil {
+				return found, err
+			}
 		}
 	}
-	return changed, nil
+	return found, nil
 }
 
-// fixSettings: the sysctls of the parent and of the interface.
-func (i *Iface) fixSettings(_, parent device) (changed []string, err error) {
-	if changed, err = tuneParent(parent.Name); err != nil {
-		return changed, err
+// fixSettings: the sysctls of the parent and of the interface. The interface has
+// its name by now, unless this is only a look.
+func (i *Iface) fixSettings(look bool, d, parent device) (found []string, err error) {
+	name := i.spec.Name
+	if look {
+		name = d.Name
 	}
-	more, err := tuneVMAC(i.spec.Name, parent.Name)
-	return append(changed, more...), err
+	wanted, err := vmacWanted(parent.Name)
+	if err != nil {
+		return nil, err
+	}
+	found, err = settle(look, parent.Name, parentSettings[:])
+	if err != nil {
+		return found, err
+	}
+	more, err := settle(look, name, wanted)
+	return append(found, more...), err
 }
 
 // fixService: up with the virtual addresses, or down without any.
-func (i *Iface) fixService(up bool, d device, addrs []held) (changed []string, err error) {
-	if !up {
-		for _, a := range addrs {
-			changed = append(changed, "address "+a.Prefix.String())
-		}
-		if err := i.RemoveAddrs(); err != nil {
-			return changed, err
-		}
-		if d.Up {
-			changed = append(changed, "up")
-			return changed, i.down()
-		}
-		return changed, nil
+func (i *Iface) fixService(look bool, d, _ device) (found []string, err error) {
+	addrs, err := i.h.wire.held(d.Index)
+	if err != nil {
+		return nil, fmt.Errorf("read the addresses of %s: %w", i.spec.Name, err)
+	}
+	if !i.up.Load() {
+		return i.fixBackup(look, d, addrs)
 	}
 	var missing []netip.Addr
 	for _, ip := range i.spec.Addresses {
 		if !slices.ContainsFunc(addrs, func(a held) bool { return a.Prefix == single(ip) && !a.Peer.IsValid() }) {
-			changed = append(changed, "address "+ip.String())
+			found = append(found, "address "+ip.String())
 			missing = append(missing, ip)
 		}
 	}
 	if !d.Up {
-		changed = append(changed, "down")
+		found = append(found, "down")
 	}
-	if len(changed) == 0 {
-		return nil, nil
+	if look || len(found) == 0 {
+		return found, nil
 	}
-	return changed, i.raise(context.Background(), missing)
+	return found, i.raise(context.Background(), missing)
+}
+
+func (i *Iface) fixBackup(look bool, d device, addrs []held) (found []string, err error) {
+	for _, a := range addrs {
+		found = append(found, "address "+a.Prefix.String())
+	}
+	// As long as a Down of ours is due the flag is our own.
+	up := d.Up && !i.risen.Load()
+	if up {
+		found = append(found, "up")
+	}
+	if look || len(found) == 0 {
+		return found, nil
+	}
+	if err := i.clear(); err != nil {
+		return found, err
+	}
+	if up {
+		return found, i.down()
+	}
+	return found, nil
+}
+
+// FollowMTU gives the interface the MTU of its parent, after that was changed.
+// The kernel does so by itself only when the parent's becomes smaller.
+func (i *Iface) FollowMTU(mtu int) error {
+	err := i.h.slow.LinkSetMTU(i.link(), mtu)
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("set the MTU of %s to %d: %w", i.spec.Name, mtu, err)
+	}
+	return nil
 }

@@ -1,8 +1,10 @@
 package vmacif
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	netlib "github.com/vishvananda/netlink"
@@ -51,7 +53,7 @@ func TestReconcile(t *testing.T) {
 			{"taken down", raw(func() error { return l.nl.LinkSetDown(vrrp()) }), true, false, []string{"down"}},
 			{"taken up", raw(func() error { return l.nl.LinkSetUp(vrrp()) }), false, true, []string{"up"}},
 			{"address on a BACKUP", func() { l.addr("vrrp51", "203.0.113.5/24") }, false, true, []string{"address 203.0.113.5/24"}},
-			{"deleted", raw(func() error { return l.nl.LinkDel(vrrp()) }), true, true, nil},
+			{"renamed", raw(func() error { return l.nl.LinkSetName(vrrp(), "mine0") }), true, true, []string{"name mine0"}},
 			{"MAC", raw(func() error { return l.nl.LinkSetHardwareAddr(vrrp(), []byte{2, 0, 0, 0, 0, 9}) }), true, true, []string{"mac 02:00:00:00:00:09"}},
 			{"alias", raw(func() error { return l.nl.LinkSetAlias(vrrp(), "mine") }), true, true, []string{"alias"}},
 			{"group", raw(func() error { return l.nl.LinkSetGroup(vrrp(), 7) }), true, true, []string{"alias"}},
@@ -69,22 +71,18 @@ func TestReconcile(t *testing.T) {
 			}
 			want := target()
 			c.damage()
-			changed, err := i.Reconcile(up)
-			if err != nil {
-				t.Fatalf("up=%t, %s: %v", up, c.what, err)
+			damaged := l.snapshot()
+			found, err := i.Inspect()
+			if err != nil || !slices.Equal(found, c.want) {
+				t.Errorf("up=%t, %s: Inspect: %v, want %v; %v", up, c.what, found, c.want, err)
 			}
-			if c.what == "deleted" {
-				if len(changed) == 0 || changed[0] != "missing" {
-					t.Errorf("up=%t, %s: %v", up, c.what, changed)
-				}
-				if up {
-					l.must(i.Down()) // ordered before, carried out late
-				}
-			} else if !slices.Equal(changed, c.want) {
-				t.Errorf("up=%t, %s: %v, want %v", up, c.what, changed, c.want)
+			l.same(c.what+" after Inspect", damaged, l.snapshot())
+			changed, err := i.Reconcile()
+			if err != nil || !slices.Equal(changed, c.want) {
+				t.Errorf("up=%t, %s: Reconcile: %v, want %v; %v", up, c.what, changed, c.want, err)
 			}
 			l.same(c.what, want, l.snapshot())
-			if again, err := i.Reconcile(up); err != nil || len(again) != 0 {
+			if again, err := i.Reconcile(); err != nil || len(again) != 0 {
 				t.Errorf("up=%t, %s: still %v %v", up, c.what, again, err)
 			}
 		}
@@ -100,7 +98,7 @@ func TestReconcileKeepsForeignAddresses(t *testing.T) {
 	a, err := netlib.ParseAddr("192.0.2.200/32")
 	l.must(err)
 	l.must(l.nl.AddrDel(l.link("vrrp51"), a))
-	changed, err := i.Reconcile(true)
+	changed, err := i.Reconcile()
 	if err != nil || !slices.Equal(changed, []string{"address 192.0.2.200"}) {
 		t.Errorf("Reconcile: %v %v", changed, err)
 	}
@@ -109,19 +107,80 @@ func TestReconcileKeepsForeignAddresses(t *testing.T) {
 
 // Our interface was replaced by something of somebody's: that is not ours to
 // delete.
-func TestReconcileRefusesAStranger(t *testing.T) {
+func TestEnsureRefusesAStranger(t *testing.T) {
 	l := newLab(t)
-	i := l.ensure(l.hands(), spec51())
+	h := l.hands()
+	i := l.ensure(h, spec51())
 	l.must(l.nl.LinkDel(l.link("vrrp51")))
 	l.must(l.nl.LinkAdd(&netlib.Bridge{LinkAttrs: netlib.LinkAttrs{Name: "vrrp51"}}))
-	if changed, err := i.Reconcile(true); err == nil {
-		t.Errorf("Reconcile: %v", changed)
-	} else {
-		contains(t, "stranger", err.Error(), "vrrp51", "--name")
+	if changed, err := i.Reconcile(); !errors.Is(err, ErrGone) {
+		t.Errorf("Reconcile: %v, %v", changed, err)
 	}
+	_, err := h.Ensure(spec51())
+	var r Refused
+	if !errors.As(err, &r) {
+		t.Fatalf("Ensure: %v", err)
+	}
+	contains(t, "stranger", err.Error(), "vrrp51", "--name")
 	if l.link("vrrp51").Type() != "bridge" {
 		t.Error("the stranger's interface was touched")
 	}
+}
+
+// Between the addresses and the flag, which a worker takes away later, nothing is
+// wrong: the flag is our own.
+func TestInspectKnowsItsOwnDown(t *testing.T) {
+	l := newLab(t)
+	i := l.ensure(l.hands(), spec51())
+	l.up(i)
+	l.must(i.RemoveAddrs())
+	if found, err := i.Inspect(); err != nil || len(found) > 0 {
+		t.Errorf("before Down: %v, %v", found, err)
+	}
+	l.must(i.Down())
+	l.must(l.nl.LinkSetUp(l.link("vrrp51")))
+	if found, err := i.Inspect(); err != nil || !slices.Equal(found, []string{"up"}) {
+		t.Errorf("set up after Down: %v, %v", found, err)
+	}
+}
+
+// A parent that is renamed takes its interface along.
+func TestParentRenamed(t *testing.T) {
+	l := newLab(t)
+	i := l.ensure(l.hands(), spec51())
+	l.up(i)
+	l.must(l.nl.LinkSetName(l.link("eth0"), "lan0"))
+	if found, err := i.Inspect(); err != nil || len(found) > 0 {
+		t.Errorf("Inspect: %v, %v", found, err)
+	}
+	if changed, err := i.Reconcile(); err != nil || !slices.Equal(changed, []string{"alias"}) {
+		t.Errorf("Reconcile: %v, %v", changed, err)
+	}
+	if alias := l.link("vrrp51").Attrs().Alias; !strings.HasSuffix(alias, " on lan0") {
+		t.Errorf("alias %q", alias)
+	}
+	l.sysctl("ipv4", "lan0", "arp_announce", "0")
+	if changed, err := i.Reconcile(); err != nil || !slices.Equal(changed, []string{"sysctl lan0.arp_announce=0"}) {
+		t.Errorf("Reconcile: %v, %v", changed, err)
+	}
+	l.must(l.nl.LinkSetName(l.link("lan0"), "eth0"))
+	l.wantState("on the renamed parent", i, true, "192.0.2.200/32")
+}
+
+// The kernel makes a macvlan's MTU smaller with that of its parent, and never
+// larger again.
+func TestFollowMTU(t *testing.T) {
+	l := newLab(t)
+	i := l.ensure(l.hands(), spec51())
+	for _, mtu := range []int{1400, 1500} {
+		l.must(l.nl.LinkSetMTU(l.link("eth0"), mtu))
+		l.must(i.FollowMTU(mtu))
+		if got := l.link("vrrp51").Attrs().MTU; got != mtu {
+			t.Errorf("MTU %d, the parent has %d", got, mtu)
+		}
+	}
+	l.must(i.Delete())
+	l.must(i.FollowMTU(1400))
 }
 
 // Repair happens while serving: the VIP is answered with the virtual MAC again.
@@ -132,12 +191,14 @@ func TestReconcileRestoresService(t *testing.T) {
 	i := l.ensure(l.hands(), spec51())
 	l.up(i)
 	for what, damage := range map[string]func() error{
-		"deleted":    func() error { return l.nl.LinkDel(l.link("vrrp51")) },
-		"taken down": func() error { return l.nl.LinkSetDown(l.link("vrrp51")) },
+		"another MAC": func() error { return l.nl.LinkSetHardwareAddr(l.link("vrrp51"), []byte{2, 0, 0, 0, 0, 9}) },
+		"taken down":  func() error { return l.nl.LinkSetDown(l.link("vrrp51")) },
 	} {
 		l.must(damage())
-		l.wantMACs(what, s.whoHas(vip, control))
-		_, err := i.Reconcile(true)
+		if got := s.whoHas(vip, control); slices.Contains(got, macString(vmac)) {
+			t.Errorf("%s: %v answer", what, got)
+		}
+		_, err := i.Reconcile()
 		l.must(err)
 		l.wantMACs(what+" and repaired", s.whoHas(vip, control), vmac)
 	}

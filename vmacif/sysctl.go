@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -124,34 +125,50 @@ func writeSysctl(family, iface, key, value string) (was string, changed bool, er
 }
 
 // tuneVMAC gives the virtual interface its settings and says which were wrong.
-// A setting that this kernel does not have is left out.
 func tuneVMAC(name, parent string) (changed []string, err error) {
-	set := func(s setting) error {
-		was, did, err := writeSysctl(s.family, name, s.key, s.value)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if did {
-			changed = append(changed, fmt.Sprintf("sysctl %s.%s=%s", name, s.key, was))
-		}
-		return err
+	wanted, err := vmacWanted(parent)
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range vmacSettings {
-		if err := set(s); err != nil {
-			return changed, err
-		}
-	}
+	return settle(false, name, wanted)
+}
+
+// vmacWanted are the settings of a virtual interface on a parent, which it takes
+// some of over from.
+func vmacWanted(parent string) ([]setting, error) {
+	wanted := slices.Clone(vmacSettings[:])
 	for _, key := range inherited {
 		value, err := readSysctl("ipv4", parent, key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err == nil {
-			err = set(setting{"ipv4", key, value})
-		}
 		if err != nil {
-			return changed, err
+			return nil, err
+		}
+		wanted = append(wanted, setting{"ipv4", key, value})
+	}
+	return wanted, nil
+}
+
+// settle says which settings of an interface differ from what is wanted, and
+// unless look is set makes them so. A setting that this kernel does not have is
+// left out.
+func settle(look bool, iface string, wanted []setting) (found []string, err error) {
+	for _, s := range wanted {
+		was, wrong := "", false
+		if look {
+			was, err = readSysctl(s.family, iface, s.key)
+			wrong = was != s.value
+		} else {
+			was, wrong, err = writeSysctl(s.family, iface, s.key, s.value)
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return found, err
+		case wrong:
+			found = append(found, fmt.Sprintf("sysctl %s.%s=%s", iface, s.key, was))
 		}
 	}
-	return changed, nil
+	return found, nil
 }
