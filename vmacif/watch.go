@@ -1,0 +1,251 @@
+package vmacif
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// SettingsWatch hears that somebody has changed sysctls, ours included. It gives
+// hints: what is wrong is seen by Inspect.
+//
+// The kernel tells in two ways, and neither is complete. inotify reports whoever
+// writes a file of /proc/sys, of any setting, provided that it is written by way
+// of the same mount of /proc. Route netlink reports rp_filter, forwarding and
+// proxy_arp, whoever changes them and by what way, also when net.ipv4.ip_forward
+// changes those of all interfaces.
+//
+// Directories are watched, not files: a directory tells of its files, and one
+// descriptor holds it. That must be held open, because the kernel may forget a
+// directory of /proc that nobody uses, and the watch with it.
+type SettingsWatch struct {
+	inotify *os.File
+	fd      int // of inotify; its Fd would make it blocking
+	netconf *netlink.Conn
+
+	mu      sync.Mutex
+	places  map[string]*place // by path
+	byWatch map[int32]*place
+}
+
+// past is a deadline that ends a blocking read at once.
+var past = time.Unix(1, 0)
+
+// place is one directory that is watched.
+type place struct {
+	iface string // "": whatever happens here may concern every interface
+	watch int32
+	pin   int // descriptor that holds the directory
+}
+
+// WatchSettings begins to watch what concerns every interface, in the network
+// namespace of the calling thread: "default", whose values are copied to
+// interfaces that have none of their own, and IPv6's "all".
+func WatchSettings() (*SettingsWatch, error) {
+	fail := func(err error) (*SettingsWatch, error) { return nil, fmt.Errorf("watch sysctls: %w", err) }
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return fail(os.NewSyscallError("inotify_init1", err))
+	}
+	w := &SettingsWatch{inotify: os.NewFile(uintptr(fd), "inotify"), fd: fd, places: make(map[string]*place), byWatch: make(map[int32]*place)}
+	if w.netconf, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+		return fail(errors.Join(err, w.Close()))
+	}
+	for _, group := range [...]uint32{unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF} {
+		if err := w.netconf.JoinGroup(group); err != nil {
+			return fail(errors.Join(err, w.Close()))
+		}
+	}
+	for _, p := range [...][2]string{{"ipv4", "default"}, {"ipv6", "default"}, {"ipv6", "all"}} {
+		if err := w.follow(p[0], p[1], ""); err != nil {
+			return fail(errors.Join(err, w.Close()))
+		}
+	}
+	return w, nil
+}
+
+// Follow watches the settings of an interface from now on. It must be called
+// again when the interface was made again or renamed.
+func (w *SettingsWatch) Follow(iface string) error {
+	for _, family := range [...]string{"ipv4", "ipv6"} {
+		if err := w.follow(family, iface, iface); err != nil {
+			return fmt.Errorf("watch sysctls of %s: %w", iface, err)
+		}
+	}
+	return nil
+}
+
+// Forget ends that.
+func (w *SettingsWatch) Forget(iface string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, family := range [...]string{"ipv4", "ipv6"} {
+		w.drop(filepath.Join(sysctlRoot, family, "conf", iface), 0)
+	}
+}
+
+func (w *SettingsWatch) follow(family, dir, iface string) error {
+	path := filepath.Join(sysctlRoot, family, "conf", dir)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pin, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	var watch int
+	if err == nil {
+		if watch, err = unix.InotifyAddWatch(w.fd, path, unix.IN_MODIFY|unix.IN_ONLYDIR); err != nil {
+			_ = unix.Close(pin)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		w.drop(path, 0)
+		return nil // a kernel, or an interface, without that family
+	}
+	if err != nil {
+		return &fs.PathError{Op: "watch", Path: path, Err: err}
+	}
+	// The same directory as before has the same watch.
+	w.drop(path, int32(watch))
+	p := &place{iface: iface, watch: int32(watch), pin: pin}
+	w.places[path], w.byWatch[p.watch] = p, p
+	return nil
+}
+
+// drop ends the watch of a path, unless it is the one to be kept. The caller
+// holds mu.
+func (w *SettingsWatch) drop(path string, keep int32) {
+	p := w.places[path]
+	if p == nil {
+		return
+	}
+	_ = unix.Close(p.pin)
+	delete(w.places, path)
+	delete(w.byWatch, p.watch)
+	if p.watch != keep {
+		// Fails if the directory is no more, and the watch with it.
+		_, _ = unix.InotifyRmWatch(w.fd, uint32(p.watch))
+	}
+}
+
+// Close releases a SettingsWatch whose Run has returned, or was never called.
+func (w *SettingsWatch) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for path := range w.places {
+		w.drop(path, 0)
+	}
+	err := w.inotify.Close()
+	if w.netconf != nil {
+		err = errors.Join(err, w.netconf.Close())
+	}
+	return err
+}
+
+// Run calls changed whenever settings of an interface, named by its index or by
+// its name, may have changed, until ctx is done. 0 and "" mean any interface.
+// changed must not block; it is called from two goroutines.
+func (w *SettingsWatch) Run(ctx context.Context, changed func(index int, name string)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	release := context.AfterFunc(ctx, func() {
+		_ = w.inotify.SetReadDeadline(past)
+		_ = w.netconf.SetReadDeadline(past)
+	})
+	defer release()
+	var files, conf error
+	var both sync.WaitGroup
+	both.Go(func() {
+		files = w.readFiles(ctx, changed)
+		cancel()
+	})
+	both.Go(func() {
+		conf = w.readNetconf(ctx, changed)
+		cancel()
+	})
+	both.Wait()
+	if err := errors.Join(files, conf); err != nil {
+		return fmt.Errorf("watch sysctls: %w", err)
+	}
+	return nil
+}
+
+func (w *SettingsWatch) readFiles(ctx context.Context, changed func(int, string)) error {
+	buf := make([]byte, 64*(unix.SizeofInotifyEvent+unix.NAME_MAX+1))
+	for {
+		n, err := w.inotify.Read(buf)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		}
+		// One write is several events, and several writes are one hint.
+		told := make(map[string]bool, 1)
+		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+			watch, mask := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:])
+			b = b[min(len(b), unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(b[12:]))):]
+			w.mu.Lock()
+			p := w.byWatch[watch]
+			w.mu.Unlock()
+			switch {
+			case mask&unix.IN_Q_OVERFLOW != 0:
+				told[""] = true
+			case mask&unix.IN_MODIFY != 0 && p != nil:
+				told[p.iface] = true
+			}
+		}
+		for name := range told {
+			changed(0, name)
+		}
+	}
+}
+
+// netconfIndex is NETCONFA_IFINDEX of linux/netconf.h: a 32-bit number, negative
+// for "all" and "default".
+const netconfIndex = 1
+
+func (w *SettingsWatch) readNetconf(ctx context.Context, changed func(int, string)) error {
+	for {
+		messages, err := w.netconf.Receive()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			changed(0, "")
+			continue
+		case err != nil:
+			return err
+		}
+		for _, m := range messages {
+			if index, ok := netconfOf(m.Data); ok {
+				changed(index, "")
+			}
+		}
+	}
+}
+
+// netconfOf reads which interface a message is about; 0: all of them. It begins
+// with struct netconfmsg, one byte that is padded to four.
+func netconfOf(b []byte) (index int, ok bool) {
+	const header = 4
+	if len(b) < header {
+		return 0, false
+	}
+	ad, err := netlink.NewAttributeDecoder(b[header:])
+	if err != nil {
+		return 0, false
+	}
+	for ad.Next() {
+		if ad.Type() == netconfIndex && len(ad.Bytes()) == 4 {
+			index, ok = max(int(int32(ad.Uint32())), 0), true
+		}
+	}
+	return index, ok && ad.Err() == nil
+}
