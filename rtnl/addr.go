@@ -33,7 +33,9 @@ func (a Addr) same(b Addr) bool {
 // interface, given in the kernel's order. It is the first address that is
 // neither secondary nor deprecated, in three rounds: global ones that have a
 // subnet, global ones that stand alone (/32), then link-scope ones. Host-scope
-// and loopback addresses never qualify. The kernel keeps its order when
+// and loopback addresses never qualify. A secondary one is chosen when there is
+// no other: it is about to be promoted, because the kernel says that the primary
+// one has gone a moment before it says what takes its place. The kernel keeps its order when
 // addresses are added, so the source of our adverts does not change under the
 // peers because of an addition; a lower number is not "better".
 //
@@ -41,14 +43,15 @@ func (a Addr) same(b Addr) bool {
 // sit on the parent itself because no virtual MAC is used.
 func PrimaryIPv4(addrs []Addr, except ...netip.Addr) (netip.Addr, bool) {
 	rounds := [...]func(Addr) bool{
-		func(a Addr) bool { return a.Scope < unix.RT_SCOPE_LINK && a.Prefix.Bits() < 32 },
-		func(a Addr) bool { return a.Scope < unix.RT_SCOPE_LINK },
-		func(a Addr) bool { return a.Scope == unix.RT_SCOPE_LINK },
+		func(a Addr) bool { return !a.Secondary && a.Scope < unix.RT_SCOPE_LINK && a.Prefix.Bits() < 32 },
+		func(a Addr) bool { return !a.Secondary && a.Scope < unix.RT_SCOPE_LINK },
+		func(a Addr) bool { return !a.Secondary && a.Scope == unix.RT_SCOPE_LINK },
+		func(a Addr) bool { return a.Secondary && a.Scope < unix.RT_SCOPE_LINK },
 	}
 	for _, fits := range rounds {
 		for _, a := range addrs {
 			ip := a.Prefix.Addr()
-			if !ip.Is4() || a.Secondary || a.Deprecated || ip.IsLoopback() || !fits(a) || slices.Contains(except, ip) {
+			if !ip.Is4() || a.Deprecated || ip.IsLoopback() || !fits(a) || slices.Contains(except, ip) {
 				continue
 			}
 			return ip, true
