@@ -213,10 +213,14 @@ func (p *parent) noteAuth(r *router, a *vrrp.Advert, src note, drop vrrp.Drop) {
 // reloadKeys reads the keys' files again (SIGHUP). A mistake in one changes nothing.
 // The worker reads: a file system may hang.
 func (d *Daemon) reloadKeys() {
+	routers := make([]config.Router, len(d.routers)) // what may change is the loop's
+	for i, r := range d.routers {
+		routers[i] = r.cfg
+	}
 	d.work(func() {
-		configs, err := make([]vrrp.AuthConfig, len(d.routers)), error(nil)
-		for i, r := range d.routers {
-			c, e := r.cfg.AuthConfig(readKeyFile)
+		configs, err := make([]vrrp.AuthConfig, len(routers)), error(nil)
+		for i := range routers {
+			c, e := routers[i].AuthConfig(readKeyFile)
 			configs[i], err = c, errors.Join(err, e)
 		}
 		d.inbox.call(func() { d.takeKeys(configs, err) })

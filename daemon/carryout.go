@@ -146,6 +146,7 @@ func (d *Daemon) raise(r *router) bool {
 		d.retryInterface(r)
 		return false
 	}
+	r.round++
 	err := r.iface.Up(context.Background())
 	if errors.Is(err, unix.ENODEV) {
 		// Somebody deletes it, or its parent, just now: that event follows, and
@@ -175,6 +176,7 @@ func (d *Daemon) demote(r *router) {
 	if r.iface == nil {
 		return
 	}
+	r.round++
 	if err := r.iface.RemoveAddrs(); err != nil {
 		d.log.Error("cannot remove the virtual addresses", d.about(r, "err", err)...)
 	}

@@ -58,7 +58,8 @@ type Daemon struct {
 	perTick bool // leases may end a tick of the kernel late: see renew
 	// watching: somebody listens to what the kernel tells of that kind of guard.
 	watching map[lease.Rung]bool
-	later    func(func()) // has something done when everything is taken down
+	settings *vmacif.SettingsWatch // nil: nobody tells of sysctls
+	later    func(func())          // has something done when everything is taken down
 	group    *grouplock.Group
 	board    election.Board // group
 	machine  *election.Machine
@@ -68,6 +69,7 @@ type Daemon struct {
 	dead     map[string]bool // siblings that died and have not come back
 	routers  []*router
 	parents  []*parent
+	links    map[int]rtnl.Link   // every interface of the machine
 	addrs    map[int][]rtnl.Addr // of every interface of the machine
 
 	agenda    agenda
@@ -117,7 +119,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
 		instance: instanceName(cfg.Routers[0]),
 		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
-		addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, watching: map[lease.Rung]bool{}, started: time.Now(),
+		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, watching: map[lease.Rung]bool{}, started: time.Now(),
 	}
 	d.announcer = d.newAnnouncer()
 	d.readers, d.stopReaders = context.WithCancel(context.Background())
@@ -125,7 +127,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 	for i, c := range cfg.Routers {
 		p := byName[c.Interface]
 		if p == nil {
-			p = &parent{d: d, name: c.Interface, noted: map[note]*sighting{}}
+			p = &parent{d: d, name: c.Interface, configured: c.Interface, noted: map[note]*sighting{}}
 			byName[c.Interface] = p
 			d.parents = append(d.parents, p)
 		}

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"vrrpd/election"
@@ -25,12 +27,14 @@ func (d *Daemon) ensure(r *router) error {
 		r.iface, r.index = iface, iface.Index()
 		err = d.attachGuard(r)
 	}
+	r.round++
 	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
 		d.retryInterface(r)
 		return err
 	}
 	d.setFault(r, election.FaultInterface, false, "")
+	d.followSettings(r)
 	return nil
 }
 
@@ -73,37 +77,42 @@ func (d *Daemon) mayRepair(r *router, found string) bool {
 	return true
 }
 
-// repair puts right what somebody else has done to the interface, without
-// leaving the state.
+// repair puts right what somebody else has done to the service of an interface,
+// or that it was deleted, without leaving the state.
 func (d *Daemon) repair(r *router, found string) {
-	if !d.counted(r, found) || r.repairPending {
+	if !d.counted(r, found) {
 		return
 	}
 	// Several things are often found at once (an interface that goes takes its
 	// addresses along): one repair for all of them, in this turn, under the
 	// epoch of this turn.
-	r.repairPending = true
-	d.afterStep = append(d.afterStep, func() { d.repairNow(r, found) })
+	if !slices.Contains(r.found, found) {
+		r.found = append(r.found, found)
+	}
+	if !r.repairPending {
+		r.repairPending = true
+		d.afterStep = append(d.afterStep, func() { d.repairNow(r) })
+	}
 }
 
 // repairNow runs when the election has judged what else there is.
-func (d *Daemon) repairNow(r *router, found string) {
+func (d *Daemon) repairNow(r *router) {
 	// What was found may have been the parent's fault, or the machine may have
 	// left meanwhile; then there is nothing to repair.
 	if r.parent.link.Index == 0 || r.index != 0 && !r.up() {
-		r.repairPending = false
+		r.repairPending, r.found = false, nil
 		return
 	}
 	epoch := d.machine.View().Word.Epoch()
 	if r.up() && d.passed(epoch) {
 		// Another process has changed the machine just now. What it needs is seen
 		// when that is obeyed, in the turn to come.
-		d.inbox.call(func() { d.afterStep = append(d.afterStep, func() { d.repairNow(r, found) }) })
+		d.inbox.call(func() { d.afterStep = append(d.afterStep, func() { d.repairNow(r) }) })
 		return
 	}
-	r.repairPending = false
 	r.repaired++
-	d.log.Warn("repairing: "+found, d.about(r)...)
+	d.log.Warn("repairing: "+strings.Join(r.found, ", "), d.about(r)...)
+	r.repairPending, r.found = false, nil
 	if r.index == 0 && d.ensure(r) != nil {
 		return
 	}

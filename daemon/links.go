@@ -55,6 +55,9 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 				// the neighbours must know.
 				d.announceLater(r, ip)
 			}
+			if !r.up() {
+				d.inspect(r) // it may be an old story
+			}
 		case c.Kind == rtnl.AddrGone && known:
 			delete(r.present, ip)
 			if r.up() && slices.Contains(r.vips, ip) {
@@ -70,13 +73,13 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 	if gone {
 		link = c.Old
 	}
+	if gone {
+		delete(d.links, link.Index)
+	} else {
+		d.links[link.Index] = link
+	}
 	for _, p := range d.parents {
-		switch {
-		case gone && p.link.Index == link.Index, !gone && p.link.Index == link.Index && link.Name != p.name:
-			p.link = rtnl.Link{}
-			touched[p] = true
-		case !gone && link.Name == p.name:
-			p.link = link
+		if d.follow(p, link, gone) {
 			touched[p] = true
 		}
 	}
@@ -94,6 +97,8 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			}
 		case r.up() && c.Old.Up && !link.Up:
 			d.repair(r, "interface was taken down")
+		case link.MAC != r.mac, link.Name != r.cfg.Name, !r.up() && link.Up && !c.Old.Up:
+			d.inspect(r) // it may be an old story
 		}
 		d.checkUntold(r)
 	}
@@ -103,8 +108,10 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 func (d *Daemon) judgeParent(p *parent) {
 	if p.link.Index == 0 {
 		d.parentGone(p)
-	} else if p.port == nil || p.opened.Index != p.link.Index || p.opened.MAC != p.link.MAC {
+	} else if p.port == nil || p.opened.Index != p.link.Index {
 		d.parentBack(p)
+	} else if p.opened != p.link {
+		d.parentChanged(p)
 	}
 	source, ok := rtnl.PrimaryIPv4(d.addrs[p.link.Index])
 	if ok = ok && p.link.Index != 0; !ok {
@@ -135,8 +142,8 @@ func (d *Daemon) judgeParent(p *parent) {
 	}
 }
 
-// parentGone: the interface was deleted or renamed; with it went the virtual
-// interfaces on it and the memberships of the sockets.
+// parentGone: the interface was deleted; with it went the virtual interfaces on it
+// and the memberships of the sockets.
 func (d *Daemon) parentGone(p *parent) {
 	if p.port == nil {
 		return
@@ -156,8 +163,8 @@ func (d *Daemon) parentGone(p *parent) {
 	}
 }
 
-// parentBack: the interface exists (again), or has another MAC: open it and
-// make the virtual interfaces anew.
+// parentBack: the interface exists (again): open it and make the virtual
+// interfaces anew.
 func (d *Daemon) parentBack(p *parent) {
 	if err := p.close(); err != nil {
 		d.log.Debug("close port", "parent", p.name, "err", err)

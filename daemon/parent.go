@@ -17,16 +17,17 @@ import (
 // lanDrop is the word for a frame that package lan has dropped.
 func lanDrop(why int) string { return lan.Drop(why).String() }
 
-// parent is one interface that virtual routers stand on. It is known by name:
-// an interface that is deleted and made again is the same parent with another
-// index.
+// parent is one interface that virtual routers stand on. As long as it exists it
+// is known by its index, whatever it is called meanwhile; one that is deleted is
+// known by name: what is made under it is the same parent with another index.
 type parent struct {
-	d    *Daemon
-	name string
-	link rtnl.Link // as last seen; the zero Link: it does not exist
+	d          *Daemon
+	name       string    // at present, or when it was deleted
+	configured string    // what the user calls it; fixed
+	link       rtnl.Link // as last seen; the zero Link: it does not exist
 
 	port    *lan.Port // nil while the interface does not exist
-	opened  rtnl.Link // the link that port was opened on
+	opened  rtnl.Link // the link that port was opened on, as last seen
 	stop    context.CancelFunc
 	stopped chan struct{}
 

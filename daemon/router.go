@@ -40,7 +40,13 @@ type router struct {
 	repairs       int            // since repairsSince
 	repairsSince  int64          // boottime ns
 	repairPending bool
-	repaired      uint64 // since the start
+	found         []string // what the pending repair is for
+	repaired      uint64   // since the start
+	// round counts what our own hand has done to the interface, so that what the
+	// worker saw in between is not taken for somebody else's doing.
+	round      uint64
+	inspecting atomic.Bool // the worker has yet to look at the interface
+	reforming  bool        // the worker is putting its form right
 
 	guard    *lease.Guard // nil until the interface was first made
 	until    int64        // deadline that the guard was given last, boottime ns; 0: closed

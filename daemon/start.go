@@ -235,6 +235,7 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 	if err := d.guards.Sweep(); err != nil {
 		d.log.Warn("cannot remove what dead instances have left", "err", err)
 	}
+	d.watchSettings(later)
 	touched := map[*parent]bool{}
 	for i := range initial {
 		if c := &initial[i]; c.Kind == rtnl.AddrAdded {

@@ -118,7 +118,7 @@ func TestInheritsFromTheParent(t *testing.T) {
 	}
 	l.sysctl("ipv4", "eth0", "forwarding", "0")
 	changed, err := i.Reconcile()
-	if err != nil || !slices.Equal(changed, []string{"sysctl vrrp51.forwarding=1"}) {
+	if err != nil || !changed.is("sysctl vrrp51.forwarding=1") {
 		t.Errorf("Reconcile: %v %v", changed, err)
 	}
 	l.wantSysctl("ipv4", "vrrp51", "forwarding", "0")

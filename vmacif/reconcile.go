@@ -15,40 +15,64 @@ import (
 // any more: Ensure makes it again.
 var ErrGone = errGone
 
-// Inspect says what somebody else has done to the interface, in words such as
-// "down", "address 192.0.2.1" (missing on a MASTER, there on a BACKUP), "mac
-// 02:00:00:00:00:09" or "sysctl eth0.arp_ignore=0". It changes nothing. What is
-// right follows from what was asked for last: Up or RemoveAddrs.
+// Found is what is not as it should be, in words.
+type Found struct {
+	// Form is of the interface itself, whatever its state ("mac
+	// 02:00:00:00:00:09", "name x0", "alias"), and of settings, its own and its
+	// parent's ("sysctl eth0.arp_ignore=0").
+	Form []string
+	// Service is "down" and "address 192.0.2.1" (missing) on a MASTER, "up" and
+	// "address 192.0.2.1/24" (there) on a BACKUP.
+	Service []string
+}
+
+// Any reports whether anything is wrong.
+func (f Found) Any() bool { return len(f.Form)+len(f.Service) > 0 }
+
+// Inspect says what somebody else has done to the interface, and changes nothing.
+// What is right follows from what was asked for last: Up or RemoveAddrs; who
+// calls them while Inspect looks may see what is not done yet.
 //
 // It takes 0.6 ms, most of it reading sysctls, and like every read of a link it
 // queues behind whoever holds the RTNL mutex.
-func (i *Iface) Inspect() (found []string, err error) { return i.reconcile(true) }
+func (i *Iface) Inspect() (Found, error) { return i.reconcile(true, true) }
 
 // Reconcile puts right what Inspect finds, and says what that was; after an
 // error as far as it came. Addresses that are not ours stay on a MASTER. Taking
-// the interface down (on a BACKUP) takes 16 ms.
-func (i *Iface) Reconcile() (changed []string, err error) { return i.reconcile(false) }
+// the interface down (on a BACKUP), and setting its MAC while it is up, wait for a
+// grace period of the kernel's RCU (16 ms).
+func (i *Iface) Reconcile() (changed Found, err error) { return i.reconcile(false, true) }
 
-// reconcile compares the interface with what it should be, and unless look is
-// set makes it so.
-func (i *Iface) reconcile(look bool) (found []string, err error) {
+// Reform does so for the form alone: it never makes an interface serve.
+func (i *Iface) Reform() (changed Found, err error) { return i.reconcile(false, false) }
+
+// reconcile compares the interface with what it should be, and unless look is set
+// makes it so; its service, too, if that is set.
+func (i *Iface) reconcile(look, service bool) (found Found, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	d, err := i.h.wire.device("", i.Index())
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", i.spec.Name, err)
+		return Found{}, fmt.Errorf("read %s: %w", i.spec.Name, err)
 	}
 	parent, err := i.h.wire.device("", d.Parent)
 	if err != nil {
-		return nil, fmt.Errorf("read the parent of %s: %w", i.spec.Name, err)
+		return Found{}, fmt.Errorf("read the parent of %s: %w", i.spec.Name, err)
 	}
-	if !look {
-		i.spec.Parent = parent.Name // it may have been renamed
+	if found.Form, err = i.fixIdentity(look, d); err != nil {
+		return found, advise(err)
 	}
-	for _, step := range [...]func(look bool, d, parent device) ([]string, error){i.fixIdentity, i.fixSettings, i.fixService} {
-		more, err := step(look, d, parent)
-		found = append(found, more...)
-		if err != nil {
+	name := i.spec.Name // which it has by now
+	if look {
+		name = d.Name
+	}
+	more, err := fixSettings(look, name, parent.Name)
+	found.Form = append(found.Form, more...)
+	if err != nil {
+		return found, advise(err)
+	}
+	if service {
+		if found.Service, err = i.fixService(look, d); err != nil {
 			return found, advise(err)
 		}
 	}
@@ -56,7 +80,7 @@ func (i *Iface) reconcile(look bool) (found []string, err error) {
 }
 
 // fixIdentity: name, mode, MAC, alias, link group and address generation.
-func (i *Iface) fixIdentity(look bool, d, _ device) (found []string, err error) {
+func (i *Iface) fixIdentity(look bool, d device) (found []string, err error) {
 	if d.Name != i.spec.Name {
 		found = append(found, "name "+d.Name)
 		if !look {
@@ -96,18 +120,13 @@ func (i *Iface) fixIdentity(look bool, d, _ device) (found []string, err error) 
 	return found, nil
 }
 
-// fixSettings: the sysctls of the parent and of the interface. The interface has
-// its name by now, unless this is only a look.
-func (i *Iface) fixSettings(look bool, d, parent device) (found []string, err error) {
-	name := i.spec.Name
-	if look {
-		name = d.Name
-	}
-	wanted, err := vmacWanted(parent.Name)
+// fixSettings: the sysctls of the parent and of the interface.
+func fixSettings(look bool, name, parent string) (found []string, err error) {
+	wanted, err := vmacWanted(parent)
 	if err != nil {
 		return nil, err
 	}
-	found, err = settle(look, parent.Name, parentSettings[:])
+	found, err = settle(look, parent, parentSettings[:])
 	if err != nil {
 		return found, err
 	}
@@ -116,7 +135,7 @@ func (i *Iface) fixSettings(look bool, d, parent device) (found []string, err er
 }
 
 // fixService: up with the virtual addresses, or down without any.
-func (i *Iface) fixService(look bool, d, _ device) (found []string, err error) {
+func (i *Iface) fixService(look bool, d device) (found []string, err error) {
 	addrs, err := i.h.wire.held(d.Index)
 	if err != nil {
 		return nil, fmt.Errorf("read the addresses of %s: %w", i.spec.Name, err)
@@ -159,6 +178,17 @@ func (i *Iface) fixBackup(look bool, d device, addrs []held) (found []string, er
 		return found, i.down()
 	}
 	return found, nil
+}
+
+// Relabel writes the new name of the parent into the alias, after it was renamed.
+func (i *Iface) Relabel(parent string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.spec.Parent = parent
+	if err := i.nameplate(); err != nil && !errors.Is(err, unix.ENODEV) {
+		return err
+	}
+	return nil
 }
 
 // FollowMTU gives the interface the MTU of its parent, after that was changed.

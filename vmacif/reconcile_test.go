@@ -11,6 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// is tells whether exactly that was found.
+func (f Found) is(want ...string) bool {
+	return slices.Equal(slices.Concat(f.Form, f.Service), want)
+}
+
 // Whatever somebody else does to the interface is named and put right, without
 // leaving the state.
 func TestReconcile(t *testing.T) {
@@ -73,19 +78,36 @@ func TestReconcile(t *testing.T) {
 			c.damage()
 			damaged := l.snapshot()
 			found, err := i.Inspect()
-			if err != nil || !slices.Equal(found, c.want) {
+			if err != nil || !found.is(c.want...) {
 				t.Errorf("up=%t, %s: Inspect: %v, want %v; %v", up, c.what, found, c.want, err)
 			}
 			l.same(c.what+" after Inspect", damaged, l.snapshot())
 			changed, err := i.Reconcile()
-			if err != nil || !slices.Equal(changed, c.want) {
+			if err != nil || !changed.is(c.want...) {
 				t.Errorf("up=%t, %s: Reconcile: %v, want %v; %v", up, c.what, changed, c.want, err)
 			}
 			l.same(c.what, want, l.snapshot())
-			if again, err := i.Reconcile(); err != nil || len(again) != 0 {
+			if again, err := i.Reconcile(); err != nil || again.Any() {
 				t.Errorf("up=%t, %s: still %v %v", up, c.what, again, err)
 			}
 		}
+	}
+}
+
+// What makes no interface serve is put right without that.
+func TestReform(t *testing.T) {
+	l := newLab(t)
+	i := l.ensure(l.hands(), spec51())
+	l.up(i)
+	a, err := netlib.ParseAddr("192.0.2.200/32")
+	l.must(err)
+	l.must(l.nl.AddrDel(l.link("vrrp51"), a))
+	l.sysctl("ipv4", "vrrp51", "rp_filter", "1")
+	if changed, err := i.Reform(); err != nil || !changed.is("sysctl vrrp51.rp_filter=1") {
+		t.Errorf("Reform: %v, %v", changed, err)
+	}
+	if found, err := i.Inspect(); err != nil || !found.is("address 192.0.2.200") {
+		t.Errorf("Inspect: %v, %v", found, err)
 	}
 }
 
@@ -99,7 +121,7 @@ func TestReconcileKeepsForeignAddresses(t *testing.T) {
 	l.must(err)
 	l.must(l.nl.AddrDel(l.link("vrrp51"), a))
 	changed, err := i.Reconcile()
-	if err != nil || !slices.Equal(changed, []string{"address 192.0.2.200"}) {
+	if err != nil || !changed.is("address 192.0.2.200") {
 		t.Errorf("Reconcile: %v %v", changed, err)
 	}
 	l.wantState("after Reconcile", i, true, "203.0.113.5/24", "192.0.2.200/32")
@@ -134,12 +156,12 @@ func TestInspectKnowsItsOwnDown(t *testing.T) {
 	i := l.ensure(l.hands(), spec51())
 	l.up(i)
 	l.must(i.RemoveAddrs())
-	if found, err := i.Inspect(); err != nil || len(found) > 0 {
+	if found, err := i.Inspect(); err != nil || found.Any() {
 		t.Errorf("before Down: %v, %v", found, err)
 	}
 	l.must(i.Down())
 	l.must(l.nl.LinkSetUp(l.link("vrrp51")))
-	if found, err := i.Inspect(); err != nil || !slices.Equal(found, []string{"up"}) {
+	if found, err := i.Inspect(); err != nil || !found.is("up") {
 		t.Errorf("set up after Down: %v, %v", found, err)
 	}
 }
@@ -150,17 +172,17 @@ func TestParentRenamed(t *testing.T) {
 	i := l.ensure(l.hands(), spec51())
 	l.up(i)
 	l.must(l.nl.LinkSetName(l.link("eth0"), "lan0"))
-	if found, err := i.Inspect(); err != nil || len(found) > 0 {
-		t.Errorf("Inspect: %v, %v", found, err)
-	}
-	if changed, err := i.Reconcile(); err != nil || !slices.Equal(changed, []string{"alias"}) {
-		t.Errorf("Reconcile: %v, %v", changed, err)
+	for range 2 {
+		if found, err := i.Inspect(); err != nil || found.Any() {
+			t.Errorf("Inspect: %v, %v", found, err)
+		}
+		l.must(i.Relabel("lan0"))
 	}
 	if alias := l.link("vrrp51").Attrs().Alias; !strings.HasSuffix(alias, " on lan0") {
 		t.Errorf("alias %q", alias)
 	}
 	l.sysctl("ipv4", "lan0", "arp_announce", "0")
-	if changed, err := i.Reconcile(); err != nil || !slices.Equal(changed, []string{"sysctl lan0.arp_announce=0"}) {
+	if changed, err := i.Reconcile(); err != nil || !changed.is("sysctl lan0.arp_announce=0") {
 		t.Errorf("Reconcile: %v, %v", changed, err)
 	}
 	l.must(l.nl.LinkSetName(l.link("lan0"), "eth0"))

@@ -1,0 +1,103 @@
+package daemon
+
+import (
+	"fmt"
+
+	"vrrpd/rtnl"
+)
+
+// follow tells whether news of a link are about a parent, which it then knows by
+// its new state.
+func (d *Daemon) follow(p *parent, link rtnl.Link, gone bool) bool {
+	switch {
+	case p.link.Index == link.Index && gone:
+		p.link = rtnl.Link{}
+		// Another may have its name already, if it was renamed before it went.
+		for _, other := range d.links {
+			if other.Name == p.configured {
+				p.link = other
+			}
+		}
+	case p.link.Index == link.Index:
+		p.link = link
+	case !gone && p.link.Index == 0 && (link.Name == p.name || link.Name == p.configured):
+		p.link = link
+	default:
+		return false
+	}
+	if p.link.Index != 0 && p.link.Name != p.name {
+		d.renamed(p, p.link.Name)
+	}
+	return true
+}
+
+// renamed gives the parent and whatever tells of it the new name.
+func (d *Daemon) renamed(p *parent, name string) {
+	old := p.name
+	if p.port != nil && p.opened.Index == p.link.Index {
+		d.log.Warn("parent interface was renamed", d.about(p.routers[0], "was", old, "is", name)...)
+	}
+	p.name = name
+	if d.settings != nil {
+		d.settings.Forget(old)
+	}
+	p.mu.Lock()
+	for _, r := range p.routers {
+		r.cfg.Interface = name // the reader tells of it, too
+	}
+	p.mu.Unlock()
+	for _, r := range p.routers {
+		d.identityChanged(r)
+	}
+}
+
+// parentChanged: the parent is the same interface, with another name, MAC or MTU,
+// or something that concerns nobody here. The sockets, which go by its index, and
+// the virtual interfaces on it stay as they are.
+func (d *Daemon) parentChanged(p *parent) {
+	was, is := p.opened, p.link
+	p.opened = is
+	if was.Name != is.Name {
+		for _, r := range p.routers {
+			if r.iface == nil {
+				continue
+			}
+			d.followSettings(r)
+			iface := r.iface
+			// The parent's name stands in the alias.
+			d.work(func() {
+				if err := iface.Relabel(is.Name); err != nil {
+					d.log.Debug("cannot label the interface", "interface", iface.Name(), "err", err)
+				}
+			})
+		}
+	}
+	if was.MAC != is.MAC {
+		d.log.Warn(fmt.Sprintf("the MAC of %s was changed from %s to %s", is.Name, macText(was.MAC), macText(is.MAC)), d.about(p.routers[0])...)
+		d.afterStep = append(d.afterStep, func() { d.announceOwn(p) })
+	}
+	if was.MTU != is.MTU {
+		d.followMTU(p)
+	}
+}
+
+// followMTU gives the virtual interfaces the MTU of their parent, and says if an
+// advert does not fit any more: then it cannot be sent, which is a fault of its
+// own.
+func (d *Daemon) followMTU(p *parent) {
+	mtu := p.link.MTU
+	for _, r := range p.routers {
+		if err := r.fits(mtu); err != nil {
+			d.log.Error(err.Error(), d.about(r)...)
+		}
+		iface := r.iface
+		if iface == nil {
+			continue
+		}
+		d.work(func() {
+			if err := iface.FollowMTU(mtu); err != nil {
+				d.inbox.call(func() { d.log.Error("the MTU does not follow", d.about(r, "err", err)...) })
+			}
+		})
+	}
+}
