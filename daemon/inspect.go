@@ -113,8 +113,12 @@ func (d *Daemon) reformed(r *router, iface *vmacif.Iface, err error) {
 		d.retryInterface(r)
 	default:
 		d.inspect(r)
-		if r.announced { // perhaps nobody could be answered, or was answered wrongly
-			d.announceAll(r)
-		}
+		// Perhaps nobody was answered meanwhile, or wrongly. Not before the election
+		// has judged what else there is.
+		d.afterStep = append(d.afterStep, func() {
+			if r.announced && !d.passed(d.machine.View().Word.Epoch()) {
+				d.announceAll(r)
+			}
+		})
 	}
 }

@@ -1,0 +1,236 @@
+package acceptance
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+// foul is what somebody else does to the virtual interface of LAN A, or to what
+// it needs.
+type foul struct {
+	name string
+	do   func(*router)
+	// mended waits until it is undone, and returns when; mark is where the record
+	// of links was before.
+	mended func(r *router, mark int) time.Time
+	found  string // what the journal says about it
+	// graces are the grace periods of the kernel's RCU that are waited for in the
+	// doing and the undoing, under the mutex that everybody who changes an
+	// interface needs.
+	graces int
+}
+
+// grace is a usual grace period.
+const grace = 16 * time.Millisecond
+
+func (f foul) limit() time.Duration { return swift + time.Duration(f.graces)*grace }
+
+// onVRRP does something to the virtual interface of LAN A.
+func onVRRP(do func(nl *netlink.Handle, vrrp netlink.Link) error) func(*router) {
+	return func(r *router) {
+		r.site.t.Helper()
+		vrrp, err := r.Netlink().LinkByName(lanA.vrrp())
+		check(r.site.t, err)
+		check(r.site.t, do(r.Netlink(), vrrp))
+	}
+}
+
+// somebodysMAC is none of ours.
+var somebodysMAC = netlab.MAC{0x02, 0xee, 0, 0, 0, 1}
+
+// write writes a sysctl as a program on the machine does: by way of the machine's
+// own /proc.
+func (r *router) write(key, value string) {
+	r.site.t.Helper()
+	check(r.site.t, r.Do(func() error { return os.WriteFile("/proc/sys/net/"+key, []byte(value), 0) }))
+}
+
+// waitSysctl waits until a sysctl has a value, and returns when. Nothing tells of
+// that in time: it looks all the time.
+func (r *router) waitSysctl(key, value string) (at time.Time) {
+	r.site.t.Helper()
+	check(r.site.t, r.Do(func() error {
+		for limit := time.Now().Add(patience); ; runtime.Gosched() {
+			text, err := os.ReadFile("/proc/sys/net/" + key)
+			at = time.Now()
+			switch {
+			case err != nil:
+				return err
+			case strings.TrimSpace(string(text)) == value:
+				return nil
+			case at.After(limit):
+				return fmt.Errorf("%s is %q, want %s", key, text, value)
+			}
+		}
+	}))
+	return at
+}
+
+// sysctlFoul changes a setting.
+func sysctlFoul(key, right, wrong string) foul {
+	parts := strings.Split(key, "/") // ipv4/conf/eth0/arp_ignore
+	return foul{
+		name:   parts[2] + "." + parts[3],
+		do:     func(r *router) { r.write(key, wrong) },
+		mended: func(r *router, _ int) time.Time { return r.waitSysctl(key, right) },
+		found:  fmt.Sprintf("sysctl %s.%s=%s", parts[2], parts[3], wrong),
+	}
+}
+
+// sysctlFouls are the settings that virtual routers need.
+func sysctlFouls() []foul {
+	return []foul{
+		sysctlFoul("ipv4/conf/eth0/arp_ignore", "1", "0"),
+		sysctlFoul("ipv4/conf/eth0/arp_announce", "2", "0"),
+		sysctlFoul("ipv4/conf/vrrp51/arp_ignore", "1", "0"),
+		sysctlFoul("ipv4/conf/vrrp51/arp_announce", "2", "1"),
+		sysctlFoul("ipv4/conf/vrrp51/arp_filter", "0", "1"),
+		sysctlFoul("ipv4/conf/vrrp51/rp_filter", "2", "1"),
+		sysctlFoul("ipv4/conf/vrrp51/proxy_arp", "0", "1"),
+		sysctlFoul("ipv4/conf/vrrp51/forwarding", "1", "0"),
+		sysctlFoul("ipv6/conf/vrrp51/disable_ipv6", "1", "0"),
+	}
+}
+
+// identityFouls are done to what the interface is, in whatever state.
+func identityFouls() []foul {
+	return []foul{
+		{"MAC changed", onVRRP(func(nl *netlink.Handle, vrrp netlink.Link) error {
+			return nl.LinkSetHardwareAddr(vrrp, net.HardwareAddr(somebodysMAC[:]))
+		}), func(r *router, _ int) time.Time {
+			_, err := r.WaitLink(within(r.site.t, patience), lanA.vrrp(), func(k netlab.Link) bool { return k.MAC == lanA.vmac() })
+			check(r.site.t, err)
+			return time.Now()
+		}, "mac " + somebodysMAC.String(), 2},
+		{"renamed", onVRRP(func(nl *netlink.Handle, vrrp netlink.Link) error { return nl.LinkSetName(vrrp, "mine0") }),
+			func(r *router, _ int) time.Time {
+				_, err := r.WaitLink(within(r.site.t, patience), lanA.vrrp(), netlab.Link.Exists)
+				check(r.site.t, err)
+				return time.Now()
+			}, "name mine0", 0},
+	}
+}
+
+// masterFouls are done to the interface of a MASTER.
+func masterFouls() []foul {
+	event := func(what netlab.Change, addr netip.Addr) func(*router, int) time.Time {
+		return func(r *router, mark int) time.Time { return r.waitEvent(mark, lanA.vrrp(), what, addr).At }
+	}
+	return slices.Concat([]foul{
+		{"VIP deleted", func(r *router) { check(r.site.t, r.DelAddr(lanA.vrrp(), netip.PrefixFrom(lanA.vip, 32))) },
+			event(netlab.AddrAdded, lanA.vip), "address 10.16.1.200 was removed", 0},
+		{"interface deleted", onVRRP((*netlink.Handle).LinkDel), event(netlab.LinkUp, noAddr), "interface was deleted", 0},
+		{"interface downed", onVRRP((*netlink.Handle).LinkSetDown), event(netlab.LinkUp, noAddr), "interface was taken down", 0},
+	}, identityFouls(), sysctlFouls())
+}
+
+// backupFouls are done to the interface of a BACKUP.
+func backupFouls() []foul {
+	stray := netip.MustParsePrefix("10.16.1.77/24")
+	return slices.Concat([]foul{
+		{"interface deleted", onVRRP((*netlink.Handle).LinkDel), func(r *router, mark int) time.Time {
+			return r.waitEvent(mark, lanA.vrrp(), netlab.LinkAdded, noAddr).At
+		}, "interface was deleted", 0},
+		{"brought up", onVRRP((*netlink.Handle).LinkSetUp), func(r *router, mark int) time.Time {
+			return r.waitEvent(mark, lanA.vrrp(), netlab.LinkDown, noAddr).At
+		}, "up", 1},
+		{"given an address", func(r *router) { check(r.site.t, r.AddAddr(lanA.vrrp(), stray)) }, func(r *router, mark int) time.Time {
+			return r.waitEvent(mark, lanA.vrrp(), netlab.AddrGone, stray.Addr()).At
+		}, "address 10.16.1.77/24", 0},
+	}, identityFouls(), sysctlFouls()[:2])
+}
+
+// mend does something foul and returns how long it lasted, from before it was
+// done.
+func (r *router) mend(f foul) time.Duration {
+	r.site.t.Helper()
+	repairs := r.status(lanA).Routers[0].Statistics.Repairs
+	mark, letters := r.fence(), r.syslog.mark()
+	before := time.Now()
+	f.do(r)
+	took := f.mended(r, mark).Sub(before)
+	r.syslog.waitFor(r.site.t, letters, "what was found", func(text string) bool {
+		return strings.Contains(text, "repairing: ") && strings.Contains(text, f.found)
+	})
+	r.waitStatus(lanA, "it is counted", func(st control.Status) bool { return st.Routers[0].Statistics.Repairs > repairs })
+	return took
+}
+
+// mends does something foul a few times, and judges how fast it is undone.
+func (r *router) mends(f foul) {
+	t := r.site.t
+	t.Helper()
+	var took []time.Duration
+	for len(took) < 3 || len(took) < 5 && middle(took) > f.limit() {
+		took = append(took, r.mend(f))
+	}
+	t.Logf("%s: undone after %v", f.name, took)
+	if middle(took) > f.limit() {
+		t.Errorf("%s: undone after %v, want %v in the median", f.name, took, f.limit())
+	}
+}
+
+func middle(list []time.Duration) time.Duration {
+	list = slices.Sorted(slices.Values(list))
+	return list[len(list)/2]
+}
+
+// Whatever somebody does to the interface of a MASTER, or to settings that it
+// needs, is undone within 20 ms, without leaving that state; journalled with what
+// was found, and counted.
+func TestRepair_Master(t *testing.T) {
+	for _, f := range masterFouls() {
+		t.Run(strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) {
+			// Not parallel: all network namespaces of a machine share one lock.
+			s := pair(t, calm)
+			r := s.r1
+			epoch := r.status(lanA).Machine.Epoch
+			r.mends(f)
+			if st := r.status(lanA).Machine; st.Epoch != epoch || st.Phase != "MASTER" {
+				t.Errorf("it has left: %+v", st)
+			}
+			r.waitServing(lanA)
+			if mac, err := s.client.Resolve(within(t, patience), "eth0", lanA.vip); err != nil || mac != lanA.vmac() {
+				t.Errorf("%v is at %v, %v", lanA.vip, mac, err)
+			}
+			if n := r.filters(lanA); n != 2 {
+				t.Errorf("its guard has %d filters", n)
+			}
+		})
+	}
+}
+
+// So it is on a BACKUP, which stays one, with an interface that is down and empty.
+func TestRepair_Backup(t *testing.T) {
+	for _, f := range backupFouls() {
+		t.Run(strings.ReplaceAll(f.name, " ", "-"), func(t *testing.T) {
+			s := pair(t, calm)
+			r := s.r2
+			epoch := r.status(lanA).Machine.Epoch
+			heard := r.sniff(lanA, netlab.MatchAdverts())
+			r.mends(f)
+			if st := r.status(lanA).Machine; st.Epoch != epoch || st.Phase != "BACKUP" {
+				t.Errorf("it has left: %+v", st)
+			}
+			r.waitBackup(lanA)
+			s.r1.waitAdverts(s.r1.sniff(lanA, netlab.MatchAdverts()), 2)
+			for _, frame := range heard.Frames(0) {
+				if a, ok := frame.Advert(); ok && !frame.Out {
+					t.Errorf("it has said %v", a)
+				}
+			}
+		})
+	}
+}
