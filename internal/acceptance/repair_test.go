@@ -234,3 +234,26 @@ func TestRepair_Backup(t *testing.T) {
 		})
 	}
 }
+
+// Somebody who sets a setting again and again is fought for a while, and then the
+// machine is held and says what was done to it.
+func TestRepair_Fight(t *testing.T) {
+	t.Parallel()
+	s := pair(t, calm)
+	r := s.r1
+	for range 20 {
+		r.write("ipv4/conf/vrrp51/rp_filter", "1")
+		r.waitSysctl("ipv4/conf/vrrp51/rp_filter", "2")
+	}
+	r.waitStatus(lanA, "all are counted", func(st control.Status) bool { return st.Routers[0].Statistics.Repairs == 20 })
+	r.write("ipv4/conf/vrrp51/rp_filter", "1")
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	const detail = "sysctl vrrp51.rp_filter=1, 20 repairs within 1m0s: something fights us"
+	r.syslog.waitFor(t, 0, "what was done", containing(detail))
+	st := r.status(lanA).Machine
+	if st.Phase != "HELD" || st.Reason != "interface-fault" || len(st.Faults) != 1 || st.Faults[0].Detail != detail {
+		t.Errorf("%+v", st)
+	}
+}
