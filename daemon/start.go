@@ -195,7 +195,7 @@ func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
 	later(func() { _ = w.Close() })
 	initial := make(chan []rtnl.Change, 1)
 	failed := make(chan error, 1)
-	first := true
+	first, overruns := true, uint64(0)
 	d.goRead(later, func(ctx context.Context) error {
 		err := w.Run(ctx, func(c []rtnl.Change) {
 			if first {
@@ -203,7 +203,15 @@ func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
 				initial <- c
 				return
 			}
-			d.inbox.call(func() { d.kernel(c) })
+			lost := w.Counters().Overruns
+			again := lost != overruns
+			overruns = lost
+			d.inbox.call(func() {
+				if again {
+					d.log.Warn("events of the kernel were lost: links and addresses were read anew", d.about(d.routers[0])...)
+				}
+				d.kernel(c)
+			})
 		})
 		failed <- err
 		return err
