@@ -23,6 +23,7 @@ const (
 	toolDropCap = "drop-cap" // PROGRAM ARGS...: without CAP_NET_ADMIN and CAP_NET_RAW
 	toolOwnUser = "own-user" // PROGRAM ARGS...: as nobody with three capabilities, as systemd starts a service with User=
 	toolFlood   = "flood"    // IFNAME KIND PACKETS-PER-SECOND DURATION: forged adverts
+	toolJudged  = "judged"   // PROGRAM ARGS...: whose adverts a judge lets pass or not
 	toolJournal = "journal"  // PROGRAM ARGS...: as if stderr were connected to the journal
 )
 
@@ -42,6 +43,8 @@ func runTool(tool string, args []string) int {
 		err = addAddr(args)
 	case toolDropCap:
 		err = dropCap(args)
+	case toolJudged:
+		err = judged(args)
 	case toolJournal:
 		err = inJournal(args)
 	case toolOwnUser:
