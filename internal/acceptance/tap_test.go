@@ -1,0 +1,54 @@
+package acceptance
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+// On a parent that reports its carrier like a network card: the whole machine
+// leaves as fast as the kernel tells, and takes the state back. A second loss
+// within a second is told a second late, to everybody: that is linkwatch.
+func TestTap_CarrierLost(t *testing.T) {
+	s := newSite(t, options{})
+	r := s.r1
+	check(t, r.cable(lanA).Remove())
+	tap, err := s.lab.ConnectTap(r.Host, lanA.nic, s.switches[0], netlab.CableOptions{MAC: r.mac(lanA), Addrs: []netip.Prefix{r.own(lanA)}})
+	check(t, err)
+	r.cables[0] = tap.Cable
+	r.waitOperational(lanA.nic)
+	r.startAll()
+	for _, l := range lans {
+		r.waitServing(l)
+	}
+	s.r2.startAll()
+	s.settled(r, s.r2)
+	var told, silent []time.Duration
+	for range 3 {
+		mark := r.fence()
+		before := time.Now()
+		check(t, tap.Carrier(false))
+		told = append(told, r.waitEvent(mark, lanA.nic, netlab.CarrierLost, noAddr).At.Sub(before))
+		last := time.Duration(0)
+		for _, l := range lans {
+			last = max(last, r.waitEvent(mark, l.vrrp(), netlab.AddrGone, l.vip).At.Sub(before))
+		}
+		silent = append(silent, last)
+		r.waitStatus(lanB, "it is held", func(st control.Status) bool { return st.Machine.Reason == "link-down" })
+		for _, l := range lans {
+			s.r2.waitServing(l)
+		}
+		check(t, tap.Carrier(true))
+		s.settled(r, s.r2)
+	}
+	t.Logf("the kernel told after %v, the addresses were gone after %v", told, silent)
+	for i := range told {
+		if late := silent[i] - told[i]; late > swift {
+			t.Errorf("the addresses were gone %v after the kernel told", late)
+		}
+	}
+	s.neverSplit()
+}
