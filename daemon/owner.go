@@ -3,10 +3,15 @@ package daemon
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"vrrpd/config"
 	"vrrpd/grouplock"
+	"vrrpd/vmacif"
 )
 
 // inDir joins the two parts of an owner's name; no interface name has a slash.
@@ -27,13 +32,54 @@ func ownerName(runDir, instance string) string {
 // ownerAlive tells whether the process that signed so lives. What cannot be
 // known counts as alive: nothing is taken from anybody.
 func ownerAlive(owner string) bool {
-	instance, dir, elsewhere := strings.Cut(owner, inDir)
-	if elsewhere {
-		dir = "/" + dir
-	} else {
-		dir = config.DefaultRunDir
-	}
+	instance, dir := dirOf(owner)
 	return instanceAlive(dir, instance)
+}
+
+// dirOf is the run directory of the instance that signed so.
+func dirOf(owner string) (instance, dir string) {
+	instance, dir, elsewhere := strings.Cut(owner, inDir)
+	if !elsewhere {
+		return instance, config.DefaultRunDir
+	}
+	return instance, "/" + dir
+}
+
+// openHands opens the hands of an instance of the run directory.
+//
+// What the settings of a parent were is noted in the machine's own run directory,
+// whatever the instance's: those of two run directories, of two groups that share
+// a card for instance, must find each other's notes, or the first to go would
+// restore what the other needs. Who may not write there notes it in its own, and
+// is told if that keeps it apart from somebody on the same parent.
+func openHands(runDir string) (*vmacif.Hands, error) {
+	notes := runDir
+	if ownDir(config.DefaultRunDir) {
+		notes = config.DefaultRunDir
+	}
+	return vmacif.Open(vmacif.Config{Notes: notes, Alive: ownerAlive, Apart: func(owner string) bool {
+		_, dir := dirOf(owner)
+		switch {
+		case dir == notes || dir == runDir:
+			return false
+		case notes != config.DefaultRunDir:
+			return true
+		}
+		_, err := os.Lstat(filepath.Join(dir, "sysctl")) // notes of its own
+		return err == nil
+	}})
+}
+
+// ownDir reports whether a directory belongs to this user and can be written to,
+// or could be made.
+func ownDir(path string) bool {
+	var st unix.Stat_t
+	err := unix.Lstat(path, &st)
+	if errors.Is(err, unix.ENOENT) {
+		return unix.Access(filepath.Dir(path), unix.W_OK|unix.X_OK) == nil
+	}
+	return err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == os.Geteuid() &&
+		st.Mode&0o022 == 0 && unix.Access(path, unix.W_OK|unix.X_OK) == nil
 }
 
 func instanceAlive(runDir, instance string) bool {

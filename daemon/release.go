@@ -37,7 +37,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	if err := capable(); err != nil {
 		return err
 	}
-	hands, err := vmacif.Open(vmacif.Config{RunDir: cfg.RunDir, Alive: ownerAlive})
+	hands, err := openHands(cfg.RunDir)
 	if err != nil {
 		return err
 	}

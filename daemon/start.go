@@ -96,7 +96,7 @@ func (d *Daemon) check() error {
 	if err := d.checkScriptUser(); err != nil {
 		return err
 	}
-	hands, err := vmacif.Open(vmacif.Config{RunDir: d.cfg.RunDir, Alive: ownerAlive})
+	hands, err := openHands(d.cfg.RunDir)
 	if err != nil {
 		return err
 	}

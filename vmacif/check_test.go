@@ -113,7 +113,7 @@ func TestRefusedParents(t *testing.T) {
 	moved := l.link("moved")
 	l.must(l.nl.LinkSetNsFd(moved, int(l.away)))
 	err := inNamespace(int(l.away), func() error {
-		h, err := Open(Config{RunDir: l.dir})
+		h, err := Open(Config{Notes: l.dir})
 		if err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func TestRefusedClashes(t *testing.T) {
 
 	// Nobody knows who lives: nothing is taken.
 	l.ensure(l.hands(), twin)
-	blind, err := Open(Config{RunDir: l.dir})
+	blind, err := Open(Config{Notes: l.dir})
 	l.must(err)
 	defer blind.Close()
 	var r Refused

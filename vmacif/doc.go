@@ -51,7 +51,7 @@
 //
 // Only the parent's and the virtual interface's own settings are ever written,
 // never those of "all" or "default". See sysctl.go for which and why, and
-// journal.go for how the parent's return to what they were.
+// journal.go and journaldir.go for how the parent's return to what they were.
 //
 // # Where it may be used
 //

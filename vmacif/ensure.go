@@ -189,6 +189,8 @@ func (h *Hands) survey(spec Spec) (survey, error) {
 			return s, refuse("%s on %s already has the virtual MAC %s and was not made by vrrpd: stop the program that uses it, or choose another VRID", d.Name, spec.Parent, macString(spec.MAC))
 		case twin, mine && owner == spec.Owner:
 			s.stale = append(s.stale, d)
+		case tagged && d.Kind == "macvlan" && !d.Foreign && d.Parent == s.parent.Index && h.apart(owner) && h.alive(owner):
+			return s, refuse("%s of the running instance %s stands on %s, too, and what the settings of %s were is noted in another place than by this one, so that each would undo what the other needs: give both the same run directory (-f), or run both as the same user", d.Name, owner, spec.Parent, spec.Parent)
 		}
 	}
 	return s, nil

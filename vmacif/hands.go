@@ -26,9 +26,13 @@ const (
 
 // Config configures Hands.
 type Config struct {
-	// RunDir is the directory shared by the vrrpd processes of the machine;
-	// the journals of sysctls live in "sysctl" underneath. Required.
-	RunDir string
+	// Notes is the directory in which all vrrpd of the machine that use one
+	// parent note what its settings were; they are in "sysctl" underneath.
+	// Required.
+	Notes string
+	// Apart tells whether an instance takes its notes elsewhere, so that it and
+	// this one must not use the same parent. Nil means that none does.
+	Apart func(owner string) bool
 	// Group is the link group of the interfaces made here; zero means one
 	// derived from the process id.
 	Group uint32
@@ -42,9 +46,10 @@ type Config struct {
 // methods, and those of its interfaces, may be called from several goroutines:
 // the loop, and the worker that takes interfaces down.
 type Hands struct {
-	runDir string
-	group  uint32
-	alive  func(string) bool
+	notes string
+	apart func(string) bool
+	group uint32
+	alive func(string) bool
 
 	// slow is for creation, deletion and the down flag; wire for everything
 	// that the loop waits for, so that the loop never queues behind a grace
@@ -58,8 +63,8 @@ type Hands struct {
 
 // Open connects to the kernel. It changes nothing.
 func Open(c Config) (*Hands, error) {
-	if c.RunDir == "" {
-		return nil, errors.New("open interface control: no run directory")
+	if c.Notes == "" {
+		return nil, errors.New("open interface control: no directory for notes")
 	}
 	slow, err := netlib.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -74,12 +79,15 @@ func Open(c Config) (*Hands, error) {
 		slow.Close()
 		return nil, fmt.Errorf("open interface control: %w", err)
 	}
-	h := &Hands{runDir: c.RunDir, group: c.Group, alive: c.Alive, slow: slow, wire: w, made: make(map[*Iface]struct{})}
+	h := &Hands{notes: c.Notes, apart: c.Apart, group: c.Group, alive: c.Alive, slow: slow, wire: w, made: make(map[*Iface]struct{})}
 	if h.group == 0 {
 		h.group = groupMark | uint32(os.Getpid())&^uint32(groupMask)
 	}
 	if h.alive == nil {
 		h.alive = func(string) bool { return true }
+	}
+	if h.apart == nil {
+		h.apart = func(string) bool { return false }
 	}
 	return h, nil
 }

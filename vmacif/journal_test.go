@@ -2,18 +2,41 @@ package vmacif
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
 
+// journal is that of eth0.
 func (l *lab) journal(h *Hands) *journal {
 	l.Helper()
-	j, err := h.journals().load(l.link("eth0").Attrs().Index)
+	b, err := os.ReadFile(l.journalFile(h))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	l.must(err)
-	return j
+	return parseJournal(filepath.Base(l.journalFile(h)), b)
+}
+
+func (l *lab) journalFile(h *Hands) string {
+	l.Helper()
+	_, netns, err := here()
+	l.must(err)
+	return filepath.Join(h.journals().path, journalName(netns, l.link("eth0").Attrs().Index))
+}
+
+// store writes a journal as another process would.
+func (l *lab) store(h *Hands, n *journal) {
+	l.Helper()
+	j, err := h.journals().lock()
+	l.must(err)
+	defer j.unlock()
+	l.must(j.store(n))
 }
 
 func (l *lab) wantParent(ignore, announce string) {
@@ -109,7 +132,7 @@ func TestJournalOfAnotherWorld(t *testing.T) {
 		t.Helper()
 		j := l.journal(h)
 		change(j)
-		l.must(h.journals().store(j))
+		l.store(h, j)
 	}
 	lies := func(j *journal) { j.Values["ipv4/arp_ignore"] = entry("7", "1") }
 
@@ -131,21 +154,25 @@ func TestJournalOfAnotherWorld(t *testing.T) {
 	l.sysctl("ipv4", "eth0", "arp_ignore", "0")
 	l.sysctl("ipv4", "eth0", "arp_announce", "0")
 
-	l.ensure(h, spec51())
-	edit(func(j *journal) { j.NetNS++; lies(j) })
-	l.must(l.hands().Release("vrrp51"))
-	if l.journal(h) == nil {
-		t.Error("a journal of another namespace is gone")
-	}
 	i = l.ensure(h, spec51())
-	l.wantParent("1", "2")
+	other := l.journal(h)
+	other.NetNS++
+	lies(other)
+	l.store(h, other)
 	l.must(i.Delete())
-	l.sysctl("ipv4", "eth0", "arp_ignore", "0")
-	l.sysctl("ipv4", "eth0", "arp_announce", "0")
+	l.wantParent("0", "0")
+	file := filepath.Join(h.journals().path, journalName(other.NetNS, other.Index))
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("a journal of another namespace is gone: %v", err)
+	}
 
-	file := h.journals().file(l.link("eth0").Attrs().Index)
-	half := fmt.Sprintf(`{"version":1,"ifindex":%d,"values":null}`, l.link("eth0").Attrs().Index)
+	file = l.journalFile(h)
+	_, netns, err := here()
+	l.must(err)
+	half := fmt.Sprintf(`{"version":1,"ifindex":%d,"netns":%d,"values":null}`, l.link("eth0").Attrs().Index, netns)
+	l.must(os.MkdirAll(filepath.Dir(file), 0o700))
 	for _, text := range []string{"", "{", `{"version":99}`, "null", half} {
+		l.must(os.MkdirAll(filepath.Dir(file), 0o700))
 		l.must(os.WriteFile(file, []byte(text), 0o644))
 		i := l.ensure(h, spec51())
 		l.wantParent("1", "2")
@@ -169,9 +196,8 @@ func entry(was, ours string) change { return change{Was: was, Ours: ours} }
 func TestJournalComesFirst(t *testing.T) {
 	l := newLab(t)
 	h := l.hands()
-	index := l.link("eth0").Attrs().Index
 	// A directory in the way of the file makes writing it fail.
-	l.must(os.MkdirAll(h.journals().file(index)+"/x", 0o755))
+	l.must(os.MkdirAll(l.journalFile(h)+"/x", 0o755))
 	before := l.snapshot()
 	if _, err := h.Ensure(spec51()); err == nil {
 		t.Fatal("Ensure without a journal succeeds")
@@ -187,9 +213,8 @@ func TestJournalOfOthers(t *testing.T) {
 	before := l.snapshot()
 	victim := t.TempDir() + "/victim"
 	l.must(os.WriteFile(victim, []byte("secret"), 0o600))
-	name := h.journals().file(l.link("eth0").Attrs().Index)
-	run, sub := h.runDir, h.journals().path
-	l.must(os.MkdirAll(sub, 0o755))
+	name := l.journalFile(h)
+	run, sub := h.notes, h.journals().path
 	for _, c := range []struct {
 		want     string
 		do, undo func() error
@@ -197,9 +222,9 @@ func TestJournalOfOthers(t *testing.T) {
 		{"writable by others: chmod 755", func() error { return os.Chmod(run, 0o777) }, func() error { return os.Chmod(run, 0o755) }},
 		{"writable by others: chmod 755", func() error { return os.Chmod(sub, 0o775) }, func() error { return os.Chmod(sub, 0o755) }},
 		{"belongs to user 12345", func() error { return os.Chown(sub, 12345, 12345) }, func() error { return os.Chown(sub, 0, 0) }},
-		{"is a symbolic link: remove it", func() error { return os.Symlink(victim, sub+"/lock") }, func() error { return os.Remove(sub + "/lock") }},
-		{"is a symbolic link: remove it", func() error { return os.Symlink(victim, name) }, func() error { return os.Remove(name) }},
+		{"is a symbolic link: remove it", func() error { return os.Symlink(victim, name) }, func() error { return os.RemoveAll(name) }},
 	} {
+		l.must(os.MkdirAll(sub, 0o700))
 		l.must(c.do())
 		_, err := h.Ensure(spec51())
 		if err == nil {
@@ -207,9 +232,9 @@ func TestJournalOfOthers(t *testing.T) {
 		}
 		contains(t, "error", err.Error(), c.want)
 		l.must(c.undo())
-		l.must(os.RemoveAll(sub + "/lock"))
 	}
 	l.same("after what was refused", before, l.snapshot())
+	l.must(os.MkdirAll(sub, 0o700))
 	l.must(os.Symlink(victim, name+".new"))
 	l.must(l.ensure(h, spec51()).Delete())
 	if b, _ := os.ReadFile(victim); string(b) != "secret" {
@@ -241,7 +266,7 @@ func TestJournalIsReadable(t *testing.T) {
 	l := newLab(t)
 	h := l.hands()
 	l.ensure(h, spec51())
-	b, err := os.ReadFile(h.journals().file(l.link("eth0").Attrs().Index))
+	b, err := os.ReadFile(l.journalFile(h))
 	l.must(err)
 	if !json.Valid(b) {
 		t.Fatalf("not JSON: %s", b)

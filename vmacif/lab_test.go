@@ -155,7 +155,7 @@ func (l *lab) wantSysctl(family, name, key, want string) {
 // hands opens Hands for which exactly the owners in l.alive live.
 func (l *lab) hands() *Hands {
 	l.Helper()
-	h, err := Open(Config{RunDir: l.dir, Alive: func(o string) bool { return l.alive[o] }})
+	h, err := Open(Config{Notes: l.dir, Alive: func(o string) bool { return l.alive[o] }})
 	l.must(err)
 	l.Cleanup(func() { _ = h.Close() })
 	return h
