@@ -3,10 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"time"
 
 	"vrrpd/election"
@@ -148,11 +145,7 @@ func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error 
 	}
 	name := corpse.Member.Instance
 	errs = append(errs, hands.ReleaseOwner(ownerName(dir, name)))
-	for _, suffix := range [...]string{".pid", ".sock"} {
-		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, removeFiles(dir, name, pidSuffix, sockSuffix, stateSuffix))
 	if err := errors.Join(errs...); err != nil {
 		corpse.GiveBack() // somebody may have more luck later
 		return err

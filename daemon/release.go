@@ -74,6 +74,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		}
 		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, only)))
 	}
+	errs = append(errs, grouplock.Tidy(cfg.RunDir))
 	// Of a guard the interface was the end, but for a table of nftables.
 	g, err := guards()
 	if err == nil {

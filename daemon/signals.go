@@ -10,7 +10,6 @@ import (
 
 	"vrrpd/control"
 	"vrrpd/election"
-	"vrrpd/internal/rundir"
 )
 
 // catchSignals installs the handlers of the original's signals, first thing at
@@ -75,23 +74,12 @@ func (d *Daemon) writeState() {
 		text += fmt.Sprintf("%s %s vrid %d %s %v: sent %d, received %d\n", r.Interface, r.Parent, r.VRID, r.State,
 			append(r.VirtualIPv4Addresses, r.VirtualIPv6Addresses...), r.Statistics.AdvertisementSent, r.Statistics.AdvertisementRcvd)
 	}
-	path := filepath.Join(d.cfg.RunDir, d.instance+".state")
+	path := filepath.Join(d.cfg.RunDir, d.instance+stateSuffix)
 	d.work(func() {
 		if err := replaceFile(path, text); err != nil {
 			d.log.Error("cannot write the state file", "err", err)
 		}
 	})
-}
-
-// replaceFile writes a file of ours in the run directory as a whole, without
-// following what somebody may have put there.
-func replaceFile(path, text string) error {
-	dir, err := rundir.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer dir.Close()
-	return dir.Replace(filepath.Base(path), []byte(text))
 }
 
 // Interface checks.

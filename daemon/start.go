@@ -174,11 +174,15 @@ func (d *Daemon) join(later func(func())) error {
 	if p := g.Previous(); p != nil {
 		d.log.Warn(fmt.Sprintf("the previous instance (pid %d) did not leave in order: cleaning up after it", p.Pid), d.about(d.routers[0])...)
 	}
-	pid := filepath.Join(d.cfg.RunDir, d.instance+".pid")
-	if err := replaceFile(pid, strconv.Itoa(os.Getpid())+"\n"); err != nil {
+	// Also what a predecessor was writing when it was killed.
+	later(func() {
+		if err := removeFiles(d.cfg.RunDir, d.instance, pidSuffix, stateSuffix); err != nil {
+			d.log.Error("cannot leave the run directory in order", "err", err)
+		}
+	})
+	if err := replaceFile(filepath.Join(d.cfg.RunDir, d.instance+pidSuffix), strconv.Itoa(os.Getpid())+"\n"); err != nil {
 		return err
 	}
-	later(func() { _ = os.Remove(pid) })
 	if !g.Volatile() {
 		d.log.Warn("the run directory is on a disk; put it on a tmpfs (/run), or a busy disk may delay adverts", "dir", d.cfg.RunDir)
 	}
@@ -275,7 +279,7 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 // listen opens the control socket.
 func (d *Daemon) listen(later func(func())) error {
 	server := &control.Server{Source: d, Feed: &d.feed, Log: d.log}
-	if err := server.Listen(filepath.Join(d.cfg.RunDir, d.instance+".sock")); err != nil {
+	if err := server.Listen(filepath.Join(d.cfg.RunDir, d.instance+sockSuffix)); err != nil {
 		return err
 	}
 	d.goRead(later, server.Run)

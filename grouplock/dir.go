@@ -132,7 +132,10 @@ func (d *directory) remove(name string) error {
 }
 
 // instances lists the names of the instances that have a member file, sorted.
-func (d *directory) instances() ([]string, error) {
+func (d *directory) instances() ([]string, error) { return d.list(memberSuffix) }
+
+// list lists the files with a suffix, without it, sorted.
+func (d *directory) list(suffix string) ([]string, error) {
 	// Its own descriptor: the position in the directory belongs to that.
 	fd, err := unix.Openat(d.fd(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -146,8 +149,8 @@ func (d *directory) instances() ([]string, error) {
 	}
 	var list []string
 	for _, name := range files {
-		if instance, ok := strings.CutSuffix(name, memberSuffix); ok && checkName("instance", instance) == nil {
-			list = append(list, instance)
+		if stem, ok := strings.CutSuffix(name, suffix); ok && checkName("file", stem) == nil {
+			list = append(list, stem)
 		}
 	}
 	slices.Sort(list)

@@ -9,14 +9,12 @@ import (
 	"vrrpd/internal/netlab"
 )
 
-// machine is everything of a router but what the scripts have written, and the
-// empty lock file of the noted settings, which stays for who comes next.
+// machine is everything of a router but what the scripts have written.
 func (r *router) machine() snapshot {
 	r.site.t.Helper()
 	s := r.snapshot()
 	maps.DeleteFunc(s, func(key, _ string) bool {
-		return strings.HasPrefix(key, "file /run/calls.") || key == "file /run" ||
-			key == "file "+runDir+"/sysctl" || key == "file "+runDir+"/sysctl/lock"
+		return strings.HasPrefix(key, "file /run/calls.") || key == "file /run"
 	})
 	return s
 }
@@ -63,8 +61,5 @@ func TestCleanStop(t *testing.T) {
 	if got := s.r1.typed("vrrpd --release"); got.Code != 0 {
 		t.Errorf("vrrpd --release: %+v", got)
 	}
-	// The group's file keeps the epoch and the operator's wishes.
-	after := s.r1.machine()
-	delete(after, "file "+runDir+"/machine.group")
-	before[s.r1].same(t, "two were killed and released", after)
+	before[s.r1].same(t, "two were killed and released", s.r1.machine())
 }
