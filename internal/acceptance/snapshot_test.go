@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -26,7 +27,7 @@ func (r *router) snapshot(prefixes ...string) snapshot {
 	r.site.t.Helper()
 	s := snapshot{}
 	nl := r.Netlink()
-	links, err := nl.LinkList()
+	links, err := whole(nl.LinkList)
 	check(r.site.t, err)
 	names := map[int]string{}
 	for _, l := range links {
@@ -38,12 +39,14 @@ func (r *router) snapshot(prefixes ...string) snapshot {
 		// kernel, as long as the second MAC is wanted.
 		s["reception "+a.Name] = fmt.Sprintf("promiscuity %d allmulti %d", a.Promisc, a.Allmulti)
 	}
-	addrs, err := nl.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
 	check(r.site.t, err)
 	for _, a := range addrs {
 		s[fmt.Sprintf("addr %s %v", names[a.LinkIndex], a.IPNet)] = fmt.Sprintf("flags %#x scope %d label %q broadcast %v", a.Flags, a.Scope, a.Label, a.Broadcast)
 	}
-	routes, err := nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, netlink.RT_FILTER_TABLE)
+	routes, err := whole(func() ([]netlink.Route, error) {
+		return nl.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{}, netlink.RT_FILTER_TABLE)
+	})
 	check(r.site.t, err)
 	for _, route := range routes {
 		s[fmt.Sprintf("route %s %v table %d type %d", names[route.LinkIndex], route.Dst, route.Table, route.Type)] = route.String()
@@ -56,11 +59,24 @@ func (r *router) snapshot(prefixes ...string) snapshot {
 	return s
 }
 
+// whole repeats a list of the kernel's that changed while it was read.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 100 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
 // sysctls reads every per-interface setting of the calling thread's network
 // namespace, and the link-layer multicast groups.
 func (s snapshot) sysctls() error {
 	for _, dir := range []string{"ipv4/conf", "ipv6/conf", "ipv4/neigh", "ipv6/neigh"} {
 		err := filepath.WalkDir(filepath.Join("/proc/sys/net", dir), func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it went while it was looked at
+			}
 			if err != nil || d.IsDir() {
 				return err
 			}
@@ -68,6 +84,7 @@ func (s snapshot) sysctls() error {
 			switch {
 			case err == nil:
 				s["sysctl "+strings.TrimPrefix(path, "/proc/sys/net/")] = strings.TrimSpace(string(text))
+			case errors.Is(err, fs.ErrNotExist):
 			case strings.HasSuffix(path, "stable_secret"): // cannot be read before it is set
 			default:
 				return err
@@ -96,11 +113,14 @@ func unhex(text string) []byte {
 // files lists a directory of the host.
 func (s snapshot) files(root string) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
 		var st unix.Stat_t
-		if err := unix.Lstat(path, &st); err != nil {
+		if err == nil {
+			err = unix.Lstat(path, &st)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		s["file "+path] = fmt.Sprintf("mode %o size %d owner %d", st.Mode, st.Size*int64(boolInt(d.Type().IsRegular())), st.Uid)
