@@ -123,6 +123,30 @@ func silenceAll(open func() (*lease.Guards, error), hands *vmacif.Hands, routers
 // cost the peers a master-down interval.
 var resignations = [...]time.Duration{0, 20 * time.Millisecond, 80 * time.Millisecond}
 
+// resign says priority 0 for the virtual routers of a dead MASTER. What comes after
+// the first word, and is awaited by nobody, is done by then.
+func resign(routers []grouplock.Identity, then func() error) error {
+	var errs []error
+	out, err := lan.OpenOnce()
+	if err != nil {
+		return errors.Join(err, then())
+	}
+	defer out.Close()
+	began := time.Now()
+	for i, after := range resignations {
+		time.Sleep(after - time.Since(began))
+		for _, id := range routers {
+			if len(id.Frame) > 0 {
+				errs = append(errs, out.Send(id.Parent, id.Frame))
+			}
+		}
+		if i == 0 {
+			errs = append(errs, then())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.Guards, error), instance string, log *slog.Logger) error {
 	corpse, err := grouplock.TakeOver(cfg.RunDir, instance)
 	switch {
@@ -140,19 +164,9 @@ func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.G
 		errs = append(errs, strip(hands, id.VMAC))
 	}
 	if corpse.Served() {
-		for i, after := range resignations {
-			if i > 0 {
-				time.Sleep(after - resignations[i-1])
-			}
-			if i == 1 {
-				errs = append(errs, silenceAll(guards, hands, corpse.Member.Routers))
-			}
-			for _, id := range corpse.Member.Routers {
-				if len(id.Frame) > 0 {
-					errs = append(errs, lan.SendOnce(id.Parent, id.Frame))
-				}
-			}
-		}
+		errs = append(errs, resign(corpse.Member.Routers, func() error {
+			return silenceAll(guards, hands, corpse.Member.Routers)
+		}))
 	}
 	if err := errors.Join(append(errs, buryFiles(hands, cfg.RunDir, corpse))...); err != nil {
 		return fmt.Errorf("release %s: %w", instance, err)

@@ -48,7 +48,7 @@ func (g *Group) TakeOver(instance string) (*Corpse, error) {
 			seen = &m
 		}
 	}
-	c, err := takeOver(g.dir, instance, g.boot, seen)
+	c, err := takeOver(g.dir, instance, g.boot, seen, raise) // if we die, too: first the lock, then the bell
 	if err != nil {
 		return nil, fmt.Errorf("take over %s: %w", instance, err)
 	}
@@ -69,7 +69,10 @@ func TakeOver(dir, instance string) (*Corpse, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := takeOver(d, instance, m.boot, nil)
+	// Without raising the lock: in a process that has few files yet the kernel makes
+	// its table larger for that, and waits for RCU (9 to 16 ms) while the peers wait
+	// for what is to be said for the dead.
+	c, err := takeOver(d, instance, m.boot, nil, func(fd int) int { return fd })
 	if err != nil {
 		d.close()
 		return nil, fmt.Errorf("take over %s: %w", instance, err)
@@ -78,7 +81,7 @@ func TakeOver(dir, instance string) (*Corpse, error) {
 	return c, nil
 }
 
-func takeOver(d *directory, instance string, boot [2]uint64, seen *Member) (*Corpse, error) {
+func takeOver(d *directory, instance string, boot [2]uint64, seen *Member, place func(fd int) int) (*Corpse, error) {
 	name := instance + memberSuffix
 	// The lock is taken through a descriptor that cannot write: closing that one
 	// after a failure rings no bell, so that contenders do not wake each other.
@@ -89,7 +92,7 @@ func takeOver(d *directory, instance string, boot [2]uint64, seen *Member) (*Cor
 	if err != nil {
 		return nil, err
 	}
-	fd = raise(fd) // if we die, too: first the lock, then the bell
+	fd = place(fd)
 	c := &Corpse{dir: d, lock: os.NewFile(uintptr(fd), d.join(name))}
 	if err := c.take(fd, name, boot, seen); err != nil {
 		c.close()

@@ -1,0 +1,53 @@
+package acceptance
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vrrpd/internal/netlab"
+)
+
+const (
+	// releaseTarget is how soon after its start vrrpd --release has said priority 0
+	// for a dead MASTER, the start of the process included. One grace period of the
+	// kernel's RCU on the way makes it 12 to 16 ms.
+	releaseTarget = 10 * time.Millisecond
+	// releases are of how many the median counts.
+	releases = 5
+)
+
+// What a service manager starts after a crash speaks before it does anything else:
+// the peers wait for it. This is the part of the takeover that is ours.
+func TestRelease_SpeaksFirst(t *testing.T) {
+	s := newSite(t, options{})
+	r := s.r1
+	line := strings.Fields("vrrpd -i eth0 -v 51 10.16.1.200 -d 0.1")
+	var took []time.Duration
+	for range releases {
+		r.startLine(strings.Join(line, " "))
+		r.waitServing(lanA)
+		sn := r.sniff(lanA, netlab.MatchAdverts())
+		r.waitAdverts(sn, 1)
+		r.signal(lanA, syscall.SIGKILL)
+		r.waitProcesses(0)
+		at := time.Now()
+		p, err := r.Start(netlab.Command{Path: line[0], Args: append(slices.Clone(line[1:]), "--release")})
+		check(t, err)
+		f := r.waitAdvert(sn, 0, "resigns", func(a netlab.Advert) bool { return a.Priority == 0 })
+		took = append(took, f.At.Sub(at))
+		state, err := p.Wait(within(t, patience))
+		check(t, err)
+		if state.ExitCode() != 0 {
+			t.Errorf("--release: %v", state)
+		}
+		check(t, sn.Close())
+	}
+	slices.Sort(took)
+	t.Logf("priority 0 left %v after the start of vrrpd --release, median %s", took, ms(took[len(took)/2]))
+	if took[len(took)/2] > releaseTarget {
+		t.Errorf("priority 0 left %v after the start of vrrpd --release, want a median of %v", took, releaseTarget)
+	}
+}
