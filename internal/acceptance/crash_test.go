@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"vrrpd/control"
 	"vrrpd/internal/netlab"
 )
 
@@ -47,6 +48,9 @@ func TestCrash_OfMembers(t *testing.T) {
 		backup.waitProcesses(1)
 		backup.start(l)
 		s.settled(master, backup)
+		for _, l := range lans { // not before its hold-down is over
+			backup.waitStatus(l, "it may be elected", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+		}
 	}
 	slices.Sort(took)
 	t.Logf("one of two is killed: the other machine serves after %v", took)
