@@ -17,8 +17,8 @@ const (
 	Help
 	// Version prints the version to stdout and exits 0.
 	Version
-	// Release cleans up after dead instances: the one in Routers, or, when
-	// there is none, every dead one of the run directory.
+	// Release cleans up after dead instances: those in Routers, or, when
+	// there are none, every dead one of the run directory.
 	Release
 	// Check has validated the configuration, and exits 0.
 	Check
@@ -81,7 +81,8 @@ type Config struct {
 	// the daemon.
 	ScriptUser string
 	// Routers are the virtual routers; the classic form gives exactly one.
-	// In mode Release a Router has its Interface, VRID and Name only.
+	// In mode Release a Router has its Interface, VRID, Family and Name only, and
+	// there may be one for either family.
 	Routers []Router
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"path"
 	"slices"
 	"strconv"
@@ -25,8 +26,8 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            255: it is the owner
   -d, --interval SECONDS   advertisement interval (default 1); a fraction (0.1)
                            means VRRPv3
-  IPADDR[/LEN] ...         the virtual addresses; the word ipaddr may stand
-                           before them
+  IPADDR[/LEN] ...         the virtual addresses, IPv4 or IPv6; the word ipaddr
+                           may stand before them
   -U, --on-master COMMAND  run when this machine becomes MASTER
   -D, --on-backup COMMAND  run when this machine becomes BACKUP
   -M, --monitor N          this process is one of N (1-9) on this machine that
@@ -36,9 +37,10 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   -z PRIO, -x PRIO         priority after SIGTTIN, SIGTTOU instead of -10, +10
   -F, --foreground         stay in the foreground
   -c, --config FILE        read FILE instead (not in this release)
-  --vrrp-version 2|3       protocol version (default 2; 3 if SECONDS has a
-                           fraction)
-  --name IFNAME            the virtual router's interface (default vrrpVRID)
+  --vrrp-version 2|3       protocol version (default 2; 3 for IPv6, or if
+                           SECONDS has a fraction)
+  --name IFNAME            the virtual router's interface (default vrrpVRID,
+                           vrrpVRIDv6 for IPv6)
   --auth-active ID         hmac: the key to sign with
   --auth-mode MODE         hmac: enforce (default), permissive, receive-only
   --auth-replay RULE       hmac: time (default), monotonic
@@ -167,7 +169,7 @@ func Parse(args []string, getenv func(string) string) (Config, error) {
 	if err := f.unsupported(); err != nil {
 		return Config{}, err
 	}
-	return f.finish()
+	return f.finish(operands)
 }
 
 func asked(table []row, given []Given, long string) bool {
@@ -175,7 +177,7 @@ func asked(table []row, given []Given, long string) bool {
 }
 
 // finish fills in what follows from the rest and checks the whole.
-func (f *form) finish() (Config, error) {
+func (f *form) finish(operands []string) (Config, error) {
 	r := &f.router
 	if f.Mode == Release && r.Interface == "" && r.VRID == 0 {
 		return f.Config, f.Config.Validate()
@@ -183,23 +185,23 @@ func (f *form) finish() (Config, error) {
 	if err := f.missing(); err != nil {
 		return Config{}, err
 	}
-	if r.Name == "" {
-		r.Name = DefaultName(r.VRID)
-	}
 	if f.Mode == Release {
-		f.router = Router{Interface: r.Interface, VRID: r.VRID, Name: r.Name}
-	} else {
-		r.Family = 4
-		if isIPv6(r.Addresses[0]) {
-			r.Family = 6
-		}
-		r.Version = f.version
-		if r.Version == 0 {
-			r.Version = DefaultVersion(r.Family, r.Interval)
-		}
-		if err := f.auth.finish(&r.Auth); err != nil {
-			return Config{}, err
-		}
+		f.Routers = f.released(operands)
+		return f.Config, f.Config.Validate()
+	}
+	r.Family = familyOf(r.Addresses)
+	if r.Name == "" {
+		r.Name = DefaultName(r.VRID, r.Family)
+	}
+	if r.Family == 6 {
+		r.linkLocalFirst()
+	}
+	r.Version = f.version
+	if r.Version == 0 {
+		r.Version = DefaultVersion(r.Family, r.Interval)
+	}
+	if err := f.auth.finish(&r.Auth); err != nil {
+		return Config{}, err
 	}
 	f.Routers = []Router{f.router}
 	if err := f.Config.Validate(); err != nil {
@@ -240,6 +242,28 @@ func (f *form) addresses(operands []string) error {
 		f.router.Addresses = append(f.router.Addresses, p)
 	}
 	return nil
+}
+
+// released are the virtual routers to be released: of those of an interface and
+// VRID the one of IPv4, of IPv6, or both, if no address tells which one. What is no
+// address is not looked at.
+func (f *form) released(operands []string) []Router {
+	families := []uint8{4, 6}
+	for _, operand := range operands {
+		if p, err := ParseAddress(operand); err == nil {
+			families = []uint8{familyOf([]netip.Prefix{p})}
+			break
+		}
+	}
+	var all []Router
+	for _, family := range families {
+		r := Router{Interface: f.router.Interface, VRID: f.router.VRID, Name: f.router.Name, Family: family}
+		if r.Name == "" {
+			r.Name = DefaultName(r.VRID, family)
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // RunDir is the run directory of both programs: what -f says, else

@@ -206,12 +206,14 @@ func TestModes(t *testing.T) {
 		"-V -h":     {Mode: Version},
 		"-hV":       {Mode: Help},
 		"-v 999 -i a/b nonsense --release --check -h": {Mode: Help},
-		"--release":                    {Mode: Release, RunDir: DefaultRunDir},
-		"--release -f /run/x -p 7":     {Mode: Release, RunDir: "/run/x"},
-		"--release -i eth0 -v 51":      {Mode: Release, RunDir: DefaultRunDir, Routers: []Router{{Interface: "eth0", VRID: 51, Name: "vrrp51"}}},
-		"--rel -i eth0 -v 51 --name x": {Mode: Release, RunDir: DefaultRunDir, Routers: []Router{{Interface: "eth0", VRID: 51, Name: "x"}}},
+		"--release":                        {Mode: Release, RunDir: DefaultRunDir},
+		"--release -f /run/x -p 7":         {Mode: Release, RunDir: "/run/x"},
+		"--release -i eth0 -v 51":          {Mode: Release, RunDir: DefaultRunDir, Routers: released("eth0", 51)},
+		"--rel -i eth0 -v 51 --name x":     {Mode: Release, RunDir: DefaultRunDir, Routers: []Router{{Interface: "eth0", VRID: 51, Name: "x", Family: 4}, {Interface: "eth0", VRID: 51, Name: "x", Family: 6}}},
+		"--release -i eth0 -v 51 10.0.0.1": {Mode: Release, RunDir: DefaultRunDir, Routers: released("eth0", 51)[:1]},
+		"--release -i eth0 -v 51 fe80::1":  {Mode: Release, RunDir: DefaultRunDir, Routers: released("eth0", 51)[1:]},
 		// Mistakes that have come into a service's options since.
-		"-i eth0 -v 51 -p 999 -d no -n -a pass/x 10.0.0.999 -U ; --release": {Mode: Release, RunDir: DefaultRunDir, Routers: []Router{{Interface: "eth0", VRID: 51, Name: "vrrp51"}}},
+		"-i eth0 -v 51 -p 999 -d no -n -a pass/x 10.0.0.999 -U ; --release": {Mode: Release, RunDir: DefaultRunDir, Routers: released("eth0", 51)},
 	} {
 		got, err := Parse(strings.Fields(line), nil)
 		if err != nil {
@@ -336,6 +338,11 @@ func TestRefused(t *testing.T) {
 		{"-i eth0 -v 51 10.16.1.7/30", "10.16.1.7/30: that is the broadcast address of 10.16.1.4/30; give the address of a host in it"},
 		{"-i eth0 -v 51 ::ffff:10.16.1.200", "::ffff:10.16.1.200: an IPv4 address in IPv6 clothes; write 10.16.1.200"},
 
+		{"-i eth0 -v 51 fe80::1 --vrrp-version 2", "VRRP version 2: it knows IPv4 only; IPv6 addresses need version 3"},
+		{base + "2001:db8::1/64", "2001:db8::1/64: one virtual router has addresses of one family only, and this one has IPv4; run two vrrpd, one with the IPv4 and one with the IPv6 addresses, both with -M to share one state"},
+		{"-i eth0 -v 51 2001:db8::1 10.16.1.200", "10.16.1.200: one virtual router has addresses of one family only, and this one has IPv6; run two vrrpd, one with the IPv4 and one with the IPv6 addresses, both with -M to share one state"},
+		{"-i vrrp51v6 -v 51 2001:db8::1", "interface name vrrp51v6: that is the parent itself; choose another with --name, like vrrp51v6"},
+
 		{base + "-a md5/0x11", "-a: authentication is none, pass/KEY, ah/KEY or hmac/ID:KEY"},
 		{base + "-a pass/", "-a: authentication is none, pass/KEY, ah/KEY or hmac/ID:KEY"},
 		{base + "-a NONE", "-a: authentication is none, pass/KEY, ah/KEY or hmac/ID:KEY"},
@@ -346,8 +353,6 @@ func TestRefused(t *testing.T) {
 		{"-n", "-n (--no-vmac): to run without the virtual MAC is not in this release; leave it away"},
 		{"-c /etc/vrrpd.toml", "-c /etc/vrrpd.toml: a configuration file is not in this release; give -i, -v and the addresses instead"},
 		{"--release -c /etc/vrrpd.toml", "-c /etc/vrrpd.toml: a configuration file is not in this release; give -i, -v and the addresses instead"},
-		{"-i eth0 -v 51 2001:db8::1", "2001:db8::1: IPv6 is not in this release; give an IPv4 address"},
-		{base + "2001:db8::1/64", "2001:db8::1/64: IPv6 is not in this release; give an IPv4 address"},
 	} {
 		_, err := Parse(strings.Fields(c.line), nil)
 		if err == nil {

@@ -25,7 +25,7 @@ const (
 type Router struct {
 	// Interface is the parent.
 	Interface string
-	// Name is that of the interface with the virtual MAC, vrrp<VRID> by default.
+	// Name is that of the interface with the virtual MAC; see DefaultName.
 	Name string
 	// VRID is 1 to 255.
 	VRID uint8
@@ -43,8 +43,12 @@ type Router struct {
 	// PreemptDelay is how long after the start that may not happen.
 	PreemptDelay time.Duration
 	// Addresses are the virtual addresses in the order given, with the length
-	// given; without one they have that of a host (/32, /128).
+	// given; without one they have that of a host (/32, /128). The first IPv6
+	// address is link-local.
 	Addresses []netip.Prefix
+	// Generated is the link-local address that was made because the user gave
+	// none; it is the first of Addresses. Invalid: none was.
+	Generated netip.Addr
 	// NoVMAC: the addresses sit on the parent, with its own MAC.
 	NoVMAC bool
 	// Auth is how adverts are authenticated.
@@ -52,8 +56,14 @@ type Router struct {
 }
 
 // DefaultName is the name of the interface of a virtual router that the user
-// gave no name.
-func DefaultName(vrid uint8) string { return "vrrp" + strconv.Itoa(int(vrid)) }
+// gave no name: vrrp51, or vrrp51v6 for IPv6. Both may stand on one machine.
+func DefaultName(vrid, family uint8) string {
+	name := "vrrp" + strconv.Itoa(int(vrid))
+	if family == 6 {
+		name += "v6"
+	}
+	return name
+}
 
 // DefaultVersion is the protocol version of a virtual router for which the
 // user gave none: 2 for IPv4 with an interval of whole seconds, so that a
@@ -77,7 +87,7 @@ func (r Router) validateIdentity() error {
 	}
 	switch {
 	case r.Name == r.Interface:
-		return usagef("interface name %s: that is the parent itself; choose another with --name, like %s", r.Name, DefaultName(r.VRID))
+		return usagef("interface name %s: that is the parent itself; choose another with --name, like %s", r.Name, DefaultName(r.VRID, r.Family))
 	case r.VRID == 0:
 		return usagef("VRID 0: a VRID is a whole number from 1 to 255")
 	}
@@ -143,11 +153,14 @@ func (r Router) validateAddresses() error {
 		addr := p.Addr()
 		switch {
 		case addr.Is4() != (r.Family == 4):
-			return usagef("%s: one virtual router has addresses of one family only, and this one has IPv%d", FormatAddress(p), r.Family)
+			return usagef("%s: one virtual router has addresses of one family only, and this one has IPv%d; run two vrrpd, one with the IPv4 and one with the IPv6 addresses, both with -M to share one state", FormatAddress(p), r.Family)
 		case seen[addr]:
 			return usagef("%s: given twice; once is enough", addr)
 		}
 		seen[addr] = true
+	}
+	if r.Family == 6 && !isLinkLocal(r.Addresses[0]) {
+		return usagef("%s: the first address of an IPv6 virtual router is a link-local one, like %s", FormatAddress(r.Addresses[0]), LinkLocal(r.VRID))
 	}
 	return nil
 }

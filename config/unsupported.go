@@ -1,7 +1,5 @@
 package config
 
-import "net/netip"
-
 // unsupported refuses, in one honest sentence each, what the interface knows
 // and this release does not do yet. This is the only place that does: a line
 // goes when its feature comes.
@@ -14,13 +12,5 @@ func (f *form) unsupported() error {
 	case f.router.NoVMAC:
 		return usagef("-n (--no-vmac): to run without the virtual MAC is not in this release; leave it away")
 	}
-	for _, p := range f.router.Addresses {
-		if isIPv6(p) {
-			return usagef("%s: IPv6 is not in this release; give an IPv4 address", FormatAddress(p))
-		}
-	}
 	return nil
 }
-
-// isIPv6 leaves an IPv4 address in IPv6 clothes to Validate, which explains it.
-func isIPv6(p netip.Prefix) bool { return p.Addr().Unmap().Is6() }

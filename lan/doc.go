@@ -1,5 +1,6 @@
 // Package lan sends and hears what virtual routers say on one parent
-// interface: adverts, gratuitous ARP, ARP probes and the answers to them.
+// interface: adverts, gratuitous ARP and neighbour advertisements, the question who serves an
+// address, and the answers to it.
 //
 // It deals in frames and IP headers and knows nothing of VRRP's own fields:
 // which VRID an advert is for, whether its checksum and its TTL are right, is
@@ -20,12 +21,21 @@
 //	adverts  AF_PACKET, ETH_P_IP, filtered in the kernel (protocols 112 and 51),
 //	         member of the group's Ethernet address (the NIC lets the frames in)
 //	answers  AF_PACKET, ETH_P_ARP, ARP replies only
-//	group    AF_INET, member of 224.0.0.18 by interface index, never read: the
-//	         kernel speaks IGMP for it, so that snooping switches forward
+//	IPv6     AF_PACKET, ETH_P_IPV6, filtered in the kernel: what goes to ff02::12,
+//	         and neighbour advertisements; member of the group's Ethernet address
+//	groups   AF_INET and AF_INET6, members of 224.0.0.18 and ff02::12 by interface
+//	         index, never read: the kernel speaks IGMP and MLD for them, so that
+//	         snooping switches forward
 //
-// Both memberships belong to the sockets and survive when the parent goes down
-// and up: the kernel joins again and repeats the IGMP report. Hearing IPv6 is
-// one more receiver of the same kind (ETH_P_IPV6) and one more group (MLD).
+// Only the sockets of the address families asked for are there. The memberships
+// belong to them and survive when the parent goes down and up: the kernel joins
+// again and repeats the report.
+//
+// The AF_INET6 socket is also a member of the solicited-node groups of the virtual
+// addresses. The kernel ignores what it hears there, but a switch that snoops MLD
+// forwards the neighbours' questions to this machine before it serves: the reports
+// of the virtual interface itself come when it has been set up behind its closed
+// guard, which does not let them out.
 //
 // The receiving ones are waited for through an epoll instance each, which rings
 // once for whatever has come (socket.go), and are read at intervals when more

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The filters run in the kernel for every IPv4 or ARP frame that the parent
-// receives, the router's whole traffic: the first three instructions turn away
+// The filters run in the kernel for every IPv4, ARP or IPv6 frame that the parent
+// receives, the router's whole traffic: the first few instructions turn away
 // nearly everything.
 //
-// Both want the packet type to be host, broadcast or multicast. That keeps out
+// All want the packet type to be host, broadcast or multicast. That keeps out
 // what the machine itself sends (a tap for one protocol does not see it anyway,
 // one for all protocols does), and frames of a VLAN that this machine does not
 // have: the kernel shows those to the taps of the trunk, without their tag, as
@@ -62,6 +62,34 @@ func answerFilter() ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: arpEthernetIPv4, SkipTrue: 2},
 		bpf.LoadAbsolute{Off: ethernetSize + 4, Size: 2}, // lengths
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: arpLengths, SkipTrue: 1},
+		bpf.RetConstant{Val: refuse},
+		bpf.RetConstant{Val: whole},
+	})
+}
+
+// filter6 passes what goes to Group6, whatever its next header is, because a filter
+// cannot follow extension headers, and neighbour advertisements with hop limit 255.
+func filter6() ([]bpf.RawInstruction, error) {
+	g := Group6().As16()
+	word := func(i int) uint32 { return binary.BigEndian.Uint32(g[4*i:]) }
+	const to = ethernetSize + 24 // destination
+	return bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: to, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(0), SkipTrue: 6},
+		bpf.LoadAbsolute{Off: to + 4, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(1), SkipTrue: 4},
+		bpf.LoadAbsolute{Off: to + 8, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(2), SkipTrue: 2},
+		bpf.LoadAbsolute{Off: to + 12, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: word(3), SkipTrue: 6},
+		bpf.LoadAbsolute{Off: ethernetSize + 6, Size: 1}, // next header
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpv6, SkipTrue: 6},
+		bpf.LoadAbsolute{Off: ethernetSize + ipv6Size, Size: 1}, // type
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: advertisement, SkipTrue: 4},
+		bpf.LoadAbsolute{Off: ethernetSize + 7, Size: 1}, // hop limit
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 255, SkipTrue: 2},
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: unix.PACKET_MULTICAST, SkipTrue: 1},
 		bpf.RetConstant{Val: refuse},
 		bpf.RetConstant{Val: whole},
 	})

@@ -37,7 +37,8 @@ const (
 	arpLengths      = 6<<8 | 4
 )
 
-// AdvertSize is how many bytes AppendAdvert appends for a payload of n bytes.
+// AdvertSize is how many bytes AppendAdvert appends over IPv4 for a payload of n
+// bytes.
 func AdvertSize(n int) int { return ethernetSize + ipv4Size + n }
 
 // ARPSize is how many bytes the ARP builders append.
@@ -46,20 +47,21 @@ const ARPSize = ethernetSize + arpSize
 // Group4 is where IPv4 adverts go: 224.0.0.18 (RFC 9568 5.1.1.2).
 func Group4() netip.Addr { return netip.AddrFrom4([4]byte{224, 0, 0, 18}) }
 
-// AppendAdvert appends an Ethernet frame with an IPv4 packet of protocol 112
-// and TTL 255 (RFC 9568 5.1.1) around payload, the VRRP message. src is the
-// primary address of the parent, group an IPv4 multicast address (Group4),
-// which also gives the destination MAC (RFC 1112 6.4). It panics on an address
-// that is not IPv4 and on a group that is not multicast: these never come from
-// the wire. Frames are not padded to Ethernet's minimum; drivers do that.
+// AppendAdvert appends an Ethernet frame with an IPv4 or IPv6 packet of protocol
+// 112 and TTL or hop limit 255 (RFC 9568 5.1.1, 5.1.2) around payload, the VRRP
+// message. src is the primary address of the parent (IPv6: a link-local one),
+// group a multicast address of the same family (Group4, Group6), which also gives
+// the destination MAC. It panics on addresses of two families and on a group that
+// is not multicast: these never come from the wire. ipID is IPv4's. Frames are not
+// padded to Ethernet's minimum; drivers do that.
 func AppendAdvert(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, payload []byte) []byte {
-	return appendIPv4(dst, vmac, src, group, ipID, ProtocolVRRP, payload)
+	return appendIP(dst, vmac, src, group, ipID, ProtocolVRRP, payload)
 }
 
 // AppendAdvertAH is AppendAdvert for a payload that begins with an Authentication
 // Header. It is signed over the packet as a whole: IPPacket, SetID.
 func AppendAdvertAH(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, payload []byte) []byte {
-	return appendIPv4(dst, vmac, src, group, ipID, ProtocolAH, payload)
+	return appendIP(dst, vmac, src, group, ipID, ProtocolAH, payload)
 }
 
 // IPPacket is the IP packet in a frame of these builders, from its header on. It
@@ -67,9 +69,15 @@ func AppendAdvertAH(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16
 func IPPacket(frame []byte) []byte { return frame[ethernetSize:] }
 
 // Payload is what the IP packet in a frame of these builders carries.
-func Payload(frame []byte) []byte { return frame[ethernetSize+ipv4Size:] }
+func Payload(frame []byte) []byte {
+	if frame[ethernetSize]>>4 == 6 {
+		return frame[ethernetSize+ipv6Size:]
+	}
+	return frame[ethernetSize+ipv4Size:]
+}
 
-// SetID gives a frame of these builders another IP identification.
+// SetID gives a frame of these builders, with an IPv4 packet, another
+// identification.
 func SetID(frame []byte, ipID uint16) {
 	ip := frame[ethernetSize:]
 	binary.BigEndian.PutUint16(ip[4:], ipID)
@@ -77,12 +85,16 @@ func SetID(frame []byte, ipID uint16) {
 	binary.BigEndian.PutUint16(ip[10:], ^sum16(ip[:ipv4Size]))
 }
 
-func appendIPv4(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, protocol byte, payload []byte) []byte {
-	s, g := src.As4(), group.As4()
-	if !group.IsMulticast() {
-		panic("lan: advert to " + group.String() + ", which is not a multicast group")
+func appendIP(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, protocol byte, payload []byte) []byte {
+	if !group.IsMulticast() || src.Is4() != group.Is4() {
+		panic("lan: advert from " + src.String() + " to " + group.String() + ", which is not a multicast group of its family")
 	}
-	dst = append(dst, 0x01, 0x00, 0x5e, g[1]&0x7f, g[2], g[3])
+	if group.Is6() {
+		return appendIPv6(dst, vmac, src, group, protocol, payload)
+	}
+	s, g := src.As4(), group.As4()
+	mac := multicastMAC(group)
+	dst = append(dst, mac[:]...)
 	dst = append(dst, vmac[:]...)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(ethernet.EtherTypeIPv4))
 

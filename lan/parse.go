@@ -22,7 +22,8 @@ type Received struct {
 	Payload, Header []byte
 }
 
-// Answer says that MAC claims IP (the sender fields of an ARP reply).
+// Answer says that MAC claims IP: the sender fields of an ARP reply, or the target
+// of a neighbour advertisement.
 type Answer struct {
 	MAC [6]byte
 	IP  netip.Addr
@@ -37,8 +38,8 @@ const (
 	Delivered Drop = iota
 	// DropTruncated: the frame is shorter than its headers say.
 	DropTruncated
-	// DropHeader: version, header length, total length or header checksum of
-	// the IP packet is wrong. The checksum is ours to verify, because a packet
+	// DropHeader: version, header length, total length or header checksum
+	// (IPv4) of the IP packet is wrong. The checksum is ours to verify, because a packet
 	// socket stands before the kernel's IP layer.
 	DropHeader
 	// DropFragment: a part of an IP packet. Nobody needs to fragment an advert.
@@ -50,6 +51,12 @@ const (
 	DropSource
 	// DropARP: an ARP packet that is no reply for Ethernet and IPv4.
 	DropARP
+	// DropExtension: an IPv6 extension header that is cut short, or a route that
+	// has not come to its end.
+	DropExtension
+	// DropNeighbour: an ICMPv6 packet that is no valid neighbour advertisement: its
+	// hop limit is not 255, its checksum, length or an option is wrong.
+	DropNeighbour
 
 	drops
 )
@@ -62,6 +69,8 @@ var dropWords = [drops]string{
 	DropDestination: "destination",
 	DropSource:      "source",
 	DropARP:         "arp-header",
+	DropExtension:   "extension-header",
+	DropNeighbour:   "neighbour-advertisement",
 }
 
 func (d Drop) String() string {
@@ -72,15 +81,19 @@ func (d Drop) String() string {
 }
 
 // ParseAdvert takes an Ethernet frame apart, as a Port does with every frame
-// that its filter lets through: IPv4, protocol 112 or 51, to Group4 or to one of
-// unicast. Received.Payload points into frame. The destination MAC of a
+// that its filter lets through: protocol 112 or 51, over IPv6 to Group6, over IPv4
+// to Group4 or to one of unicast. Received.Payload points into frame. The destination MAC of a
 // packet to the group is not looked at: bridges and access points may send
 // multicast to each member as unicast.
 func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
 	if len(frame) < ethernetSize+ipv4Size {
 		return Received{}, DropTruncated
 	}
-	if binary.BigEndian.Uint16(frame[12:]) != uint16(ethernet.EtherTypeIPv4) {
+	switch ethernet.EtherType(binary.BigEndian.Uint16(frame[12:])) {
+	case ethernet.EtherTypeIPv4:
+	case ethernet.EtherTypeIPv6:
+		return parseAdvert6(frame)
+	default:
 		return Received{}, DropHeader
 	}
 	ip := frame[ethernetSize:]
@@ -116,10 +129,14 @@ func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
 	return r, Delivered
 }
 
-// ParseAnswer takes an ARP reply apart, as a Port does.
+// ParseAnswer takes an ARP reply or a neighbour advertisement apart, as a Port
+// does.
 func ParseAnswer(frame []byte) (Answer, Drop) {
 	if len(frame) < ARPSize {
 		return Answer{}, DropTruncated
+	}
+	if binary.BigEndian.Uint16(frame[12:]) == uint16(ethernet.EtherTypeIPv6) {
+		return parseNeighbour(frame)
 	}
 	arp := frame[ethernetSize:]
 	if binary.BigEndian.Uint16(frame[12:]) != uint16(ethernet.EtherTypeARP) ||

@@ -178,6 +178,13 @@ func FuzzParseAdvert(f *testing.F) {
 	for _, b := range badFrames {
 		f.Add(b.frame)
 	}
+	f.Add(advert6())
+	for _, frame := range good6() {
+		f.Add(frame)
+	}
+	for _, b := range bad6() {
+		f.Add(b.frame)
+	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		before := bytes.Clone(frame)
 		r, drop := ParseAdvert(frame, []netip.Addr{primary})
@@ -188,6 +195,10 @@ func FuzzParseAdvert(f *testing.F) {
 			if drop >= drops || r.Payload != nil {
 				t.Fatalf("dropped as %d with %+v", drop, r)
 			}
+			return
+		}
+		if r.Dst == Group6() {
+			checkParsed6(t, frame, r)
 			return
 		}
 		if !r.Src.Is4() || r.Dst != Group4() && r.Dst != primary {
@@ -218,9 +229,17 @@ func FuzzParseAdvert(f *testing.F) {
 func FuzzParseAnswer(f *testing.F) {
 	f.Add(AppendGratuitousARP(nil, vmac51, vip, true))
 	f.Add(AppendARPProbe(nil, physMAC, vip))
+	f.Add(AppendAnnouncement(nil, vmac6, vip6, true))
+	f.Add(AppendSolicitation(nil, physMAC, linkLocal, vip6))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		a, drop := ParseAnswer(frame)
 		if drop != Delivered {
+			return
+		}
+		if a.IP.Is6() {
+			if again, drop := ParseAnswer(AppendAnnouncement(nil, a.MAC, a.IP, true)); drop != Delivered || again != a {
+				t.Fatalf("built again: %v, %+v, want %+v", drop, again, a)
+			}
 			return
 		}
 		if !a.IP.Is4() {

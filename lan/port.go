@@ -37,6 +37,13 @@ type Config struct {
 	Index int
 	Name  string // for messages only
 	MAC   [6]byte
+	// Families are the IP versions whose adverts and answers are heard, 4 and 6.
+	// nil means IPv4 alone.
+	Families []uint8
+	// Virtual are the virtual IPv6 addresses: the parent is a member of their
+	// solicited-node groups for the switches' sake alone, which then forward the
+	// neighbours' questions to this machine already when it begins to serve.
+	Virtual []netip.Addr
 	// Unicast are further IPv4 destination addresses to hear adverts for
 	// besides Group4: the parent's own, where peers are spoken to one by one.
 	// At most 200.
@@ -59,7 +66,7 @@ type Port struct {
 
 	out       sender
 	receivers []*receiver // adverts first: it alone tells of the parent
-	group     int         // the socket that is a member by IGMP
+	groups    []int       // the sockets that are members by IGMP and MLD
 
 	closed   atomic.Bool
 	stopping atomic.Bool // Run's context has ended
@@ -75,13 +82,16 @@ type Port struct {
 	count counters
 }
 
-// Open opens the sockets and joins the group. It starts nothing: what arrives
+// Open opens the sockets and joins the groups. It starts nothing: what arrives
 // waits in the kernel until Run. It needs CAP_NET_RAW, and CAP_NET_ADMIN for
 // the buffers and the priority. The parent may be down; then the first thing
 // that Run tells is ParentDown.
 func Open(cfg Config) (*Port, error) {
 	if cfg.ReceiveBuffer == 0 {
 		cfg.ReceiveBuffer = defaultReceiveBuffer
+	}
+	if cfg.Families == nil {
+		cfg.Families = []uint8{4}
 	}
 	if len(cfg.Unicast) > maxUnicast {
 		return nil, fmt.Errorf("listen on %s: %d unicast addresses, at most %d", cfg.Name, len(cfg.Unicast), maxUnicast)
@@ -93,7 +103,6 @@ func Open(cfg Config) (*Port, error) {
 	}
 	p := &Port{
 		cfg:     cfg,
-		group:   -1,
 		in:      newIncoming(),
 		adverts: make([]Received, 0, batchSize),
 		answers: make([]Answer, 0, batchSize),
@@ -109,21 +118,38 @@ func (p *Port) open() error {
 	if err := p.openSender(); err != nil {
 		return fmt.Errorf("open send socket on %s: %w", p.cfg.Name, err)
 	}
-	filter, err := advertFilter(p.cfg.Unicast)
-	if err == nil {
-		err = p.openReceiver("adverts", unix.ETH_P_IP, filter, p.takeAdverts)
+	type ear struct {
+		name     string
+		protocol int
+		filter   func() ([]bpf.RawInstruction, error)
+		take     func(n int) Batch
+		group    netip.Addr // of adverts; invalid: none
 	}
-	if err != nil {
-		return fmt.Errorf("open adverts socket on %s: %w", p.cfg.Name, err)
+	var ears []ear
+	for _, family := range p.cfg.Families {
+		switch family {
+		case 4:
+			ears = append(ears,
+				ear{"adverts", unix.ETH_P_IP, func() ([]bpf.RawInstruction, error) { return advertFilter(p.cfg.Unicast) }, p.takeAdverts, Group4()},
+				ear{"answers", unix.ETH_P_ARP, answerFilter, p.takeAnswers, netip.Addr{}})
+		case 6:
+			ears = append(ears, ear{"IPv6 adverts", unix.ETH_P_IPV6, filter6, p.take6, Group6()})
+		}
 	}
-	if filter, err = answerFilter(); err == nil {
-		err = p.openReceiver("answers", unix.ETH_P_ARP, filter, p.takeAnswers)
-	}
-	if err != nil {
-		return fmt.Errorf("open answers socket on %s: %w", p.cfg.Name, err)
-	}
-	if err := p.join(); err != nil {
-		return fmt.Errorf("join %s on %s: %w", Group4(), p.cfg.Name, err)
+	for _, e := range ears {
+		filter, err := e.filter()
+		if err == nil {
+			err = p.openReceiver(e.name, e.protocol, filter, e.take, e.group)
+		}
+		if err != nil {
+			return fmt.Errorf("open %s socket on %s: %w", e.name, p.cfg.Name, err)
+		}
+		if !e.group.IsValid() {
+			continue
+		}
+		if err := p.join(e.group); err != nil {
+			return fmt.Errorf("join %s on %s: %w", e.group, p.cfg.Name, err)
+		}
 	}
 	return nil
 }
@@ -154,7 +180,7 @@ func (p *Port) openSender() error {
 	return setsockopt(raw, "SO_PRIORITY", unix.SO_PRIORITY, priorityControl)
 }
 
-func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstruction, take func(n int) Batch) error {
+func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstruction, take func(n int) Batch, group netip.Addr) error {
 	conn, raw, err := p.listen(protocol, filter)
 	if err != nil {
 		return err
@@ -167,28 +193,9 @@ func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstructi
 	if err != nil {
 		return err
 	}
-	p.receivers = append(p.receivers, newReceiver(p, name, sock, take))
+	p.receivers = append(p.receivers, newReceiver(p, name, sock, take, group))
 	return nil
 }
-
-// join makes the NIC let the group's frames in, by the membership of the
-// adverts socket, and switches send them, by that of a socket of its own.
-func (p *Port) join() error {
-	if err := p.receivers[0].sock.joinGroup(p.cfg.Index, groupMAC()); err != nil {
-		return err
-	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	p.group = fd
-	// By index: the parent need not have an address yet.
-	return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP", unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
-		&unix.IPMreqn{Multiaddr: Group4().As4(), Ifindex: int32(p.cfg.Index)}))
-}
-
-// groupMAC is the Ethernet address of Group4 (RFC 1112 section 6.4).
-func groupMAC() net.HardwareAddr { return net.HardwareAddr{0x01, 0x00, 0x5e, 0, 0, 18} }
 
 // Close closes the sockets in the order that the package comment gives and
 // makes Run return nil. A second Close does nothing.
@@ -207,8 +214,8 @@ func (p *Port) closeSockets() error {
 	for _, r := range p.receivers {
 		errs = append(errs, r.sock.Close())
 	}
-	if p.group >= 0 {
-		errs = append(errs, os.NewSyscallError("close", unix.Close(p.group)))
+	for _, fd := range p.groups {
+		errs = append(errs, os.NewSyscallError("close", unix.Close(fd)))
 	}
 	if p.out.conn != nil {
 		errs = append(errs, p.out.conn.Close())

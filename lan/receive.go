@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -66,6 +67,8 @@ type receiver struct {
 	port *Port
 	name string
 	sock *socket
+	// group is what the socket is a member of at layer 2; invalid: nothing.
+	group netip.Addr
 
 	// take turns the first n frames of the buffer into a batch.
 	take func(n int) Batch
@@ -82,8 +85,8 @@ type receiver struct {
 	reading int // frames since the poller was last asked
 }
 
-func newReceiver(p *Port, name string, sock *socket, take func(n int) Batch) *receiver {
-	r := &receiver{port: p, name: name, sock: sock, take: take, pace: newPace(p.cfg.Interval)}
+func newReceiver(p *Port, name string, sock *socket, take func(n int) Batch, group netip.Addr) *receiver {
+	r := &receiver{port: p, name: name, sock: sock, take: take, group: group, pace: newPace(p.cfg.Interval)}
 	// No more than the socket can hold has "already arrived": the smallest
 	// frame costs the kernel more than 256 bytes of twice the buffer. Without
 	// a limit a flood would keep the caller here for ever.
@@ -176,6 +179,33 @@ func (p *Port) takeAnswers(n int) Batch {
 	}
 	p.count.answers.Add(uint64(len(p.answers)))
 	return Batch{Answers: p.answers}
+}
+
+// take6 sorts adverts and answers, which come through one socket: each frame of the
+// router's IPv6 traffic is then shown to one filter.
+func (p *Port) take6(n int) Batch {
+	p.adverts, p.answers = p.adverts[:0], p.answers[:0]
+	for i := range n {
+		frame := p.in.frame(i)
+		if isNeighbour(frame) {
+			a, drop := ParseAnswer(frame)
+			if drop != Delivered {
+				p.count.dropped[drop].Add(1)
+				continue
+			}
+			p.answers = append(p.answers, a)
+			continue
+		}
+		a, drop := ParseAdvert(frame, nil)
+		if drop != Delivered {
+			p.count.dropped[drop].Add(1)
+			continue
+		}
+		p.adverts = append(p.adverts, a)
+	}
+	p.count.adverts.Add(uint64(len(p.adverts)))
+	p.count.answers.Add(uint64(len(p.answers)))
+	return Batch{Adverts: p.adverts, Answers: p.answers}
 }
 
 // Run reads and delivers to sink until ctx ends or Close is called (nil), or
@@ -276,8 +306,7 @@ func (r *receiver) run(ctx context.Context) error {
 // the same hold of its RTNL lock. Joining the group once more needs that lock
 // and so waits until the matter is settled; therefore mu is not held here.
 func (r *receiver) gone() bool {
-	// The second membership is no other than the first: both end with the socket.
-	_ = r.sock.joinGroup(r.port.cfg.Index, groupMAC())
+	_ = r.join()
 	index, err := r.sock.boundTo()
 	return err == nil && index != r.port.cfg.Index
 }

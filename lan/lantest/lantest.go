@@ -136,7 +136,11 @@ func (l *LAN) forward(from *Port, frame []byte) {
 		}
 		if ip, ok := asksFor(frame); ok {
 			if mac, ok := to.claims[ip]; ok {
-				l.forward(to, lan.AppendGratuitousARP(nil, mac, ip, true))
+				if ip.Is6() {
+					l.forward(to, lan.AppendAnnouncement(nil, mac, ip, true))
+				} else {
+					l.forward(to, lan.AppendGratuitousARP(nil, mac, ip, true))
+				}
 			}
 		}
 		if wanted(frame) {
@@ -150,6 +154,10 @@ func wanted(frame []byte) bool {
 	if len(frame) < 34 {
 		return false
 	}
+	if ipv6(frame) {
+		neighbour := frame[20] == 58 && frame[54] == 136
+		return neighbour || netip.AddrFrom16([16]byte(frame[38:54])) == lan.Group6()
+	}
 	switch binary.BigEndian.Uint16(frame[12:]) {
 	case 0x0800:
 		return (frame[23] == lan.ProtocolVRRP || frame[23] == lan.ProtocolAH) && [4]byte(frame[30:34]) == lan.Group4().As4()
@@ -159,8 +167,19 @@ func wanted(frame []byte) bool {
 	return false
 }
 
-// asksFor is the address that an ARP request asks for.
+// ipv6 reports whether a frame has an IPv6 packet with something in it.
+func ipv6(frame []byte) bool {
+	return len(frame) > 54 && binary.BigEndian.Uint16(frame[12:]) == 0x86dd
+}
+
+// asksFor is the address that an ARP request or a neighbour solicitation asks for.
 func asksFor(frame []byte) (netip.Addr, bool) {
+	if ipv6(frame) {
+		if len(frame) < lan.NeighbourSize || frame[20] != 58 || frame[54] != 135 {
+			return netip.Addr{}, false
+		}
+		return netip.AddrFrom16([16]byte(frame[62:78])), true
+	}
 	if len(frame) < lan.ARPSize || binary.BigEndian.Uint16(frame[12:]) != 0x0806 || binary.BigEndian.Uint16(frame[20:]) != 1 {
 		return netip.Addr{}, false
 	}
@@ -276,7 +295,7 @@ func (p *Port) deliver() (frames int, state portState, ended bool) {
 		}
 		frames++
 		frame := slices.Clone(it.frame) // shared with the other ports
-		if frame[13] == 0x06 {
+		if frame[13] == 0x06 || ipv6(frame) && frame[20] == 58 {
 			if len(b.Adverts) > 0 {
 				flush()
 			}
@@ -361,7 +380,7 @@ func (p *Port) FailSends(err error) {
 	p.sendErr = err
 }
 
-// Claim makes the port answer ARP requests for ip with mac, as the kernel of a
+// Claim makes the port answer ARP requests and neighbour solicitations for ip with mac, as the kernel of a
 // machine that has the address does; Unclaim ends it. The answers go to all.
 func (p *Port) Claim(ip netip.Addr, mac [6]byte) {
 	p.lan.mu.Lock()
