@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/ipv6"
@@ -152,7 +153,8 @@ func TestSolicitedNode(t *testing.T) {
 func both(c *Config) { c.Families = []uint8{4, 6} }
 func six(c *Config)  { c.Families, c.Virtual = []uint8{6}, []netip.Addr{vip6} }
 
-// address gives the host an address that serves at once.
+// address gives the host an address, and waits until it serves: the kernel makes its
+// route a little after it has acknowledged the address.
 func (h *host) address(a netip.Addr) {
 	h.t.Helper()
 	p, err := netlink.ParseAddr(a.String() + "/64")
@@ -160,8 +162,28 @@ func (h *host) address(a netip.Addr) {
 		h.t.Fatal(err)
 	}
 	p.Flags = unix.IFA_F_NODAD
+	updates, done := make(chan netlink.RouteUpdate), make(chan struct{})
+	defer func() {
+		close(done)
+		for range updates { // it is closed when its goroutine has ended
+		}
+	}()
+	if err := netlink.RouteSubscribeWithOptions(updates, done, netlink.RouteSubscribeOptions{Namespace: &h.ns}); err != nil {
+		h.t.Fatal("watch routes:", err)
+	}
 	if err := h.nl.AddrAdd(h.link(), p); err != nil {
 		h.t.Fatal(err)
+	}
+	deadline := time.After(patience)
+	for {
+		select {
+		case u := <-updates:
+			if u.Type == unix.RTM_NEWROUTE && u.Table == unix.RT_TABLE_LOCAL && u.Dst != nil && u.Dst.IP.Equal(a.AsSlice()) {
+				return
+			}
+		case <-deadline:
+			h.t.Fatalf("%s does not become local", a)
+		}
 	}
 }
 
