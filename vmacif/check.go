@@ -28,6 +28,9 @@ func (h *Hands) Check(spec Spec) (warnings []string, err error) {
 	if err := h.judgeAddresses(spec, s, addrs); err != nil {
 		return nil, err
 	}
+	if spec.Family == 6 {
+		return warn6(spec, s, addrs)
+	}
 	return warn(spec, s, addrs)
 }
 
@@ -79,6 +82,9 @@ func (h *Hands) judgeAddresses(spec Spec, s survey, addrs []held) error {
 		for _, a := range addrs {
 			d := byIndex[a.Index]
 			ip := a.Prefix.Addr()
+			if linkLocal(vip) && d.Index != s.parent.Index && d.Parent != s.parent.Index {
+				continue // on another link it is another address
+			}
 			if ip == vip && !leaving(d) {
 				owner, ours := ownerOf(d.Alias)
 				switch {

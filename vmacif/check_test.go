@@ -70,7 +70,7 @@ func TestRefusedSpecs(t *testing.T) {
 		{"impossible parent", func(s *Spec) { s.Parent = "../eth0" }, []string{"../eth0"}},
 		{"loopback", func(s *Spec) { s.Parent = "lo" }, []string{"lo is the loopback"}},
 		{"VRID 0", func(s *Spec) { s.VRID = 0 }, []string{"1 to 255"}},
-		{"IPv6", func(s *Spec) { s.Family = 6 }, []string{"IPv4"}},
+		{"IPv4 address of an IPv6 router", func(s *Spec) { s.Family = 6 }, []string{"192.0.2.200", "IPv6"}},
 		{"family", func(s *Spec) { s.Family = 0 }, []string{"family"}},
 		{"owner", func(s *Spec) { s.Owner = "a b" }, []string{"instance name"}},
 		{"multicast MAC", func(s *Spec) { s.MAC[0] = 1 }, []string{"MAC"}},

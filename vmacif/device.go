@@ -122,10 +122,15 @@ func (d *device) decodeFamilies(ad *netlink.AttributeDecoder) error {
 	return nil
 }
 
-// addressFlags are set on every virtual address: no route for its prefix, which
-// a /32 would not get anyway, and (IPv6) no duplicate address detection, during
-// which it would not answer.
-const addressFlags = unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD
+// addressFlags are set on a virtual address: no route for its prefix, which a /32
+// would not get anyway, but see placed, and (IPv6) no duplicate address detection,
+// during which it would not answer.
+func addressFlags(p netip.Prefix) uint32 {
+	if linkLocal(p.Addr()) {
+		return unix.IFA_F_NODAD
+	}
+	return unix.IFA_F_NOPREFIXROUTE | unix.IFA_F_NODAD
+}
 
 // held is one address of an interface.
 type held struct {

@@ -25,7 +25,9 @@
 //     would have been on the wire.
 //   - Virtual addresses are /32 (/128) without a prefix route, whatever length
 //     the user wrote: a second connected route would come first after a flap of
-//     the parent.
+//     the parent. A link-local one is a /64 with its route, without which nobody
+//     who has asked it could be answered; such routes do not compete, because
+//     whoever sends to a link-local address names the interface.
 //
 // # The order of going up and down
 //
@@ -47,6 +49,19 @@
 // which every other change in the machine waits, so it is for a worker and for
 // the time when all members of a group have lost their addresses.
 //
+// # IPv6
+//
+// The kernel flushes IPv6 addresses when an interface goes down, so Up adds them
+// anew each time, without duplicate detection: whoever else has the address is the
+// machine that is leaving. The kernel makes an address serve a little after it has
+// acknowledged it (a work queue: tens of microseconds, and more on a busy machine);
+// a promotion that is prepared behind its closed guard does not notice.
+//
+// What an interface that is up says by itself are MLD reports, with the virtual MAC
+// and from a virtual address (TestUpIsQuiet6). There is no reverse path filter for
+// IPv6: between RemoveAddrs and the end of Down a machine that forwards goes on to
+// do so for what still arrives at the virtual MAC, unless a guard is closed.
+//
 // # Sysctls
 //
 // Only the parent's and the virtual interface's own settings are ever written,
@@ -58,7 +73,4 @@
 // /proc/sys/net shows the network namespace of the calling thread, and netlink
 // the one of the thread that called Open: a Hands must be used in the namespace
 // in which it was opened.
-//
-// Only IPv4 is built. What IPv6 will need has its place: Spec.Family, the table
-// of settings by family, and addresses added without duplicate detection.
 package vmacif

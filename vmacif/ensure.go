@@ -56,7 +56,7 @@ func (h *Hands) Ensure(spec Spec) (*Iface, error) {
 		}
 	}
 	j := h.journals()
-	if _, err := j.acquire(s.parent, spec.Owner); err != nil {
+	if _, err := j.acquire(s.parent, spec); err != nil {
 		return nil, advise(err)
 	}
 	i := &Iface{h: h, spec: spec}
@@ -94,7 +94,7 @@ func (i *Iface) build(f fate, existing, parent device) error {
 	i.index.Store(int64(existing.Index))
 	err := i.nameplate()
 	if err == nil {
-		_, err = tuneVMAC(spec.Name, parent.Name)
+		_, err = tuneVMAC(spec.Name, parent.Name, spec.Family)
 	}
 	if err == nil {
 		err = i.RemoveAddrs()
@@ -119,7 +119,7 @@ func (i *Iface) nameplate() error {
 		switch {
 		case err == nil:
 			return nil
-		case ipv6 && errors.Is(err, unix.EAFNOSUPPORT): // no IPv6 in this kernel, or on this interface
+		case ipv6 && i.spec.Family != 6 && errors.Is(err, unix.EAFNOSUPPORT): // no IPv6 in this kernel, or on this interface
 		default:
 			return fmt.Errorf("set the alias of %s: %w", i.spec.Name, err)
 		}

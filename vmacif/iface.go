@@ -98,7 +98,7 @@ func (i *Iface) raise(ctx context.Context, addrs []netip.Addr) error {
 	index := i.Index()
 	reqs := make([]netlink.Message, 0, len(addrs)+1)
 	for _, ip := range addrs {
-		req, err := addRequest(held{Index: index, Prefix: single(ip), Scope: unix.RT_SCOPE_UNIVERSE})
+		req, err := addRequest(held{Index: index, Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE})
 		if err != nil {
 			return fmt.Errorf("add %s to %s: %w", ip, i.spec.Name, err)
 		}
@@ -142,7 +142,7 @@ func (i *Iface) clear() error {
 	index := i.Index()
 	addrs := make([]held, len(i.spec.Addresses))
 	for n, ip := range i.spec.Addresses {
-		addrs[n] = held{Index: index, Prefix: single(ip), Scope: unix.RT_SCOPE_UNIVERSE}
+		addrs[n] = held{Index: index, Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE}
 	}
 	for range clearRounds {
 		if err := i.remove(addrs); err != nil {
@@ -219,7 +219,8 @@ func (i *Iface) Delete() error {
 	}
 	i.h.forget(i)
 	j := i.h.journals()
-	return j.release(func(u string) bool { return u == i.spec.Owner || !j.alive(u) })
+	// An IPv6 router uses none of the parent's settings.
+	return j.release(func(u string) bool { return u == i.spec.Owner && i.spec.Family != 6 || !j.alive(u) })
 }
 
 // link is what the library wants to see. The index is never zero, with which
@@ -230,5 +231,15 @@ func (i *Iface) link() netlib.Link {
 	return &netlib.Macvlan{LinkAttrs: attrs}
 }
 
-// single is an address with the length of a host.
-func single(ip netip.Addr) netip.Prefix { return netip.PrefixFrom(ip, ip.BitLen()) }
+// placed is a virtual address with the length that it has on the interface: that of
+// a host, but of the LAN for a link-local one. The answers to who has asked that one
+// have to leave by the interface it is on, and need the route that comes with it.
+func placed(ip netip.Addr) netip.Prefix {
+	if linkLocal(ip) {
+		return netip.PrefixFrom(ip, 64)
+	}
+	return netip.PrefixFrom(ip, ip.BitLen())
+}
+
+// linkLocal: an IPv4 address of 169.254.0.0/16 is like any other here.
+func linkLocal(ip netip.Addr) bool { return ip.Is6() && ip.IsLinkLocalUnicast() }

@@ -297,7 +297,7 @@ func TestJournalConcurrently(t *testing.T) {
 			done <- inNamespace(int(l.here), func() error {
 				for range 20 {
 					owner := spec(uint8(50+k), "eth0").Owner
-					if _, err := j.acquire(parent, owner); err != nil {
+					if _, err := j.acquire(parent, Spec{Family: 4, Owner: owner}); err != nil {
 						return err
 					}
 					if k == 0 {

@@ -123,7 +123,11 @@ func (j *journals) store(n *journal) error {
 
 // acquire makes owner a user of the parent's settings, and of no other
 // parent's, and sets them; changed says which were not as they should be.
-func (d journalDir) acquire(parent device, owner string) (changed []string, err error) {
+func (d journalDir) acquire(parent device, spec Spec) (changed []string, err error) {
+	if spec.Family != 4 {
+		return nil, nil // an IPv6 router uses none
+	}
+	owner := spec.Owner
 	fail := func(err error) ([]string, error) {
 		return nil, fmt.Errorf("journal the sysctls of %s: %w", parent.Name, err)
 	}
@@ -155,7 +159,7 @@ func (d journalDir) acquire(parent device, owner string) (changed []string, err 
 	if err := j.store(n); err != nil {
 		return fail(err)
 	}
-	return settle(false, parent.Name, parentSettings[:])
+	return settle(false, parent.Name, parentWanted(spec.Family))
 }
 
 // release takes every owner for whom gone is true off the lists of all parents,

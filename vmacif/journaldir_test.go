@@ -32,7 +32,7 @@ func TestJournalDirComesAndGoes(t *testing.T) {
 			done <- inNamespace(int(l.here), func() error {
 				for range 50 {
 					owner := spec(uint8(50+k), "eth0").Owner
-					if _, err := j.acquire(parent, owner); err != nil {
+					if _, err := j.acquire(parent, Spec{Family: 4, Owner: owner}); err != nil {
 						return err
 					}
 					for _, s := range parentSettings {

@@ -1,6 +1,7 @@
 package vmacif
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -74,6 +75,11 @@ func (l *lab) must(err error) {
 	if err != nil {
 		l.Fatal(err)
 	}
+}
+
+// deadline is patience as a context.
+func (l *lab) deadline() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(l.Context(), patience)
 }
 
 // abroad runs f in the client's namespace.

@@ -66,7 +66,7 @@ func (i *Iface) reconcile(look, service bool) (found Found, err error) {
 	if look {
 		name = d.Name
 	}
-	more, err := fixSettings(look, name, parent.Name)
+	more, err := i.fixSettings(look, name, parent.Name)
 	found.Form = append(found.Form, more...)
 	if err != nil {
 		return found, advise(err)
@@ -121,12 +121,12 @@ func (i *Iface) fixIdentity(look bool, d device) (found []string, err error) {
 }
 
 // fixSettings: the sysctls of the parent and of the interface.
-func fixSettings(look bool, name, parent string) (found []string, err error) {
-	wanted, err := vmacWanted(parent)
+func (i *Iface) fixSettings(look bool, name, parent string) (found []string, err error) {
+	wanted, err := vmacWanted(parent, i.spec.Family)
 	if err != nil {
 		return nil, err
 	}
-	found, err = settle(look, parent, parentSettings[:])
+	found, err = settle(look, parent, parentWanted(i.spec.Family))
 	if err != nil {
 		return found, err
 	}
@@ -145,7 +145,7 @@ func (i *Iface) fixService(look bool, d device) (found []string, err error) {
 	}
 	var missing []netip.Addr
 	for _, ip := range i.spec.Addresses {
-		if !slices.ContainsFunc(addrs, func(a held) bool { return a.Prefix == single(ip) && !a.Peer.IsValid() }) {
+		if !slices.ContainsFunc(addrs, func(a held) bool { return a.Prefix == placed(ip) && !a.Peer.IsValid() }) {
 			found = append(found, "address "+ip.String())
 			missing = append(missing, ip)
 		}

@@ -13,7 +13,7 @@ type Spec struct {
 	Name   string  // of the interface, at most 15 bytes, without a dot: "vrrp51"
 	Parent string  // interface underneath: "eth0"
 	VRID   uint8   // 1..255
-	Family uint8   // 4; 6 has its place but is refused
+	Family uint8   // 4 or 6
 	MAC    [6]byte // the virtual MAC
 	// Addresses are the virtual addresses, in the user's order.
 	Addresses []netip.Addr
@@ -52,9 +52,7 @@ func ownerOf(alias string) (owner string, ok bool) {
 // validate refuses what is wrong whatever the machine looks like.
 func (s Spec) validate() error {
 	switch {
-	case s.Family == 6:
-		return refuse("%s: this version serves IPv4 only, use IPv4 addresses", s.Name)
-	case s.Family != 4:
+	case s.Family != 4 && s.Family != 6:
 		return refuse("%s: address family %d is neither 4 nor 6", s.Name, s.Family)
 	case s.VRID == 0:
 		return refuse("%s: the VRID must be 1 to 255", s.Name)
@@ -76,9 +74,9 @@ func (s Spec) validate() error {
 	}
 	for i, a := range s.Addresses {
 		switch {
-		case !a.IsValid() || a.Is4() != (s.Family == 4):
+		case !a.IsValid() || a.Is4() != (s.Family == 4) || a.Is4In6() || a.Zone() != "":
 			return refuse("%v is not an IPv%d address", a, s.Family)
-		case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a.As4() == [4]byte{255, 255, 255, 255}:
+		case a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 			return refuse("%v cannot be a virtual address: choose a free unicast address of the LAN", a)
 		}
 		for _, b := range s.Addresses[:i] {

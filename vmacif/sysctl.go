@@ -22,7 +22,8 @@ type setting struct {
 }
 
 // parentSettings are written on the parent while a virtual router stands on it,
-// and journalled, because they are the administrator's.
+// and journalled, because they are the administrator's. They are for IPv4: IPv6
+// answers for what is on an interface on that interface alone, and asks in its name.
 //
 //   - arp_ignore=1: the parent answers ARP only for its own addresses. With the
 //     default it answers for the virtual ones, too, with its physical MAC.
@@ -34,7 +35,9 @@ var parentSettings = [...]setting{
 	{"ipv4", "arp_announce", "2"},
 }
 
-// vmacSettings are written on the virtual interface of an IPv4 router.
+// vmacSettings are written on the virtual interface, whatever the router's family:
+// that of an IPv6 router must not answer ARP for the parent's addresses either, nor
+// forward IPv4.
 //
 //   - arp_ignore=1: it answers for its own addresses only, not for the parent's.
 //   - arp_announce=2: nor does it ask in the name of the parent's address with
@@ -45,19 +48,52 @@ var parentSettings = [...]setting{
 //     the kernel takes the larger of this and all.rp_filter, and 2 is loose.
 //     It also ends forwarding together with the last address.
 //   - proxy_arp=0: proxying is the parent's business (see Check's warning).
-//   - disable_ipv6=1: nothing of IPv6 may leave with the virtual MAC of an IPv4
-//     router.
 var vmacSettings = [...]setting{
 	{"ipv4", "arp_ignore", "1"},
 	{"ipv4", "arp_announce", "2"},
 	{"ipv4", "arp_filter", "0"},
 	{"ipv4", "rp_filter", "2"},
 	{"ipv4", "proxy_arp", "0"},
+}
+
+// vmacSettings4 are those of an IPv4 router alone: nothing of IPv6 may leave with
+// its virtual MAC.
+var vmacSettings4 = [...]setting{
 	{"ipv6", "disable_ipv6", "1"},
 }
 
+// vmacSettings6 are those of an IPv6 router alone.
+//
+//   - disable_ipv6=0: whatever the default for new interfaces is.
+//   - autoconf=0, accept_ra=0: no address and no route of its own from somebody's
+//     router advertisement, and no solicitation for one.
+//   - accept_dad=0, dad_transmits=0: an address that a script adds serves at once,
+//     too, and asks nobody for a duplicate.
+//   - ndisc_notify=0: vrrpd announces, when the guard is open.
+//   - proxy_ndp=0: proxying is the parent's business.
+//   - forwarding=0 for IPv4.
+var vmacSettings6 = [...]setting{
+	{"ipv4", "forwarding", "0"},
+	{"ipv6", "disable_ipv6", "0"},
+	{"ipv6", "autoconf", "0"},
+	{"ipv6", "accept_ra", "0"},
+	{"ipv6", "accept_dad", "0"},
+	{"ipv6", "dad_transmits", "0"},
+	{"ipv6", "ndisc_notify", "0"},
+	{"ipv6", "proxy_ndp", "0"},
+}
+
+// inherited6 are the IPv6 settings that the virtual interface takes over from its
+// parent. forwarding also decides whether neighbour advertisements say that this is
+// a router (RFC 9568 section 6.4.3); force_forwarding whether it is one although the
+// machine as a whole is none.
+var inherited6 = [...]string{
+	"forwarding", "force_forwarding", "accept_redirects", "accept_source_route", "disable_policy",
+	"drop_unicast_in_l2_multicast",
+}
+
 // inherited are the settings that the virtual interface takes over from its
-// parent: what the kernel asks of the interface on which a packet came in.
+// parent for IPv4: what the kernel asks of the interface on which a packet came in.
 // Packets for the virtual MAC come in on the virtual interface, whose settings
 // are otherwise those of "default", whatever the administrator gave the parent.
 // Without forwarding, a router with per-interface forwarding loses everything.
@@ -125,27 +161,39 @@ func writeSysctl(family, iface, key, value string) (was string, changed bool, er
 }
 
 // tuneVMAC gives the virtual interface its settings and says which were wrong.
-func tuneVMAC(name, parent string) (changed []string, err error) {
-	wanted, err := vmacWanted(parent)
+func tuneVMAC(name, parent string, family uint8) (changed []string, err error) {
+	wanted, err := vmacWanted(parent, family)
 	if err != nil {
 		return nil, err
 	}
 	return settle(false, name, wanted)
 }
 
-// vmacWanted are the settings of a virtual interface on a parent, which it takes
-// some of over from.
-func vmacWanted(parent string) ([]setting, error) {
-	wanted := slices.Clone(vmacSettings[:])
-	for _, key := range inherited {
-		value, err := readSysctl("ipv4", parent, key)
+// parentWanted are the settings of the parent of a router of the family.
+func parentWanted(family uint8) []setting {
+	if family == 6 {
+		return nil
+	}
+	return parentSettings[:]
+}
+
+// vmacWanted are the settings of the virtual interface of a router of the family on
+// a parent, which it takes some of over from.
+func vmacWanted(parent string, family uint8) ([]setting, error) {
+	own, proto, keys := vmacSettings4[:], "ipv4", inherited[:]
+	if family == 6 {
+		own, proto, keys = vmacSettings6[:], "ipv6", inherited6[:]
+	}
+	wanted := slices.Concat(vmacSettings[:], own)
+	for _, key := range keys {
+		value, err := readSysctl(proto, parent, key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		wanted = append(wanted, setting{"ipv4", key, value})
+		wanted = append(wanted, setting{proto, key, value})
 	}
 	return wanted, nil
 }

@@ -262,7 +262,7 @@ func dump[T any](w *wire, typ uint16, body []byte, decode func([]byte) (T, bool,
 // Requests for changes.
 
 func addRequest(a held) (netlink.Message, error) {
-	body, err := addrBody(a, addressFlags)
+	body, err := addrBody(a, addressFlags(a.Prefix))
 	return request(unix.RTM_NEWADDR, netlink.Create|netlink.Excl, body), err
 }
 
