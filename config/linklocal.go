@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -50,4 +51,13 @@ func (r *Router) linkLocalFirst() {
 		first := r.Addresses[at]
 		r.Addresses = slices.Insert(slices.Delete(r.Addresses, at, at+1), 0, first)
 	}
+}
+
+// GeneratedNote tells people of the address that was made; "" if none was.
+func (r Router) GeneratedNote() string {
+	if !r.Generated.IsValid() {
+		return ""
+	}
+	return fmt.Sprintf("the link-local address %s was added as the first address of VRID %d: an IPv6 virtual router needs one, hosts use it as their router, and all machines have the same; give another one before the addresses to choose it yourself",
+		r.Generated, r.VRID)
 }

@@ -21,7 +21,7 @@ func TestRunOptions(t *testing.T) {
 		{"--script-user nobody", func(c *Config) { c.ScriptUser = "nobody" }},
 		{"--scr=1000", func(c *Config) { c.ScriptUser = "1000" }},
 		{"--release --announce-refresh nonsense", func(c *Config) {
-			c.Mode, c.Routers = Release, []Router{{Interface: "eth0", VRID: 51, Name: "vrrp51"}}
+			c.Mode, c.Routers = Release, released("eth0", 51)[:1]
 		}},
 	} {
 		want := plain()

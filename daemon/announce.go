@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"vrrpd/lan"
+	"vrrpd/vrrp"
 )
 
 // announceRounds are when addresses are announced after a promotion or a heal:
@@ -37,7 +37,8 @@ const (
 	announceRetryLimit = 20
 )
 
-// announcement is something to be told to a LAN by gratuitous ARP.
+// announcement is something to be told to a LAN by gratuitous ARP or unsolicited
+// neighbour advertisements.
 type announcement struct {
 	at    int64      // boottime ns: when the round is due
 	began int64      // when the first round was due
@@ -62,13 +63,14 @@ type announcer struct {
 	active    bool
 	addrs     []netip.Addr // of it
 	next      int          // index of the first one that is not sent
+	router    bool         // of it: neighbour advertisements say that this is one
 	tries     int          // how often it was refused
 	notBefore int64        // boottime ns of the next batch
 
 	woke   bool // nobody knows where the addresses were meanwhile
 	first  int  // routers whose first round is not over
 	frames [2 * announceBatch][]byte
-	buf    [2 * announceBatch * lan.ARPSize]byte
+	buf    [announceBatch * tellingSize]byte
 }
 
 // add puts x among what is due.
@@ -165,7 +167,7 @@ func (a *announcer) run(now int64) {
 		n := min(left, announceBatch, len(a.addrs)-a.next)
 		left -= n
 		sent, err := a.sendSome(a.addrs[a.next:][:n])
-		a.next += sent / 2
+		a.next += sent
 		if (errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.EAGAIN)) && a.tries < announceRetryLimit {
 			a.tries++
 			a.notBefore = now + int64(announceRetry)
@@ -192,7 +194,8 @@ func (a *announcer) begin(now int64) bool {
 	}
 	switch x := &a.now; {
 	case x.r == nil:
-		a.addrs = a.own(x.p, a.addrs[:0])
+		a.addrs, a.router = a.own(x.p, a.addrs[:0]), x.p.routes()
+		return true
 	case x.ip.IsValid():
 		a.addrs = append(a.addrs[:0], x.ip)
 	default:
@@ -201,6 +204,7 @@ func (a *announcer) begin(now int64) bool {
 			x.r.announcedAt = now
 		}
 	}
+	a.router = a.now.r.routes()
 	return true
 }
 
@@ -241,8 +245,8 @@ func (a *announcer) over(now int64) {
 	a.add(x)
 }
 
-// sendSome sends a request and a reply for each address; sent counts frames.
-func (a *announcer) sendSome(addrs []netip.Addr) (sent int, err error) {
+// sendSome sends what tells of each address; told counts those that are through.
+func (a *announcer) sendSome(addrs []netip.Addr) (told int, err error) {
 	if len(addrs) == 0 {
 		return 0, nil
 	}
@@ -251,19 +255,19 @@ func (a *announcer) sendSome(addrs []netip.Addr) (sent int, err error) {
 	if x.r != nil {
 		mac = x.r.mac
 	}
-	buf := a.buf[:0]
-	for i, ip := range addrs {
-		for form := range 2 {
-			start := len(buf)
-			buf = lan.AppendGratuitousARP(buf, mac, ip, form == 1)
-			a.frames[2*i+form] = buf[start:]
-		}
+	frames, buf := a.frames[:0], a.buf[:0]
+	for _, ip := range addrs {
+		frames, buf = appendTelling(frames, buf, mac, ip, a.router)
 	}
-	sent, err = a.send(x.p, a.frames[:2*len(addrs)])
+	sent, err := a.send(x.p, frames)
 	if x.r != nil {
 		x.r.sent.announced += uint64(sent)
 	}
-	return sent, err
+	for told < len(addrs) && sent >= tellingFrames(addrs[told]) {
+		sent -= tellingFrames(addrs[told])
+		told++
+	}
+	return told, err
 }
 
 // newAnnouncer gives the announcer its hands.
@@ -319,11 +323,12 @@ func (d *Daemon) announceOwn(p *parent) {
 	}
 }
 
-// appendOwn appends the machine's own addresses on the parent.
+// appendOwn appends the machine's own addresses on the parent, of the families of its
+// virtual routers. One that is tentative may be somebody else's.
 func (d *Daemon) appendOwn(p *parent, to []netip.Addr) []netip.Addr {
 	for _, a := range d.addrs[p.link.Index] {
-		if a.Prefix.Addr().Is4() && !d.isVirtual(a.Prefix.Addr()) {
-			to = append(to, a.Prefix.Addr())
+		if ip := a.Prefix.Addr(); p.speaks(vrrp.FamilyOf(ip)) && !a.Tentative && !d.isVirtual(ip) {
+			to = append(to, ip)
 		}
 	}
 	return to

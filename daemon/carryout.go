@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
-	"vrrpd/lan"
 	"vrrpd/vmacif"
 )
 
@@ -223,16 +222,4 @@ func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 			d.announceAll(r)
 		}
 	})
-}
-
-// probe asks the LAN who serves the first address, without telling anybody
-// anything: see lan.AppendARPProbe.
-func (d *Daemon) probe(r *router) {
-	if r.parent.port == nil {
-		return
-	}
-	d.probeBuf = lan.AppendARPProbe(d.probeBuf[:0], r.parent.link.MAC, r.vips[0])
-	if _, err := r.parent.port.Send([][]byte{d.probeBuf}); err != nil {
-		d.log.Debug("probe not sent", "parent", r.parent.name, "err", err)
-	}
 }

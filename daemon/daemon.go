@@ -82,6 +82,7 @@ type Daemon struct {
 	afterStep []func()
 	batch     [][]byte
 	batched   []election.Action
+	probes    [][]byte
 	probeBuf  []byte
 	waiters   []waiter
 
@@ -133,15 +134,20 @@ func New(cfg config.Config, opt Options) *Daemon {
 		}
 		r := newRouter(i, c, p)
 		p.routers = append(p.routers, r)
-		p.byVRID[c.VRID] = r
+		p.byVRID[familyIndex(r.rules.Family)][c.VRID] = r
 		d.routers = append(d.routers, r)
 	}
 	return d
 }
 
-// instanceName is the name of a process in the run directory.
+// instanceName is the name of a process in the run directory: eth0-51, or eth0-51v6
+// for IPv6, because one VRID may be used by both.
 func instanceName(r config.Router) string {
-	return fmt.Sprintf("%s-%d", r.Interface, r.VRID)
+	name := fmt.Sprintf("%s-%d", r.Interface, r.VRID)
+	if r.Family == 6 {
+		name += "v6"
+	}
+	return name
 }
 
 // owner is how this process signs what it puts on the machine.

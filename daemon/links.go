@@ -5,6 +5,7 @@ import (
 
 	"vrrpd/election"
 	"vrrpd/rtnl"
+	"vrrpd/vrrp"
 )
 
 // kernel takes what rtnl has seen. The state is already true in the kernel;
@@ -113,18 +114,19 @@ func (d *Daemon) judgeParent(p *parent) {
 	} else if p.opened != p.link {
 		d.parentChanged(p)
 	}
-	source, ok := rtnl.PrimaryIPv4(d.addrs[p.link.Index])
-	if ok = ok && p.link.Index != 0; !ok {
-		source = addr{}
+	var sources [2]addr // by familyIndex
+	if p.link.Index != 0 {
+		sources[0], _ = rtnl.PrimaryIPv4(d.addrs[p.link.Index])
+		sources[1], _ = rtnl.PrimaryIPv6(d.addrs[p.link.Index], p.sources[1])
 	}
 	p.mu.Lock()
-	p.source = source
+	p.sources = sources
 	p.mu.Unlock()
-	faults := p.faults()
-	if !ok && p.link.Index != 0 {
-		faults |= election.FaultNoAddress
-	}
 	for _, r := range p.routers {
+		source, faults := sources[familyIndex(r.rules.Family)], p.faults()
+		if !source.IsValid() && p.link.Index != 0 {
+			faults |= election.FaultNoAddress
+		}
 		if r.source != source {
 			r.source = source
 			d.results = append(d.results, election.Event{Kind: election.EvSource, VR: r.vr, Addr: source})
@@ -135,11 +137,20 @@ func (d *Daemon) judgeParent(p *parent) {
 		for _, on := range [...]bool{true, false} {
 			for _, f := range [...]election.Fault{election.FaultParentGone, election.FaultLinkDown, election.FaultNoAddress} {
 				if faults&f != 0 == on {
-					d.setFault(r, f, on, p.name)
+					d.setFault(r, f, on, r.parentFault(f))
 				}
 			}
 		}
 	}
+}
+
+// parentFault says where a fault of the parent is, and of IPv6 what is missing:
+// an administrator sees addresses there.
+func (r *router) parentFault(f election.Fault) string {
+	if f == election.FaultNoAddress && r.rules.Family == vrrp.IPv6 {
+		return r.parent.name + " has no link-local address that is not tentative"
+	}
+	return r.parent.name
 }
 
 // parentGone: the interface was deleted; with it went the virtual interfaces on it

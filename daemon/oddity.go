@@ -83,7 +83,7 @@ func (p *parent) oddities(r *router, a *vrrp.Advert, vrid uint8, src netip.Addr)
 		r.received.addressesDiffer++
 		p.note(note{addressesDiffer, vrid, src}, r)
 	}
-	if src == p.source {
+	if src == p.sources[familyIndex(r.rules.Family)] {
 		r.received.ownAddress++
 		p.note(note{ownAddress, vrid, src}, r)
 	} else if a.Priority == vrrp.PriorityOwner && r.cfg.Priority == vrrp.PriorityOwner {
@@ -237,6 +237,10 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 		return words{fmt.Sprintf("the clock of %s differs from ours by more than half of the window", src),
 			"set both clocks (NTP) before its adverts are refused"}
 	}
+	capture := "tcpdump -e -i " + ours.Interface + " ip proto 112"
+	if n.src.Is6() {
+		capture = "tcpdump -e -i " + ours.Interface + " ip6 host ff02::12"
+	}
 	ignored := "adverts from " + src + " are ignored, "
 	if w, ok := authWords(ours, vrrp.Drop(n.what), seen); ok {
 		return words{ignored + "because " + w.what, w.do}
@@ -251,11 +255,11 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 		return words{ignored + fmt.Sprintf("because its virtual addresses (%s) are not ours", joinAddrs(seen.Addrs)),
 			"give both machines the same addresses, or another router another VRID"}
 	case vrrp.DropTTL:
-		return words{ignored + "because their TTL is not 255: a router has forwarded them, or somebody forges them", "find out who sends them: tcpdump -e -i " + ours.Interface + " ip proto 112"}
+		return words{ignored + "because their TTL (hop limit) is not 255: a router has forwarded them, or somebody forges them", "find out who sends them: " + capture}
 	case vrrp.DropChecksum:
-		return words{ignored + "because their checksum is wrong", "see whether it is a VRRP router at all: tcpdump -e -i " + ours.Interface + " ip proto 112"}
+		return words{ignored + "because their checksum is wrong", "see whether it is a VRRP router at all: " + capture}
 	}
-	return words{ignored + "because they are malformed (" + n.what.String() + ")", "see what sends them: tcpdump -e -i " + ours.Interface + " ip proto 112"}
+	return words{ignored + "because they are malformed (" + n.what.String() + ")", "see what sends them: " + capture}
 }
 
 func joinAddrs(addrs []netip.Addr) string {

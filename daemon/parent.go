@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -37,10 +38,10 @@ type parent struct {
 
 	// mu guards what the reader of the port writes, here and in the routers.
 	mu       sync.Mutex
-	byVRID   [256]*router
-	counters vrrp.Counters // packets that no virtual router of ours is meant by
+	byVRID   [2][256]*router // by familyIndex
+	counters vrrp.Counters   // packets that no virtual router of ours is meant by
 	noted    map[note]*sighting
-	source   netip.Addr       // our own primary address; invalid: none
+	sources  [2]netip.Addr    // our own primary addresses, by familyIndex; invalid: none
 	batch    []election.Event // scratch of the reader
 	timed    bool             // some router wants to know the time of day; fixed
 	clock    vrrp.Stamp       // time of day of the present batch, if timed
@@ -48,7 +49,10 @@ type parent struct {
 
 // open begins to hear and speak on the parent, whose link must be known.
 func (p *parent) open() error {
-	port, err := lan.Open(lan.Config{Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval()})
+	families, virtual := p.families()
+	port, err := lan.Open(lan.Config{
+		Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval(), Families: families, Virtual: virtual,
+	})
 	if err != nil {
 		return err
 	}
@@ -122,7 +126,7 @@ func (p *parent) judge(in *lan.Received, at int64) (election.Event, bool) {
 	if drop == vrrp.DropNone {
 		_, vrid, drop = vrrp.Identify(message)
 	}
-	r := p.byVRID[vrid]
+	r := p.byVRID[familyIndex(vrrp.FamilyOf(in.Dst))][vrid]
 	if drop == vrrp.DropNone && r == nil {
 		drop = vrrp.DropVRID
 	}
@@ -156,6 +160,38 @@ func (p *parent) judge(in *lan.Received, at int64) (election.Event, bool) {
 		Kind: election.EvAdvert, VR: r.vr, Addr: in.Src, MAC: in.SrcMAC,
 		Priority: a.Priority, Interval: a.Interval,
 	}, true
+}
+
+// familyIndex is where a parent has what it has for either family.
+func familyIndex(f vrrp.Family) int {
+	if f == vrrp.IPv6 {
+		return 1
+	}
+	return 0
+}
+
+// families are what the routers of the parent need to hear, and the virtual IPv6
+// addresses.
+func (p *parent) families() (families []uint8, virtual []netip.Addr) {
+	for _, r := range p.routers {
+		if f := uint8(r.rules.Family); !slices.Contains(families, f) {
+			families = append(families, f)
+		}
+		if r.rules.Family == vrrp.IPv6 {
+			virtual = append(virtual, r.vips...)
+		}
+	}
+	return families, virtual
+}
+
+// speaks reports whether a virtual router of the parent is of the family.
+func (p *parent) speaks(f vrrp.Family) bool {
+	for _, r := range p.routers {
+		if r.rules.Family == f {
+			return true
+		}
+	}
+	return false
 }
 
 // lostPort: the socket has failed for a reason that rtnl does not see.

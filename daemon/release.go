@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +17,13 @@ import (
 )
 
 // Check is vrrpd --check: it validates a configuration against the machine and
-// changes nothing.
-func Check(cfg config.Config) (warnings []string, err error) {
+// changes nothing. notes are what was added to what the user has written.
+func Check(cfg config.Config) (notes, warnings []string, err error) {
+	for _, r := range cfg.Routers {
+		if note := r.GeneratedNote(); note != "" {
+			notes = append(notes, note)
+		}
+	}
 	d := New(cfg, Options{Log: slog.New(slog.DiscardHandler), Warn: func(w string) { warnings = append(warnings, w) }})
 	err = d.check()
 	if d.hands != nil {
@@ -26,11 +32,11 @@ func Check(cfg config.Config) (warnings []string, err error) {
 	if d.guards != nil {
 		err = errors.Join(err, d.guards.Close())
 	}
-	return warnings, err
+	return notes, warnings, err
 }
 
 // Release is vrrpd --release: it cleans up after instances that were killed,
-// the one that the configuration names or every dead one of the run directory.
+// those that the configuration names or every dead one of the run directory.
 // It resigns for what was MASTER, removes the interfaces and restores the
 // parents. An instance that lives is left alone.
 func Release(cfg config.Config, log *slog.Logger) error {
@@ -44,9 +50,9 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	defer hands.Close()
 	// Opening them takes a millisecond, which the peers wait for.
 	guards := sync.OnceValues(func() (*lease.Guards, error) { return lease.Open(lease.Config{}) })
-	only := ""
-	if len(cfg.Routers) > 0 {
-		only = instanceName(cfg.Routers[0])
+	var only []string
+	for _, r := range cfg.Routers {
+		only = append(only, instanceName(r))
 	}
 	members, err := grouplock.List(cfg.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -54,7 +60,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	}
 	var errs []error
 	for _, m := range members {
-		if only != "" && m.Instance != only {
+		if only != nil && !slices.Contains(only, m.Instance) {
 			continue
 		}
 		switch m.Status {
@@ -66,13 +72,16 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	}
 	// The record may be gone (a run directory that was emptied) while the
 	// interface still stands.
-	if only != "" && !instanceAlive(cfg.RunDir, only) {
-		name := cfg.Routers[0].Name
-		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, only) {
-			log.Warn("removing " + name + ", which a dead " + only + " has left")
+	for i, instance := range only {
+		if instanceAlive(cfg.RunDir, instance) {
+			continue
+		}
+		name := cfg.Routers[i].Name
+		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, instance) {
+			log.Warn("removing " + name + ", which a dead " + instance + " has left")
 			errs = append(errs, hands.Release(name))
 		}
-		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, only)))
+		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, instance)))
 	}
 	errs = append(errs, grouplock.Tidy(cfg.RunDir))
 	// Of a guard the interface was the end, but for a table of nftables.

@@ -158,7 +158,8 @@ func (r *router) build(f *frame, priority uint8) error {
 func (r *router) fits(mtu int) error {
 	header := 20
 	if r.rules.Family == vrrp.IPv6 {
-		header = 40
+		// What fits into a jumbo frame only, receivers may cut: lan does.
+		header, mtu = 40, min(mtu, 1500)
 	}
 	room := mtu - header - vrrp.Size(r.cfg.Version, r.rules.Family, 0) - r.auth.signer.Overhead()
 	each := vrrp.Size(r.cfg.Version, r.rules.Family, 1) - vrrp.Size(r.cfg.Version, r.rules.Family, 0)

@@ -372,5 +372,10 @@ func (d *Daemon) becomeReady() {
 	d.log.Info(fmt.Sprintf("ready: VRID %d with %v on %s, priority %d, VRRPv%d every %v", r.cfg.VRID, r.vips, r.cfg.Interface,
 		r.cfg.Priority, r.cfg.Version, r.cfg.Interval),
 		d.about(r, sysd.KeyMessageID, sysd.MessageStarted, "version", d.opt.Version, "go", runtime.Version())...)
+	for _, r := range d.routers {
+		if note := r.cfg.GeneratedNote(); note != "" {
+			d.log.Info(note, d.about(r)...)
+		}
+	}
 	d.opt.Ready()
 }

@@ -114,7 +114,7 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 	if r.rules.Family == vrrp.IPv4 {
 		s.VirtualIPv4Addresses = r.vips
 	} else {
-		s.VirtualIPv6Addresses = r.vips
+		s.VirtualIPv6Addresses, s.GeneratedAddress = r.vips, r.cfg.Generated
 	}
 	if src := f.AccSrc.Addr(); src.IsValid() && !state.Serving() {
 		s.LastAdvSource = src
@@ -143,8 +143,13 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 		PacketLengthErrors: c[vrrp.DropLength] + unknown[vrrp.DropLength],
 		VersionErrors:      c[vrrp.DropVersion] + unknown[vrrp.DropVersion],
 		InvalidTypeRcvd:    unknown[vrrp.DropType], VRIDErrors: unknown[vrrp.DropVRID],
-		Repairs: r.repaired, LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress, GARPSent: r.sent.announced,
+		Repairs: r.repaired, LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress,
 		Drops: map[string]uint64{},
+	}
+	if r.rules.Family == vrrp.IPv6 {
+		s.UNASent = r.sent.announced
+	} else {
+		s.GARPSent = r.sent.announced
 	}
 	authCounters(&s, &c, &received)
 	for why, n := range c.Drops() {

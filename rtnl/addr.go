@@ -60,6 +60,28 @@ func PrimaryIPv4(addrs []Addr, except ...netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// PrimaryIPv6 chooses the link-local address that IPv6 adverts are sent from (RFC
+// 9568 section 5.1.2.1): the one that they are sent from now as long as it may be,
+// so that the peers do not see another router, else the first one. An address that is
+// tentative may not be used yet, or is somebody else's; a temporary or deprecated one
+// will not stay.
+func PrimaryIPv6(addrs []Addr, now netip.Addr) (netip.Addr, bool) {
+	var best netip.Addr
+	for _, a := range addrs {
+		ip := a.Prefix.Addr()
+		if !ip.Is6() || !ip.IsLinkLocalUnicast() || a.Tentative || a.Secondary || a.Deprecated {
+			continue
+		}
+		if ip == now {
+			return ip, true
+		}
+		if !best.IsValid() {
+			best = ip
+		}
+	}
+	return best, best.IsValid()
+}
+
 // decodeAddr reads the body of an RTM_NEWADDR or RTM_DELADDR; ok is false for
 // an address family that vrrpd does not know.
 func decodeAddr(b []byte) (a Addr, ok bool, err error) {

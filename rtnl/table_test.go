@@ -182,6 +182,37 @@ func TestPrimaryIPv4(t *testing.T) {
 	}
 }
 
+func TestPrimaryIPv6(t *testing.T) {
+	one, two := v4(2, "fe80::9/64"), v4(2, "fe80::1/64")
+	change := func(a Addr, f func(*Addr)) Addr { f(&a); return a }
+	tentative := func(a *Addr) { a.Tentative = true }
+	for _, c := range []struct {
+		name  string
+		addrs []Addr
+		now   string
+		want  string
+	}{
+		{"none", nil, "", ""},
+		{"the first, not the lowest", []Addr{one, two}, "", "fe80::9"},
+		{"the one that it was", []Addr{one, two}, "fe80::1", "fe80::1"},
+		{"unless it has gone", []Addr{one, two}, "fe80::7", "fe80::9"},
+		{"unless it may not be used", []Addr{one, change(two, tentative)}, "fe80::1", "fe80::9"},
+		{"not a tentative one", []Addr{change(one, tentative)}, "", ""},
+		{"not a temporary one", []Addr{change(one, func(a *Addr) { a.Secondary = true }), two}, "", "fe80::1"},
+		{"not a deprecated one", []Addr{change(one, func(a *Addr) { a.Deprecated = true }), two}, "", "fe80::1"},
+		{"link-local only", []Addr{v4(2, "2001:db8::1/64"), v4(2, "169.254.0.1/16")}, "", ""},
+	} {
+		var now netip.Addr
+		if c.now != "" {
+			now = netip.MustParseAddr(c.now)
+		}
+		got, ok := PrimaryIPv6(c.addrs, now)
+		if ok != (c.want != "") || ok && got.String() != c.want {
+			t.Errorf("%s: %v %t, want %q", c.name, got, ok, c.want)
+		}
+	}
+}
+
 func TestCarrierRule(t *testing.T) {
 	for bits := range 8 {
 		l := Link{Up: bits&1 != 0, Running: bits&2 != 0, LowerUp: bits&4 != 0}

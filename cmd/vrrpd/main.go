@@ -84,7 +84,10 @@ func run(args []string) int {
 
 // check validates the command line (done already) and the machine.
 func check(cfg config.Config) int {
-	warnings, err := daemon.Check(cfg)
+	notes, warnings, err := daemon.Check(cfg)
+	for _, n := range notes {
+		fmt.Println("vrrpd:", n)
+	}
 	for _, w := range warnings {
 		fmt.Fprintln(os.Stderr, "vrrpd: warning:", w)
 	}

@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+
+	"vrrpd/lan"
+	"vrrpd/vrrp"
+)
+
+// tellingSize is room enough for what appendTelling appends.
+const tellingSize = max(2*lan.ARPSize, lan.NeighbourSize)
+
+// appendTelling appends the frames that tell a LAN that an address lives at mac:
+// gratuitous ARP as request and as reply, or the unsolicited neighbour advertisement
+// of a machine that is a router or is not. buf must have room for them.
+func appendTelling(frames [][]byte, buf []byte, mac [6]byte, ip netip.Addr, router bool) (_ [][]byte, rest []byte) {
+	start := len(buf)
+	if ip.Is6() {
+		buf = lan.AppendAnnouncement(buf, mac, ip, router)
+		return append(frames, buf[start:]), buf
+	}
+	for _, reply := range [...]bool{false, true} {
+		start = len(buf)
+		buf = lan.AppendGratuitousARP(buf, mac, ip, reply)
+		frames = append(frames, buf[start:])
+	}
+	return frames, buf
+}
+
+// tellingFrames is how many frames appendTelling appends for an address.
+func tellingFrames(ip netip.Addr) int {
+	if ip.Is6() {
+		return 1
+	}
+	return 2
+}
+
+// routes reports whether a router's neighbour advertisements say that it is one:
+// hosts that have it for their default router give it up otherwise (RFC 4861 section
+// 7.2.5).
+func (r *router) routes() bool {
+	return r.rules.Family == vrrp.IPv6 && r.iface != nil && r.iface.Forwards()
+}
+
+// routes is that of the parent's own addresses, which is inherited from it.
+func (p *parent) routes() bool { return slices.ContainsFunc(p.routers, (*router).routes) }
+
+// probe asks the LAN who serves the first address, without telling anybody anything
+// that is not true: see lan.AppendARPProbe and lan.AppendSolicitation. Over IPv6 the
+// group is asked, and the machine that has the virtual MAC.
+func (d *Daemon) probe(r *router) {
+	p := r.parent
+	if p.port == nil || r.rules.Family == vrrp.IPv6 && !r.source.IsValid() {
+		return
+	}
+	frames, buf := d.probes[:0], d.probeBuf[:0]
+	if r.rules.Family == vrrp.IPv6 {
+		buf = lan.AppendSolicitation(buf, p.link.MAC, r.source, r.vips[0])
+		buf = lan.AppendSolicitationTo(buf, r.mac, p.link.MAC, r.source, r.vips[0])
+		frames = append(frames, buf[:lan.NeighbourSize], buf[lan.NeighbourSize:])
+	} else {
+		buf = lan.AppendARPProbe(buf, p.link.MAC, r.vips[0])
+		frames = append(frames, buf)
+	}
+	d.probeBuf, d.probes = buf, frames
+	if _, err := p.port.Send(frames); err != nil {
+		d.log.Debug("probe not sent", "parent", p.name, "err", err)
+	}
+}
