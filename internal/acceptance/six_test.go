@@ -1,0 +1,404 @@
+package acceptance
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+// lan6 is one of two IPv6 networks. Its hosts have the link-local virtual address as
+// their router, as router advertisements tell them.
+type lan6 struct {
+	nic    string
+	vrid   uint8
+	prefix string // of its addresses
+}
+
+var lans6 = [2]lan6{{"eth0", 51, "2001:db8:a::"}, {"eth1", 52, "2001:db8:b::"}}
+
+func (l lan6) name() string     { return fmt.Sprintf("vrrp%dv6", l.vrid) }
+func (l lan6) instance() string { return fmt.Sprintf("%s-%dv6", l.nic, l.vrid) }
+func (l lan6) vip() netip.Addr  { return netip.MustParseAddr(l.prefix + "200") }
+func (l lan6) local() netip.Addr {
+	return netip.MustParseAddr(fmt.Sprintf("fe80::5652:5250:%d", l.vrid))
+}
+func (l lan6) vmac() netlab.MAC { return netlab.MAC{0, 0, 0x5e, 0, 2, l.vrid} }
+
+// eui64 is what a kernel would make of the virtual MAC.
+func (l lan6) eui64() netip.Addr {
+	return netip.MustParseAddr(fmt.Sprintf("fe80::200:5eff:fe00:2%02x", l.vrid))
+}
+
+func (l lan6) host(n int) netip.Prefix {
+	return netip.PrefixFrom(netip.MustParseAddr(fmt.Sprint(l.prefix, n)), 64)
+}
+
+// machine6 is a router with a NIC on each LAN.
+type machine6 struct {
+	*netlab.Host
+	s      *site6
+	number int
+	cables [2]*netlab.Cable
+	procs  []*netlab.Proc
+	links  *netlab.LinkLog
+}
+
+// site6 is two LANs, two routers, a client and a server.
+type site6 struct {
+	t              *testing.T
+	lab            *netlab.Lab
+	switches       [2]*netlab.Switch
+	r              [2]*machine6
+	client, server *netlab.Host
+}
+
+func newSite6(t *testing.T) *site6 {
+	t.Helper()
+	s := &site6{t: t, lab: netlab.ForTest(t)}
+	for i := range lans6 {
+		var err error
+		s.switches[i], err = s.lab.Switch(fmt.Sprintf("lan%d", i), netlab.SwitchOptions{})
+		check(t, err)
+	}
+	for n := range s.r {
+		h, err := s.lab.Host(fmt.Sprintf("r%d", n+1), netlab.HostOptions{})
+		check(t, err)
+		m := &machine6{Host: h, s: s, number: n + 1}
+		for i, l := range lans6 {
+			m.cables[i], err = s.lab.Connect(h, l.nic, s.switches[i], netlab.CableOptions{
+				MAC: netlab.MAC{0x02, 0, 0, 0, l.vrid, byte(n + 1)}, Addrs: []netip.Prefix{l.host(n + 1), lans[i].host(byte(n + 1))},
+			})
+			check(t, err)
+		}
+		m.links, err = h.StartLinkLog()
+		check(t, err)
+		s.r[n] = m
+	}
+	s.client, s.server = s.host("client", 0), s.host("server", 1)
+	for _, m := range s.r {
+		for _, l := range lans6 {
+			m.operational(l.nic)
+		}
+	}
+	return s
+}
+
+func (s *site6) host(name string, on int) *netlab.Host {
+	s.t.Helper()
+	h, err := s.lab.Host(name, netlab.HostOptions{Light: true, NoForward: true})
+	check(s.t, err)
+	_, err = s.lab.Connect(h, "eth0", s.switches[on], netlab.CableOptions{Addrs: []netip.Prefix{lans6[on].host(10), lans[on].host(10)}})
+	check(s.t, err)
+	nic, err := h.Netlink().LinkByName("eth0")
+	check(s.t, err)
+	check(s.t, h.Netlink().RouteAdd(&netlink.Route{LinkIndex: nic.Attrs().Index, Gw: lans6[on].local().AsSlice()}))
+	return h
+}
+
+// operational waits until a NIC is connected and has its link-local address.
+func (m *machine6) operational(nic string) {
+	m.s.t.Helper()
+	netlab.Eventually(m.s.t, patience, func() (bool, string) {
+		l, err := m.Link(nic)
+		up := err == nil && l.Carrier && slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return p.Addr().IsLinkLocalUnicast() })
+		return up, fmt.Sprintf("%s of %s is %+v, %v", nic, m.Name(), l, err)
+	})
+}
+
+// own is the link-local address of the machine's NIC.
+func (m *machine6) own(l lan6) netip.Addr {
+	m.s.t.Helper()
+	k, err := m.Link(l.nic)
+	check(m.s.t, err)
+	i := slices.IndexFunc(k.Addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() })
+	if i < 0 {
+		m.s.t.Fatalf("%s of %s has no link-local address", l.nic, m.Name())
+	}
+	return k.Addrs[i].Addr()
+}
+
+// line is the command line of a LAN's process.
+func (m *machine6) line(l lan6, flags string) string {
+	return fmt.Sprintf("-F -i %s -v %d -M 2 -p %d %s %s", l.nic, l.vrid, 200-50*m.number, flags, l.vip())
+}
+
+// begin starts a process.
+func (m *machine6) begin(args string) {
+	m.s.t.Helper()
+	p, err := m.Start(netlab.Command{Path: "vrrpd", Args: strings.Fields(args)})
+	check(m.s.t, err)
+	m.procs = append(m.procs, p)
+	m.s.t.Cleanup(func() {
+		if m.s.t.Failed() || *logs {
+			m.s.t.Logf("%s, vrrpd %s:\n%s", m.Name(), args, p.Text(true))
+		}
+	})
+}
+
+// start starts both IPv6 processes.
+func (m *machine6) start(flags string) {
+	m.s.t.Helper()
+	for _, l := range lans6 {
+		m.begin(m.line(l, flags))
+	}
+}
+
+// signal signals all processes, and end waits for them as well.
+func (m *machine6) signal(sig syscall.Signal) {
+	m.s.t.Helper()
+	for _, p := range m.procs {
+		check(m.s.t, p.Signal(sig))
+	}
+}
+
+func (m *machine6) end(sig syscall.Signal) {
+	m.s.t.Helper()
+	m.signal(sig)
+	for _, p := range m.procs {
+		_, err := p.Wait(within(m.s.t, patience))
+		check(m.s.t, err)
+	}
+	m.procs = nil
+}
+
+// status asks an instance.
+func (m *machine6) status(instance string) (control.Status, error) {
+	path := fmt.Sprintf("/proc/%d/root%s", m.PID(), control.SocketPath(runDir, instance))
+	return control.NewClient(path).Status(within(m.s.t, patience))
+}
+
+func (m *machine6) waitStatus(instance, what string, cond func(control.Status) bool) control.Status {
+	m.s.t.Helper()
+	var st control.Status
+	netlab.Eventually(m.s.t, patience, func() (bool, string) {
+		var err error
+		st, err = m.status(instance)
+		return err == nil && cond(st), fmt.Sprintf("wait until %s on %s: %v, %+v", what, m.Name(), err, st.Machine)
+	})
+	return st
+}
+
+func (m *machine6) waitPhase(phase string, instances ...string) {
+	m.s.t.Helper()
+	for _, i := range instances {
+		m.waitStatus(i, i+" is "+phase, func(st control.Status) bool { return st.Machine.Phase == phase })
+	}
+}
+
+// waitServing waits until both LANs are served.
+func (m *machine6) waitServing() {
+	m.s.t.Helper()
+	for _, l := range lans6 {
+		_, err := m.WaitLink(within(m.s.t, patience), l.name(), func(k netlab.Link) bool {
+			return k.Up && k.Has(l.vip()) && k.Has(l.local())
+		})
+		check(m.s.t, err)
+	}
+}
+
+// waitBackup waits until no LAN is served.
+func (m *machine6) waitBackup() {
+	m.s.t.Helper()
+	for _, l := range lans6 {
+		_, err := m.WaitLink(within(m.s.t, patience), l.name(), func(k netlab.Link) bool {
+			return k.Exists() && !k.Up && len(k.Addrs) == 0
+		})
+		check(m.s.t, err)
+	}
+}
+
+// pair6 is a site on which r1 is MASTER and r2 BACKUP.
+func pair6(t *testing.T, flags string) *site6 {
+	t.Helper()
+	s := newSite6(t)
+	s.r[0].start(flags)
+	s.r[0].waitServing()
+	s.r[1].start(flags)
+	for _, l := range lans6 {
+		s.r[1].waitPhase("BACKUP", l.instance())
+	}
+	s.r[1].waitBackup()
+	return s
+}
+
+// journey sends a datagram every millisecond from the client to the server and back,
+// by way of the virtual addresses, while do runs.
+func (s *site6) journey(do func(ping *netlab.Pinger)) netlab.Pings {
+	s.t.Helper()
+	echo, err := s.server.StartEcho(netip.AddrPortFrom(lans6[1].host(10).Addr(), 7))
+	check(s.t, err)
+	ping, err := s.client.StartPinger(echo.Addr(), netlab.PingerOptions{Count: 60_000})
+	check(s.t, err)
+	check(s.t, ping.WaitAnswer(within(s.t, patience), time.Now()))
+	do(ping)
+	got := ping.Stop()
+	check(s.t, echo.Close())
+	return got
+}
+
+// sniff captures what matches at the switch's end of a machine's cable.
+func (m *machine6) sniff(l lan6, match netlab.Match) *netlab.Sniffer {
+	m.s.t.Helper()
+	i := slices.Index(lans6[:], l)
+	sn, err := m.cables[i].StartSniffer(netlab.SnifferOptions{Match: match})
+	check(m.s.t, err)
+	return sn
+}
+
+// matchND selects ICMPv6 without extension headers of one of the types.
+func matchND(types ...uint32) netlab.Match {
+	var m netlab.Match
+	for _, kind := range types {
+		m = append(m, []netlab.Field{{At: 12, Size: 2, Value: 0x86dd}, {At: 20, Size: 1, Value: 58}, {At: 54, Size: 1, Value: kind}})
+	}
+	return m
+}
+
+// neighbour is a solicitation or an advertisement, as a test reads it.
+type neighbour struct {
+	kind, flags byte
+	src, target netip.Addr
+	mac         netlab.MAC // of the option; zero: none
+}
+
+func decodeND(f netlab.Frame) (n neighbour, ok bool) {
+	b := f.Data
+	if len(b) < 78 || binary.BigEndian.Uint16(b[12:]) != 0x86dd || b[20] != 58 || b[54] != 135 && b[54] != 136 {
+		return n, false
+	}
+	n.kind, n.flags = b[54], b[58]
+	n.src, n.target = netip.AddrFrom16([16]byte(b[22:38])), netip.AddrFrom16([16]byte(b[62:78]))
+	if len(b) >= 86 {
+		n.mac = netlab.MAC(b[80:86])
+	}
+	return n, true
+}
+
+// icmp6 is an Ethernet frame with an ICMPv6 message whose checksum is filled in.
+func icmp6(from, to netlab.MAC, src, dst netip.Addr, message []byte) []byte {
+	f := append(append([]byte{}, to[:]...), from[:]...)
+	f = append(f, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(message)), 58, 255)
+	f = append(append(f, src.AsSlice()...), dst.AsSlice()...)
+	f = append(f, message...)
+	sum := uint32(len(message) + 58)
+	for n := 22; n < len(f); n += 2 {
+		sum += uint32(binary.BigEndian.Uint16(f[n:]))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	binary.BigEndian.PutUint16(f[56:], ^uint16(sum))
+	return f
+}
+
+// witness6 watches a LAN for two machines that answer at once: it asks for the
+// link-local virtual address and sends an echo to the global one, again and again. The
+// switch learns nothing, so that both machines get each question.
+type witness6 struct {
+	s        *site6
+	sniffers []*netlab.Sniffer
+	done     chan struct{}
+	wg       sync.WaitGroup
+	asked    []time.Time // once wg is done
+}
+
+func (s *site6) watch(on int, every time.Duration) *witness6 {
+	s.t.Helper()
+	w := &witness6{s: s, done: make(chan struct{})}
+	l, h := lans6[on], []*netlab.Host{s.client, s.server}[on]
+	sw := s.switches[on]
+	for _, m := range s.r {
+		port, err := sw.Netlink().LinkByName(m.cables[on].Port)
+		check(s.t, err)
+		check(s.t, sw.Netlink().LinkSetLearning(port, false))
+		_ = sw.Netlink().NeighDel(&netlink.Neigh{LinkIndex: port.Attrs().Index, Family: 7, Flags: netlink.NTF_MASTER, HardwareAddr: vmacBytes(l)})
+		w.sniffers = append(w.sniffers, m.sniff(l, matchND(136, 129)))
+	}
+	in, err := h.OpenInjector("eth0")
+	check(s.t, err)
+	nic, err := h.Link("eth0")
+	check(s.t, err)
+	own := nic.Addrs[slices.IndexFunc(nic.Addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() })].Addr()
+	local := l.local().As16()
+	group := netip.MustParseAddr("ff02::1:ff00:0").As16()
+	copy(group[13:], local[13:])
+	question := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, local[:]...)
+	question = append(append(question, 1, 1), nic.MAC[:]...)
+	ask := icmp6(nic.MAC, netlab.MAC{0x33, 0x33, 0xff, local[13], local[14], local[15]}, own, netip.AddrFrom16(group), question)
+	w.wg.Go(func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for seq := uint16(1); ; seq++ {
+			select {
+			case <-tick.C:
+				w.asked = append(w.asked, time.Now())
+				echo := binary.BigEndian.AppendUint16([]byte{128, 0, 0, 0, 0x7b, 0x7b}, seq)
+				_ = in.Send(ask) // as the answer to it may be lost
+				_ = in.Send(icmp6(nic.MAC, l.vmac(), lans6[on].host(10).Addr(), l.vip(), echo))
+			case <-w.done:
+				return
+			}
+		}
+	})
+	return w
+}
+
+// neverTwo ends the watch, and the test if two machines have answered one question.
+func (w *witness6) neverTwo() {
+	w.s.t.Helper()
+	close(w.done)
+	w.wg.Wait()
+	type key struct {
+		echo bool
+		n    int
+	}
+	from := map[key][]string{}
+	answered := 0
+	for i, sn := range w.sniffers {
+		if lost, err := sn.Dropped(); err != nil || lost > 0 {
+			w.s.t.Fatalf("the capture has lost %d frames, %v", lost, err)
+		}
+		for _, f := range sn.Frames(0) {
+			if f.Out {
+				continue
+			}
+			k := key{}
+			switch {
+			case f.Data[54] == 129 && binary.BigEndian.Uint16(f.Data[58:]) == 0x7b7b:
+				k = key{true, int(binary.BigEndian.Uint16(f.Data[60:]))}
+			case f.Data[54] == 136 && f.Data[58]&0x40 != 0:
+				// The answer to the last question before it.
+				k.n, _ = slices.BinarySearchFunc(w.asked, f.At, time.Time.Compare)
+			default:
+				continue
+			}
+			answered++
+			if name := w.s.r[i].Name(); !slices.Contains(from[k], name) {
+				from[k] = append(from[k], name)
+			}
+		}
+		check(w.s.t, sn.Close())
+	}
+	if answered == 0 {
+		w.s.t.Error("nobody has answered: the test sees nothing")
+	}
+	for k, names := range from {
+		if len(names) > 1 {
+			w.s.t.Errorf("question %d (echo %v) of %d: answered by %v", k.n, k.echo, len(w.asked), names)
+		}
+	}
+	w.s.t.Logf("%d questions, %d answers", len(w.asked), answered)
+}
+
+func vmacBytes(l lan6) []byte { m := l.vmac(); return m[:] }
