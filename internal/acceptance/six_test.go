@@ -1,12 +1,10 @@
 package acceptance
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -256,149 +254,59 @@ func (m *machine6) sniff(l lan6, match netlab.Match) *netlab.Sniffer {
 	return sn
 }
 
-// matchND selects ICMPv6 without extension headers of one of the types.
-func matchND(types ...uint32) netlab.Match {
-	var m netlab.Match
-	for _, kind := range types {
-		m = append(m, []netlab.Field{{At: 12, Size: 2, Value: 0x86dd}, {At: 20, Size: 1, Value: 58}, {At: 54, Size: 1, Value: kind}})
-	}
-	return m
-}
-
-// neighbour is a solicitation or an advertisement, as a test reads it.
-type neighbour struct {
-	kind, flags byte
-	src, target netip.Addr
-	mac         netlab.MAC // of the option; zero: none
-}
-
-func decodeND(f netlab.Frame) (n neighbour, ok bool) {
-	b := f.Data
-	if len(b) < 78 || binary.BigEndian.Uint16(b[12:]) != 0x86dd || b[20] != 58 || b[54] != 135 && b[54] != 136 {
-		return n, false
-	}
-	n.kind, n.flags = b[54], b[58]
-	n.src, n.target = netip.AddrFrom16([16]byte(b[22:38])), netip.AddrFrom16([16]byte(b[62:78]))
-	if len(b) >= 86 {
-		n.mac = netlab.MAC(b[80:86])
-	}
-	return n, true
-}
-
-// icmp6 is an Ethernet frame with an ICMPv6 message whose checksum is filled in.
-func icmp6(from, to netlab.MAC, src, dst netip.Addr, message []byte) []byte {
-	f := append(append([]byte{}, to[:]...), from[:]...)
-	f = append(f, 0x86, 0xdd, 0x60, 0, 0, 0, 0, byte(len(message)), 58, 255)
-	f = append(append(f, src.AsSlice()...), dst.AsSlice()...)
-	f = append(f, message...)
-	sum := uint32(len(message) + 58)
-	for n := 22; n < len(f); n += 2 {
-		sum += uint32(binary.BigEndian.Uint16(f[n:]))
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	binary.BigEndian.PutUint16(f[56:], ^uint16(sum))
-	return f
-}
-
-// witness6 watches a LAN for two machines that answer at once: it asks for the
-// link-local virtual address and sends an echo to the global one, again and again. The
-// switch learns nothing, so that both machines get each question.
+// witness6 watches a LAN for two machines that answer at once: it asks for an address
+// and sends an echo to the virtual MAC, again and again. The switch learns nothing, so
+// that both machines get every echo, too.
 type witness6 struct {
-	s        *site6
-	sniffers []*netlab.Sniffer
-	done     chan struct{}
-	wg       sync.WaitGroup
-	asked    []time.Time // once wg is done
+	s     *site6
+	asker *netlab.Asker
 }
 
-func (s *site6) watch(on int, every time.Duration) *witness6 {
+func (s *site6) watch(on int, ip netip.Addr, every time.Duration) *witness6 {
 	s.t.Helper()
-	w := &witness6{s: s, done: make(chan struct{})}
-	l, h := lans6[on], []*netlab.Host{s.client, s.server}[on]
 	sw := s.switches[on]
+	vmac := lans6[on].vmac()
+	var cables []*netlab.Cable
 	for _, m := range s.r {
 		port, err := sw.Netlink().LinkByName(m.cables[on].Port)
 		check(s.t, err)
 		check(s.t, sw.Netlink().LinkSetLearning(port, false))
-		_ = sw.Netlink().NeighDel(&netlink.Neigh{LinkIndex: port.Attrs().Index, Family: 7, Flags: netlink.NTF_MASTER, HardwareAddr: vmacBytes(l)})
-		w.sniffers = append(w.sniffers, m.sniff(l, matchND(136, 129)))
+		_ = sw.Netlink().NeighDel(&netlink.Neigh{LinkIndex: port.Attrs().Index, Family: 7, Flags: netlink.NTF_MASTER, HardwareAddr: vmac[:]})
+		cables = append(cables, m.cables[on])
 	}
-	in, err := h.OpenInjector("eth0")
+	asker, err := []*netlab.Host{s.client, s.server}[on].StartAsker("eth0", ip, netlab.AskerOptions{Interval: every, Cables: cables})
 	check(s.t, err)
-	nic, err := h.Link("eth0")
-	check(s.t, err)
-	own := nic.Addrs[slices.IndexFunc(nic.Addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() })].Addr()
-	local := l.local().As16()
-	group := netip.MustParseAddr("ff02::1:ff00:0").As16()
-	copy(group[13:], local[13:])
-	question := append([]byte{135, 0, 0, 0, 0, 0, 0, 0}, local[:]...)
-	question = append(append(question, 1, 1), nic.MAC[:]...)
-	ask := icmp6(nic.MAC, netlab.MAC{0x33, 0x33, 0xff, local[13], local[14], local[15]}, own, netip.AddrFrom16(group), question)
-	w.wg.Go(func() {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for seq := uint16(1); ; seq++ {
-			select {
-			case <-tick.C:
-				w.asked = append(w.asked, time.Now())
-				echo := binary.BigEndian.AppendUint16([]byte{128, 0, 0, 0, 0x7b, 0x7b}, seq)
-				_ = in.Send(ask) // as the answer to it may be lost
-				_ = in.Send(icmp6(nic.MAC, l.vmac(), lans6[on].host(10).Addr(), l.vip(), echo))
-			case <-w.done:
-				return
-			}
-		}
-	})
-	return w
+	return &witness6{s, asker}
 }
 
-// neverTwo ends the watch, and the test if two machines have answered one question.
-func (w *witness6) neverTwo() {
+// stop ends the watch and returns the questions that two machines have answered in
+// the same way. One that answers by advertisement and another one, which has taken
+// over meanwhile, by echo are none.
+func (w *witness6) stop() (double []string) {
 	w.s.t.Helper()
-	close(w.done)
-	w.wg.Wait()
-	type key struct {
-		echo bool
-		n    int
+	record, err := w.asker.Stop()
+	check(w.s.t, err)
+	if record.Dropped > 0 {
+		w.s.t.Fatalf("the capture has lost %d frames", record.Dropped)
 	}
-	from := map[key][]string{}
 	answered := 0
-	for i, sn := range w.sniffers {
-		if lost, err := sn.Dropped(); err != nil || lost > 0 {
-			w.s.t.Fatalf("the capture has lost %d frames, %v", lost, err)
-		}
-		for _, f := range sn.Frames(0) {
-			if f.Out {
-				continue
-			}
-			k := key{}
-			switch {
-			case f.Data[54] == 129 && binary.BigEndian.Uint16(f.Data[58:]) == 0x7b7b:
-				k = key{true, int(binary.BigEndian.Uint16(f.Data[60:]))}
-			case f.Data[54] == 136 && f.Data[58]&0x40 != 0:
-				// The answer to the last question before it.
-				k.n, _ = slices.BinarySearchFunc(w.asked, f.At, time.Time.Compare)
-			default:
-				continue
-			}
+	for _, q := range record.List {
+		kinds := map[bool][]string{}
+		for _, a := range q.Answers {
 			answered++
-			if name := w.s.r[i].Name(); !slices.Contains(from[k], name) {
-				from[k] = append(from[k], name)
+			if !slices.Contains(kinds[a.Echo], a.From) {
+				kinds[a.Echo] = append(kinds[a.Echo], a.From)
 			}
 		}
-		check(w.s.t, sn.Close())
+		for echo, from := range kinds {
+			if len(from) > 1 {
+				double = append(double, fmt.Sprintf("%s: %v (echo: %v)", q.Sent.Format("05.000"), from, echo))
+			}
+		}
 	}
 	if answered == 0 {
 		w.s.t.Error("nobody has answered: the test sees nothing")
 	}
-	for k, names := range from {
-		if len(names) > 1 {
-			w.s.t.Errorf("question %d (echo %v) of %d: answered by %v", k.n, k.echo, len(w.asked), names)
-		}
-	}
-	w.s.t.Logf("%d questions, %d answers", len(w.asked), answered)
+	w.s.t.Logf("%d questions, %d answers, %d by two machines, nobody for %v at most", len(record.List), answered, len(double), record.Longest(0).Length())
+	return double
 }
-
-func vmacBytes(l lan6) []byte { m := l.vmac(); return m[:] }

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"vrrpd/internal/netlab"
@@ -16,12 +17,16 @@ func keepalived(settings string) func(*machine) {
 			l, err := m.Link("eth0")
 			check(m.t, err)
 			for _, p := range l.Addrs {
-				if p.Addr() == vip {
+				if m.virtual(p.Addr()) {
 					check(m.t, m.DelAddr("eth0", p))
 				}
 			}
 		}
 		m.line = func(priority int) netlab.Command {
+			var addresses []string
+			for _, a := range m.addresses {
+				addresses = append(addresses, fmt.Sprintf("        %s/%d", a, a.BitLen()))
+			}
 			conf := fmt.Sprintf(`
 global_defs {
     router_id peer
@@ -33,11 +38,11 @@ vrrp_instance V {
     virtual_router_id %d
     priority %d
     virtual_ipaddress {
-        %s/32
+%s
     }
 %s
 }
-`, vrid, priority, vip, settings)
+`, vrid, priority, strings.Join(addresses, "\n"), settings)
 			check(m.t, m.WriteFile("/etc/keepalived/keepalived.conf", netlab.File{Text: conf}))
 			return netlab.Command{
 				Path: "keepalived",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,12 +23,17 @@ const (
 var (
 	vip     = netip.MustParseAddr("198.51.100.200")
 	network = netip.MustParsePrefix("198.51.100.0/24")
+
+	vip6   = netip.MustParseAddr("2001:db8::200")
+	vipLL  = netip.MustParseAddr("fe80::5652:5250:51") // as we make it
+	prefix = netip.MustParsePrefix("2001:db8::/64")
 )
 
-func host(n byte) netip.Prefix {
-	a := network.Addr().As4()
-	a[3] = n
-	return netip.PrefixFrom(netip.AddrFrom4(a), network.Bits())
+// host are the addresses of a machine.
+func host(n byte) []netip.Prefix {
+	a, b := network.Addr().As4(), prefix.Addr().As16()
+	a[3], b[15] = n, n
+	return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4(a), network.Bits()), netip.PrefixFrom(netip.AddrFrom16(b), prefix.Bits())}
 }
 
 // machine is one of the two routers, whatever it runs.
@@ -38,6 +44,8 @@ type machine struct {
 	proc  *netlab.Proc
 	// line starts its program with a priority.
 	line func(priority int) netlab.Command
+	// addresses are the virtual ones, as a peer has to be given them.
+	addresses []netip.Addr
 	// serves is where the virtual address is when it serves.
 	serves string
 	// clean removes what SIGKILL has left.
@@ -51,6 +59,8 @@ type site struct {
 	lan        *netlab.Switch
 	ours, peer *machine
 	client     *netlab.Host
+	vip        netip.Addr
+	instance   string
 }
 
 func newSite(t *testing.T, c peering) *site {
@@ -60,11 +70,18 @@ func newSite(t *testing.T, c peering) *site {
 	s.lan, err = s.lab.Switch("lan", netlab.SwitchOptions{})
 	check(t, err)
 	s.ours, s.peer = s.machine("ours", 1), s.machine("peer", 2)
+	given := vip
+	addresses := []netip.Addr{vip}
+	s.ours.serves, s.instance = fmt.Sprintf("vrrp%d", vrid), fmt.Sprintf("eth0-%d", vrid)
+	if c.six {
+		given, addresses = vip6, []netip.Addr{vipLL, vip6}
+		s.ours.serves, s.instance = s.ours.serves+"v6", s.instance+"v6"
+	}
+	s.vip, s.ours.addresses, s.peer.addresses = given, addresses, addresses
 	s.ours.line = func(priority int) netlab.Command {
-		args := fmt.Sprintf("-F -i eth0 -v %d -p %d %s %s", vrid, priority, vip, c.ours)
+		args := fmt.Sprintf("-F -i eth0 -v %d -p %d %s %s", vrid, priority, given, c.ours)
 		return netlab.Command{Path: "vrrpd", Args: strings.Fields(args)}
 	}
-	s.ours.serves = fmt.Sprintf("vrrp%d", vrid)
 	s.ours.clean = func() {
 		r, err := s.ours.Run(within(t, patience), netlab.Command{Path: "vrrpd", Args: []string{"--release", "-i", "eth0", "-v", fmt.Sprint(vrid)}})
 		check(t, err)
@@ -75,7 +92,7 @@ func newSite(t *testing.T, c peering) *site {
 	c.peer(s.peer)
 	s.client, err = s.lab.Host("client", netlab.HostOptions{Light: true, NoForward: true})
 	check(t, err)
-	_, err = s.lab.Connect(s.client, "eth0", s.lan, netlab.CableOptions{Addrs: []netip.Prefix{host(10)}})
+	_, err = s.lab.Connect(s.client, "eth0", s.lan, netlab.CableOptions{Addrs: host(10)})
 	check(t, err)
 	return s
 }
@@ -85,7 +102,7 @@ func (s *site) machine(name string, n byte) *machine {
 	h, err := s.lab.Host(name, netlab.HostOptions{})
 	check(s.t, err)
 	m := &machine{Host: h, t: s.t}
-	m.cable, err = s.lab.Connect(h, "eth0", s.lan, netlab.CableOptions{Addrs: []netip.Prefix{host(n)}})
+	m.cable, err = s.lab.Connect(h, "eth0", s.lan, netlab.CableOptions{Addrs: host(n)})
 	check(s.t, err)
 	return m
 }
@@ -111,7 +128,7 @@ func (m *machine) end(sig syscall.Signal) {
 func (m *machine) waitServing(limit time.Duration) time.Duration {
 	m.t.Helper()
 	began := time.Now()
-	_, err := m.WaitLink(within(m.t, limit), m.serves, func(l netlab.Link) bool { return l.Up && l.Has(vip) })
+	_, err := m.WaitLink(within(m.t, limit), m.serves, func(l netlab.Link) bool { return l.Up && m.hasAll(l) })
 	if err != nil {
 		m.t.Fatalf("%s does not serve: %v", m.Name(), err)
 	}
@@ -120,16 +137,23 @@ func (m *machine) waitServing(limit time.Duration) time.Duration {
 
 func (m *machine) waitGone() {
 	m.t.Helper()
-	_, err := m.WaitLink(within(m.t, patience), m.serves, func(l netlab.Link) bool { return !l.Has(vip) })
+	_, err := m.WaitLink(within(m.t, patience), m.serves, func(l netlab.Link) bool { return !slices.ContainsFunc(m.addresses, l.Has) })
 	if err != nil {
 		m.t.Fatalf("%s serves on: %v", m.Name(), err)
 	}
 }
 
+func (m *machine) hasAll(l netlab.Link) bool {
+	return !slices.ContainsFunc(m.addresses, func(a netip.Addr) bool { return !l.Has(a) })
+}
+
+// virtual reports whether an address is one of the virtual ones.
+func (m *machine) virtual(a netip.Addr) bool { return slices.Contains(m.addresses, a) }
+
 // status asks our process.
 func (s *site) status() control.Router {
 	s.t.Helper()
-	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, fmt.Sprintf("eth0-%d", vrid)))
+	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, s.instance))
 	var r control.Router
 	netlab.Eventually(s.t, patience, func() (bool, string) {
 		st, err := control.NewClient(path).Status(within(s.t, patience))
@@ -153,7 +177,7 @@ func (s *site) waitStatus(what string, cond func(control.Router) bool) {
 // during has the client ask for the virtual address while do runs.
 func (s *site) during(do func()) netlab.Answers {
 	s.t.Helper()
-	asker, err := s.client.StartAsker("eth0", vip, netlab.AskerOptions{
+	asker, err := s.client.StartAsker("eth0", s.vip, netlab.AskerOptions{
 		Interval: 10 * time.Millisecond, Cables: []*netlab.Cable{s.ours.cable, s.peer.cable},
 	})
 	check(s.t, err)

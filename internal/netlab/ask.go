@@ -74,6 +74,7 @@ func (h *Host) PingMAC(ctx context.Context, ifname string, mac MAC, ip netip.Add
 type station struct {
 	mac MAC
 	ip  netip.Addr // 0.0.0.0 if the interface has none
+	ip6 netip.Addr // link-local; invalid: none
 }
 
 func (h *Host) source(ifname string) (station, error) {
@@ -84,11 +85,13 @@ func (h *Host) source(ifname string) (station, error) {
 	if !l.Exists() {
 		return station{}, fmt.Errorf("%s has no interface %s", h.name, ifname)
 	}
-	s := station{l.MAC, netip.IPv4Unspecified()}
+	s := station{mac: l.MAC, ip: netip.IPv4Unspecified()}
 	for _, a := range l.Addrs {
-		if a.Addr().Is4() {
-			s.ip = a.Addr()
-			break
+		switch ip := a.Addr(); {
+		case ip.Is4() && s.ip.IsUnspecified():
+			s.ip = ip
+		case ip.Is6() && ip.IsLinkLocalUnicast() && !s.ip6.IsValid():
+			s.ip6 = ip
 		}
 	}
 	return s, nil

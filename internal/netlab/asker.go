@@ -22,8 +22,8 @@ type AskerOptions struct {
 	NoEcho bool
 }
 
-// Asker is a host that resolves an IPv4 address afresh again and again, by raw
-// ARP past any cache, sends an ICMP echo to the MAC it learnt, and records which
+// Asker is a host that resolves an address afresh again and again, by raw ARP or
+// neighbour solicitation past any cache, sends an ICMP echo to the MAC it learnt, and records which
 // machines answer. It tells that two machines serve at the same time, and that
 // none does.
 type Asker struct {
@@ -55,13 +55,14 @@ type rawAnswer struct {
 // Answer is one answer to a question.
 type Answer struct {
 	From string // name of the answering host, or its MAC if there were no cables
-	MAC  MAC    // ARP: the MAC that was told; echo: the source MAC
-	Echo bool   // an ICMP echo reply rather than an ARP reply
+	MAC  MAC    // ARP, neighbour: the MAC that was told; echo: the source MAC
+	Echo bool   // an ICMP echo reply rather than an ARP reply or an advertisement
 	At   time.Time
 }
 
 // StartAsker starts to ask for ip from an interface of the host, which must
-// have an IPv4 address if echoes are to come back.
+// have an IPv4 address if echoes are to come back; to ask for an IPv6 address it
+// needs a link-local one.
 func (h *Host) StartAsker(ifname string, ip netip.Addr, opts AskerOptions) (*Asker, error) {
 	if opts.Interval == 0 {
 		opts.Interval = 50 * time.Millisecond
@@ -69,12 +70,15 @@ func (h *Host) StartAsker(ifname string, ip netip.Addr, opts AskerOptions) (*Ask
 	if opts.Count == 0 {
 		opts.Count = 60_000
 	}
-	if opts.Interval < 0 || opts.Count < 0 || opts.Count > 1<<16-1 || !ip.Is4() {
+	if opts.Interval < 0 || opts.Count < 0 || opts.Count > 1<<16-1 || !ip.IsValid() {
 		return nil, fmt.Errorf("ask for %v from %s: bad address or options %+v", ip, h.name, opts)
 	}
 	from, err := h.source(ifname)
 	if err != nil {
 		return nil, fmt.Errorf("ask for %v: %w", ip, err)
+	}
+	if ip.Is6() && !from.ip6.IsValid() {
+		return nil, fmt.Errorf("ask for %v from %s: %s has no link-local address", ip, h.name, ifname)
 	}
 	a := &Asker{
 		name: h.name, ip: ip, opts: opts, from: from, id: uint16(h.lab.runs.Add(1)),
@@ -86,7 +90,12 @@ func (h *Host) StartAsker(ifname string, ip netip.Addr, opts AskerOptions) (*Ask
 	a.item = h.inside.push(a.end)
 	go func() {
 		defer close(a.sent)
-		question := ARP{SenderMAC: from.mac, SenderIP: from.ip, TargetIP: ip}.Frame(from.mac, Broadcast())
+		var question []byte
+		if ip.Is6() {
+			question = Neighbour{Src: from.ip6, Target: ip, MAC: from.mac}.Frame()
+		} else {
+			question = ARP{SenderMAC: from.mac, SenderIP: from.ip, TargetIP: ip}.Frame(from.mac, Broadcast())
+		}
 		onSchedule(opts.Interval, a.stop, func(n int) bool {
 			a.mu.Lock()
 			a.asked = append(a.asked, now())
@@ -104,6 +113,9 @@ func (a *Asker) open(h *Host, ifname string) error {
 		return err
 	}
 	match := Or(MatchARP(), MatchICMP())
+	if a.ip.Is6() {
+		match = Or(MatchNeighbours(), MatchEcho6())
+	}
 	const forever = 1 << 30 // the asker keeps what it needs itself
 	a.own, err = h.StartSniffer(ifname, SnifferOptions{Match: match, Limit: forever, OnFrame: func(f Frame) {
 		a.learn(f)
@@ -126,15 +138,20 @@ func (a *Asker) open(h *Host, ifname string) error {
 	return nil
 }
 
-// answer decodes an ARP reply to us.
-func (a *Asker) answer(f Frame) (ARP, bool) {
+// answer decodes an ARP reply or a neighbour advertisement to us: the MAC that is
+// told.
+func (a *Asker) answer(f Frame) (MAC, bool) {
+	if a.ip.Is6() {
+		n, ok := f.Neighbour()
+		return n.MAC, ok && !f.Out && n.Advertisement && n.Solicited && n.Target == a.ip && n.Dst == a.from.ip6
+	}
 	reply, ok := f.ARP()
-	return reply, ok && !f.Out && reply.Reply && reply.SenderIP == a.ip && reply.TargetMAC == a.from.mac
+	return reply.SenderMAC, ok && !f.Out && reply.Reply && reply.SenderIP == a.ip && reply.TargetMAC == a.from.mac
 }
 
 // learn sends the echo to the MAC of the first answer.
 func (a *Asker) learn(f Frame) {
-	reply, ok := a.answer(f)
+	mac, ok := a.answer(f)
 	if !ok || a.opts.NoEcho {
 		return
 	}
@@ -147,14 +164,17 @@ func (a *Asker) learn(f Frame) {
 	a.mu.Unlock()
 	if first {
 		echo := Echo{Src: a.from.ip, Dst: a.ip, ID: a.id, Seq: uint16(number)}
-		_ = a.in.Send(echo.Frame(a.from.mac, reply.SenderMAC)) // as for the question
+		if a.ip.Is6() {
+			echo.Src = a.from.ip6
+		}
+		_ = a.in.Send(echo.Frame(a.from.mac, mac)) // as for the question
 	}
 }
 
 func (a *Asker) record(f Frame, from string) {
 	raw := rawAnswer{Answer: Answer{From: from, At: f.At}}
-	if reply, ok := a.answer(f); ok {
-		raw.MAC = reply.SenderMAC
+	if mac, ok := a.answer(f); ok {
+		raw.MAC = mac
 	} else if e, ok := f.Echo(); ok && !f.Out && e.Reply && e.Src == a.ip && e.ID == a.id {
 		raw.MAC, raw.Echo, raw.seq = f.Src(), true, int(e.Seq)
 	} else {

@@ -70,6 +70,34 @@ func TestARPAndEchoRoundTrip(t *testing.T) {
 	}
 }
 
+func TestNeighbourAndEchoOfIPv6(t *testing.T) {
+	// An advertisement as RFC 4861 draws it, its checksum worked out by another program.
+	b := unhex(t, "333300000001 00005e000233 86dd 6c000000 0020 3a ff 20010db80000000000000000000000c8 ff020000000000000000000000000001"+
+		"88 00 196a a0000000 20010db80000000000000000000000c8 0201 00005e000233")
+	n, ok := Frame{Data: b}.Neighbour()
+	target := netip.MustParseAddr("2001:db8::c8")
+	want := Neighbour{true, true, false, true, target, netip.MustParseAddr("ff02::1"), 255, target, MAC{0, 0, 0x5e, 0, 2, 51}}
+	if !ok || n != want {
+		t.Errorf("advertisement %v %+v, want %+v", ok, n, want)
+	}
+	ask := Neighbour{Src: netip.MustParseAddr("fe80::1"), Target: target, MAC: MAC{2, 0, 0, 0, 0, 1}}
+	f := Frame{Data: ask.Frame()}
+	ask.Dst, ask.HopLimit = netip.MustParseAddr("ff02::1:ff00:c8"), 255
+	if got, ok := f.Neighbour(); !ok || got != ask || f.Dst() != (MAC{0x33, 0x33, 0xff, 0, 0, 0xc8}) || !MatchNeighbours().Frame(f.Data) {
+		t.Errorf("solicitation %v %+v, want %+v", ok, got, ask)
+	}
+	for _, reply := range []bool{false, true} {
+		e := Echo{Reply: reply, Src: target, Dst: netip.MustParseAddr("fe80::1"), ID: 7, Seq: 300}
+		f := Frame{Data: e.Frame(MAC{}, MAC{})}
+		if got, ok := f.Echo(); !ok || got != e || !MatchEcho6().Frame(f.Data) || MatchNeighbours().Frame(f.Data) {
+			t.Errorf("echo %v %+v, want %+v", ok, got, e)
+		}
+		if _, ok := f.Neighbour(); ok {
+			t.Error("an echo is taken for a neighbour")
+		}
+	}
+}
+
 func TestMatch(t *testing.T) {
 	all := samples(t)
 	for _, c := range []struct {

@@ -137,7 +137,7 @@ func (a Advert) String() string {
 	return fmt.Sprintf("v%d VRID %d priority %d from %v (%v)", a.Version, a.VRID, a.Priority, a.Src, a.SrcMAC)
 }
 
-// Echo is an ICMP echo request or reply for IPv4.
+// Echo is an ICMP echo request or reply.
 type Echo struct {
 	Reply    bool
 	Src, Dst netip.Addr
@@ -148,10 +148,17 @@ type Echo struct {
 func (f Frame) Echo() (e Echo, ok bool) {
 	var ttl uint8
 	proto, msg, ok := f.ip(&e.Src, &e.Dst, &ttl)
-	if !ok || proto != protoICMP || !e.Src.Is4() || len(msg) < 8 || msg[0] != 0 && msg[0] != 8 {
+	if !ok || len(msg) < 8 {
 		return Echo{}, false
 	}
-	e.Reply = msg[0] == 0
+	icmp, request, reply := protoICMP, byte(8), byte(0)
+	if e.Src.Is6() {
+		icmp, request, reply = protoICMP6, echoRequest6, echoReply6
+	}
+	if proto != icmp || msg[0] != request && msg[0] != reply {
+		return Echo{}, false
+	}
+	e.Reply = msg[0] == reply
 	e.ID, e.Seq = binary.BigEndian.Uint16(msg[4:]), binary.BigEndian.Uint16(msg[6:])
 	return e, true
 }
@@ -164,6 +171,12 @@ func (e Echo) Frame(src, dst MAC) []byte {
 	}
 	icmp = binary.BigEndian.AppendUint16(icmp, e.ID)
 	icmp = binary.BigEndian.AppendUint16(icmp, e.Seq)
+	if e.Src.Is6() {
+		if icmp[0] = echoRequest6; e.Reply {
+			icmp[0] = echoReply6
+		}
+		return icmp6(src, dst, e.Src, e.Dst, icmp)
+	}
 	binary.BigEndian.PutUint16(icmp[2:], checksum(icmp))
 	b := ethernet(src, dst, typeIP4)
 	ip := []byte{0x45, 0, 0, byte(20 + len(icmp)), 0, 0, 0x40, 0, 64, protoICMP, 0, 0}
