@@ -63,10 +63,15 @@ type site6 struct {
 
 func newSite6(t *testing.T) *site6 {
 	t.Helper()
+	return newSite6With(t, netlab.SwitchOptions{})
+}
+
+func newSite6With(t *testing.T, o netlab.SwitchOptions) *site6 {
+	t.Helper()
 	s := &site6{t: t, lab: netlab.ForTest(t)}
 	for i := range lans6 {
 		var err error
-		s.switches[i], err = s.lab.Switch(fmt.Sprintf("lan%d", i), netlab.SwitchOptions{})
+		s.switches[i], err = s.lab.Switch(fmt.Sprintf("lan%d", i), o)
 		check(t, err)
 	}
 	for n := range s.r {
