@@ -34,8 +34,8 @@
 // The AF_INET6 socket is also a member of the solicited-node groups of the virtual
 // addresses. The kernel ignores what it hears there, but a switch that snoops MLD
 // forwards the neighbours' questions to this machine before it serves: the reports
-// of the virtual interface itself come when it has been set up behind its closed
-// guard, which does not let them out.
+// of the virtual interface itself come some milliseconds after it was set up, and a
+// guard that is still closed then does not let them out.
 //
 // The receiving ones are waited for through an epoll instance each, which rings
 // once for whatever has come (socket.go), and are read at intervals when more
