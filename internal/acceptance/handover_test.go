@@ -62,7 +62,9 @@ func (r *router) tells(line string, code int) netlab.Result {
 
 // forgetful makes the client resolve its gateway afresh every 50 ms, until the
 // result is called.
-func (s *site) forgetful() (stop func()) {
+func (s *site) forgetful() (stop func()) { return forgetful(s.t, s.client) }
+
+func forgetful(t *testing.T, h *netlab.Host) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -71,8 +73,8 @@ func (s *site) forgetful() (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				if err := s.client.FlushNeighbours(); err != nil {
-					s.t.Error(err)
+				if err := h.FlushNeighbours(); err != nil {
+					t.Error(err)
 					return
 				}
 			case <-ctx.Done():

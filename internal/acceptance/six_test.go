@@ -236,7 +236,8 @@ func pair6(t *testing.T, flags string) *site6 {
 }
 
 // journey sends a datagram every millisecond from the client to the server and back,
-// by way of the virtual addresses, while do runs.
+// by way of the virtual addresses, while do runs. The client asks for its router's MAC
+// every 50 ms.
 func (s *site6) journey(do func(ping *netlab.Pinger)) netlab.Pings {
 	s.t.Helper()
 	echo, err := s.server.StartEcho(netip.AddrPortFrom(lans6[1].host(10).Addr(), 7))
@@ -244,7 +245,9 @@ func (s *site6) journey(do func(ping *netlab.Pinger)) netlab.Pings {
 	ping, err := s.client.StartPinger(echo.Addr(), netlab.PingerOptions{Count: 60_000})
 	check(s.t, err)
 	check(s.t, ping.WaitAnswer(within(s.t, patience), time.Now()))
+	stop := forgetful(s.t, s.client)
 	do(ping)
+	stop()
 	got := ping.Stop()
 	check(s.t, echo.Close())
 	return got
