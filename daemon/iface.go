@@ -80,12 +80,12 @@ func (d *Daemon) mayRepair(r *router, found string) bool {
 // repair puts right what somebody else has done to the service of an interface,
 // or that it was deleted, without leaving the state.
 func (d *Daemon) repair(r *router, found string) {
-	if !d.counted(r, found) {
+	// Several things are often found at once (an interface that goes, and one of
+	// IPv6 that is taken down, loses all of its addresses): one repair for all of
+	// them, in this turn, under the epoch of this turn.
+	if !r.repairPending && !d.counted(r, found) {
 		return
 	}
-	// Several things are often found at once (an interface that goes takes its
-	// addresses along): one repair for all of them, in this turn, under the
-	// epoch of this turn.
 	if !slices.Contains(r.found, found) {
 		r.found = append(r.found, found)
 	}

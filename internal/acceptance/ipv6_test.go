@@ -335,6 +335,47 @@ func TestIPv6_HMAC(t *testing.T) {
 	}
 }
 
+// An interface that somebody takes down loses all of its IPv6 addresses at once: one
+// thing to repair, without leaving MASTER, however many they are.
+func TestIPv6_TakenDownByHand(t *testing.T) {
+	t.Parallel()
+	s := newSite6(t)
+	m := s.r[0]
+	var vips []netip.Addr
+	line := "-F -i eth0 -v 51 -d 0.1"
+	for n := range 30 {
+		vips = append(vips, lans6[0].host(100+n).Addr())
+		line += " " + vips[n].String()
+	}
+	m.begin(line)
+	all := func(k netlab.Link) bool {
+		return k.Up && k.Has(lans6[0].local()) && !slices.ContainsFunc(vips, func(a netip.Addr) bool { return !k.Has(a) })
+	}
+	_, err := m.WaitLink(within(t, patience), "vrrp51v6", all)
+	check(t, err)
+	before := m.waitStatus("eth0-51v6", "it is MASTER", func(st control.Status) bool { return st.Machine.Phase == "MASTER" })
+	for range 3 {
+		mark := m.links.Mark()
+		k, err := m.Netlink().LinkByName("vrrp51v6")
+		check(t, err)
+		check(t, m.Netlink().LinkSetDown(k))
+		_, err = m.links.WaitFrom(within(t, patience), mark, func(e netlab.LinkEvent) bool {
+			return e.Link == "vrrp51v6" && e.What == netlab.AddrGone && e.Addr.Addr() == vips[29]
+		})
+		check(t, err)
+		_, err = m.WaitLink(within(t, patience), "vrrp51v6", all)
+		check(t, err)
+		_, err = s.client.Ping(within(t, patience), vips[29])
+		check(t, err)
+	}
+	st, err := m.status("eth0-51v6")
+	check(t, err)
+	if st.Machine.Epoch != before.Machine.Epoch || len(st.Machine.Faults) > 0 || st.Routers[0].Statistics.Repairs == 0 {
+		t.Errorf("it has left: %+v, %d repairs", st.Machine, st.Routers[0].Statistics.Repairs)
+	}
+	t.Logf("%d repairs", st.Routers[0].Statistics.Repairs)
+}
+
 // What the user reads, and what --release finds.
 func TestIPv6_Words(t *testing.T) {
 	t.Parallel()
