@@ -59,17 +59,7 @@ func (d *Daemon) parentChanged(p *parent) {
 	p.opened = is
 	if was.Name != is.Name {
 		for _, r := range p.routers {
-			if r.iface == nil {
-				continue
-			}
-			d.followSettings(r)
-			iface := r.iface
-			// The parent's name stands in the alias.
-			d.work(func() {
-				if err := iface.Relabel(is.Name); err != nil {
-					d.log.Debug("cannot label the interface", "interface", iface.Name(), "err", err)
-				}
-			})
+			d.relabel(r, is.Name)
 		}
 	}
 	if was.MAC != is.MAC {
@@ -79,6 +69,28 @@ func (d *Daemon) parentChanged(p *parent) {
 	if was.MTU != is.MTU {
 		d.followMTU(p)
 	}
+}
+
+// relabel has the worker write the parent's new name into the alias of the
+// interface, and then has the settings watched that are found under that name. The
+// kernel tells of a rename before it has made them; whoever has changed an
+// interface since knows that it is through.
+func (d *Daemon) relabel(r *router, parent string) {
+	iface := r.iface
+	if iface == nil {
+		return
+	}
+	d.work(func() {
+		err := iface.Relabel(parent)
+		d.inbox.call(func() {
+			if err != nil {
+				d.log.Debug("cannot label the interface", d.about(r, "err", err)...)
+			}
+			if r.iface == iface {
+				d.followSettings(r)
+			}
+		})
+	})
 }
 
 // followMTU gives the virtual interfaces the MTU of their parent, and says if an
