@@ -10,8 +10,9 @@ import (
 )
 
 // On a parent that reports its carrier like a network card: the whole machine
-// leaves as fast as the kernel tells, and takes the state back. A second loss
-// within a second is told a second late, to everybody: that is linkwatch.
+// leaves as soon as the kernel tells, and takes the state back. The kernel
+// (linkwatch) tells of such losses once a second, of all those on the machine that
+// this runs on, in whatever namespace; so how long it takes to tell is not judged.
 func TestTap_CarrierLost(t *testing.T) {
 	s := newSite(t, options{})
 	r := s.r1
@@ -26,29 +27,25 @@ func TestTap_CarrierLost(t *testing.T) {
 	}
 	s.r2.startAll()
 	s.settled(r, s.r2)
-	var told, silent []time.Duration
 	for range 3 {
 		mark := r.fence()
 		before := time.Now()
 		check(t, tap.Carrier(false))
-		told = append(told, r.waitEvent(mark, lanA.nic, netlab.CarrierLost, noAddr).At.Sub(before))
-		last := time.Duration(0)
+		told := r.waitEvent(mark, lanA.nic, netlab.CarrierLost, noAddr).At.Sub(before)
+		silent := time.Duration(0)
 		for _, l := range lans {
-			last = max(last, r.waitEvent(mark, l.vrrp(), netlab.AddrGone, l.vip).At.Sub(before))
+			silent = max(silent, r.waitEvent(mark, l.vrrp(), netlab.AddrGone, l.vip).At.Sub(before))
 		}
-		silent = append(silent, last)
+		t.Logf("the kernel told after %v, the addresses were gone after %v", told, silent)
+		if silent-told > swift {
+			t.Errorf("the addresses were gone %v after the kernel told", silent-told)
+		}
 		r.waitStatus(lanB, "it is held", func(st control.Status) bool { return st.Machine.Reason == "link-down" })
 		for _, l := range lans {
 			s.r2.waitServing(l)
 		}
 		check(t, tap.Carrier(true))
 		s.settled(r, s.r2)
-	}
-	t.Logf("the kernel told after %v, the addresses were gone after %v", told, silent)
-	for i := range told {
-		if late := silent[i] - told[i]; late > swift {
-			t.Errorf("the addresses were gone %v after the kernel told", late)
-		}
 	}
 	s.neverSplit()
 }

@@ -67,6 +67,10 @@ func (h *Host) StartLinkLog() (*LinkLog, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Thousands of events may wait until they are read: a storm is recorded, too.
+	if err := conn.SetReadBuffer(64 << 20); err != nil {
+		return nil, errors.Join(fmt.Errorf("record the links of %s: %w", h.name, err), conn.Close())
+	}
 	l := &LinkLog{host: h, conn: conn, done: make(chan struct{}), events: newJournal[LinkEvent](), links: make(map[uint32]seenLink)}
 	present, err := h.nl.LinkList()
 	if err != nil {
