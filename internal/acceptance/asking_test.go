@@ -24,16 +24,23 @@ func TestAsking_CablePulled(t *testing.T) {
 	for _, c := range []struct {
 		interval string
 		promised time.Duration
-	}{{"1", 700 * time.Millisecond}, {"0.1", 80 * time.Millisecond}, {"0.01", 20 * time.Millisecond}} {
+		sites    int // in turn, because a machine recovers for seconds, in which nothing happens
+	}{{"1", 700 * time.Millisecond, 2}, {"0.1", 80 * time.Millisecond, 1}, {"0.01", 20 * time.Millisecond, 1}} {
 		t.Run(c.interval+"s", func(t *testing.T) {
-			s := pair(t, options{interval: c.interval, priority: [2]string{"100", "100"}, flags: "-s"})
-			stop := s.proxyARP(lanA)
-			defer stop()
-			master, backup := s.r1, s.r2
-			heard := map[*router][]*netlab.Sniffer{}
-			for _, r := range s.routers() {
-				for _, l := range lans {
-					heard[r] = append(heard[r], r.sniff(l, netlab.MatchARP()))
+			var turns []*turn
+			for range c.sites {
+				s := newSite(t, options{interval: c.interval, priority: [2]string{"100", "100"}, flags: "-s"})
+				s.open()
+				turns = append(turns, &turn{site: s, master: s.r1, backup: s.r2, heard: map[*router][]*netlab.Sniffer{}})
+			}
+			for _, u := range turns {
+				u.opened()
+				stop := u.proxyARP(lanA)
+				defer stop()
+				for _, r := range u.routers() {
+					for _, l := range lans {
+						u.heard[r] = append(u.heard[r], r.sniff(l, netlab.MatchARP()))
+					}
 				}
 			}
 			var taken []time.Duration
@@ -41,36 +48,59 @@ func TestAsking_CablePulled(t *testing.T) {
 				return slices.Sorted(slices.Values(taken))[(len(taken)-1)/2]
 			}
 			for len(taken) < 3 || len(taken) < 8 && half() > c.promised {
-				mark := master.links.Mark()
-				var marks []int
-				for _, sn := range heard[backup] {
-					marks = append(marks, sn.Mark())
-				}
-				check(t, master.cable(lanA).Cut())
-				at := master.waitEvent(mark, lanA.nic, netlab.CarrierLost, noAddr).At
-				var both time.Duration
-				for i, l := range lans {
-					// An address is announced when it answers, that is behind an open
-					// guard, and not when it is there.
-					f := s.waitGratuitous(heard[backup][i], marks[i], l.vip, l.vmac(), false)
-					both = max(both, f.At.Sub(at))
-				}
-				taken = append(taken, both)
-				check(t, master.cable(lanA).Plug())
-				for _, l := range lans {
-					master.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-				}
-				if st := backup.status(lanA); c.interval != "0.01" && st.Machine.Reason != "unanswered" {
+				u := turns[len(taken)%len(turns)]
+				taken = append(taken, u.pulled())
+				if st := u.master.status(lanA); c.interval != "0.01" && st.Machine.Reason != "unanswered" {
 					t.Errorf("it took over because of %q", st.Machine.Reason)
 				}
-				master, backup = backup, master
+			}
+			for _, u := range turns {
+				u.recovered()
+				u.neverSplit()
 			}
 			t.Logf("interval %s s: the other machine serves both LANs after %v", c.interval, taken)
 			if half() > c.promised {
 				t.Errorf("the median of %d is %v, want %v", len(taken), half(), c.promised)
 			}
-			s.neverSplit()
 		})
+	}
+}
+
+// turn is a site whose two machines are MASTER in turn.
+type turn struct {
+	*site
+	master, backup *router
+	heard          map[*router][]*netlab.Sniffer // ARP of a machine on LAN A and B
+}
+
+// pulled pulls the MASTER's cable on LAN A and returns how long it took until the
+// other machine, now the MASTER, serves both LANs.
+func (u *turn) pulled() (both time.Duration) {
+	u.t.Helper()
+	u.recovered()
+	mark := u.master.links.Mark()
+	var marks []int
+	for _, sn := range u.heard[u.backup] {
+		marks = append(marks, sn.Mark())
+	}
+	check(u.t, u.master.cable(lanA).Cut())
+	at := u.master.waitEvent(mark, lanA.nic, netlab.CarrierLost, noAddr).At
+	for i, l := range lans {
+		// An address is announced when it answers, that is behind an open guard, and
+		// not when it is there.
+		f := u.waitGratuitous(u.heard[u.backup][i], marks[i], l.vip, l.vmac(), false)
+		both = max(both, f.At.Sub(at))
+	}
+	check(u.t, u.master.cable(lanA).Plug())
+	u.master, u.backup = u.backup, u.master
+	return both
+}
+
+// recovered waits until the machine whose cable was pulled last may be elected.
+func (u *turn) recovered() {
+	u.t.Helper()
+	for _, l := range lans {
+		u.backup.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
 	}
 }
 
@@ -128,56 +158,59 @@ func (s *site) proxyARP(l lan) (stop func()) {
 func TestAsking_AnotherMasterAnswers(t *testing.T) {
 	t.Parallel()
 	for _, third := range []bool{false, true} {
-		s := newSite(t, options{})
-		onB := s.r1
-		if third {
-			onB = s.newRouter(3, options{priority: [2]string{"100", "100"}})
+		t.Run(fmt.Sprintf("third machine %v", third), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{})
+			onB := s.r1
+			if third {
+				onB = s.newRouter(3, options{priority: [2]string{"100", "100"}})
+				for _, l := range lans {
+					onB.waitOperational(l.nic)
+				}
+			}
+			alone := func(l lan) string { return fmt.Sprintf("vrrpd -i %s -v %d -p 100 -d 0.1 %s", l.nic, l.vrid, l.vip) }
+			s.r1.startLine(alone(lanA))
+			s.r1.waitServing(lanA)
+			onB.startLine(alone(lanB))
+			onB.waitServing(lanB)
+			s.r2.startAll() // one machine, priority 100
 			for _, l := range lans {
-				onB.waitOperational(l.nic)
+				s.r2.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
 			}
-		}
-		alone := func(l lan) string { return fmt.Sprintf("vrrpd -i %s -v %d -p 100 -d 0.1 %s", l.nic, l.vrid, l.vip) }
-		s.r1.startLine(alone(lanA))
-		s.r1.waitServing(lanA)
-		onB.startLine(alone(lanB))
-		onB.waitServing(lanB)
-		s.r2.startAll() // one machine, priority 100
-		for _, l := range lans {
-			s.r2.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-		}
-		stop := s.proxyARP(lanB)
-		probes := s.r2.sniff(lanB, netlab.MatchARP())
-		mark, other := s.r2.fence(), onB.fence()
-		s.r1.signal(lanA, syscall.SIGTERM)
-		// It asks, and is answered by the virtual MAC.
-		_, err := probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
-			a, ok := f.ARP()
-			return ok && !f.Out && !a.Reply && a.TargetIP == lanB.vip && a.SenderIP.IsUnspecified()
-		})
-		check(t, err)
-		_, err = probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
-			a, ok := f.ARP()
-			return ok && f.Out && a.Reply && a.SenderIP == lanB.vip && a.SenderMAC == lanB.vmac()
-		})
-		check(t, err)
-		// For many master-down intervals.
-		onB.waitAdverts(onB.sniff(lanB, netlab.MatchAdverts()), 15)
-		stop()
-		if e := s.r2.since(mark); len(e) > 0 {
-			t.Errorf("third machine %v: the machine that asked has done something: %v", third, e)
-		}
-		for _, e := range onB.since(other) {
-			if e.Link == lanB.vrrp() {
-				t.Errorf("third machine %v: the master that answered was disturbed: %v", third, e)
+			stop := s.proxyARP(lanB)
+			probes := s.r2.sniff(lanB, netlab.MatchARP())
+			mark, other := s.r2.fence(), onB.fence()
+			s.r1.signal(lanA, syscall.SIGTERM)
+			// It asks, and is answered by the virtual MAC.
+			_, err := probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
+				a, ok := f.ARP()
+				return ok && !f.Out && !a.Reply && a.TargetIP == lanB.vip && a.SenderIP.IsUnspecified()
+			})
+			check(t, err)
+			_, err = probes.WaitFor(within(t, patience), func(f netlab.Frame) bool {
+				a, ok := f.ARP()
+				return ok && f.Out && a.Reply && a.SenderIP == lanB.vip && a.SenderMAC == lanB.vmac()
+			})
+			check(t, err)
+			// For many master-down intervals.
+			onB.waitAdverts(onB.sniff(lanB, netlab.MatchAdverts()), 15)
+			stop()
+			if e := s.r2.since(mark); len(e) > 0 {
+				t.Errorf("the machine that asked has done something: %v", e)
 			}
-		}
-		master := onB.own(lanB).Addr().String()
-		st := s.r2.waitStatus(lanB, "it sees a partition", func(st control.Status) bool {
-			return st.Machine.Phase == "BACKUP" && st.Machine.Partition
+			for _, e := range onB.since(other) {
+				if e.Link == lanB.vrrp() {
+					t.Errorf("the master that answered was disturbed: %v", e)
+				}
+			}
+			master := onB.own(lanB).Addr().String()
+			st := s.r2.waitStatus(lanB, "it sees a partition", func(st control.Status) bool {
+				return st.Machine.Phase == "BACKUP" && st.Machine.Partition
+			})
+			if i := slices.IndexFunc(st.Machine.Alarms, func(a control.Alarm) bool { return a.Reason == "partition" }); i < 0 ||
+				!strings.Contains(st.Machine.Alarms[i].Message, "no master is heard on eth0 (VRID 51), while "+master+" on eth1 (VRID 52) is MASTER") {
+				t.Errorf("alarms %+v", st.Machine.Alarms)
+			}
 		})
-		if i := slices.IndexFunc(st.Machine.Alarms, func(a control.Alarm) bool { return a.Reason == "partition" }); i < 0 ||
-			!strings.Contains(st.Machine.Alarms[i].Message, "no master is heard on eth0 (VRID 51), while "+master+" on eth1 (VRID 52) is MASTER") {
-			t.Errorf("third machine %v: alarms %+v", third, st.Machine.Alarms)
-		}
 	}
 }

@@ -16,4 +16,10 @@
 // gave to frames and by the record of link events, several times over, and the
 // median counts: one stall of the machine is not a fault of the program. The
 // figures are logged (go test -v).
+//
+// The tests wait nearly all of their time, and so most of them stand side by side
+// (t.Parallel). Not those whose promise is about milliseconds, because all network
+// namespaces of a machine share the kernel's one lock for changes: they come first,
+// one after the other, and on a machine that does nothing else. What a test does at
+// 1 s adverts is parallel even then, as far as it judges who serves and not how soon.
 package acceptance

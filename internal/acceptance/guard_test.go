@@ -215,47 +215,55 @@ func (r *router) swallow(nic string) {
 // Adverts that cannot be sent renew no lease. Before it ends, the machine resigns
 // where it still can, and says why.
 func TestGuard_SendsFail(t *testing.T) {
-	for _, p := range paces {
-		t.Run(p.interval+"s", func(t *testing.T) {
-			s := pair(t, options{interval: p.interval, flags: "-s"})
-			r := s.r1
-			span := 2 * p.iv
-			if p.iv < 100*time.Millisecond {
-				span = 3 * p.iv
-			}
-			watch := s.watch(p.ask)
-			spoken := r.sniff(lanA, netlab.MatchAdverts())
-			zero := r.sniff(lanB, netlab.MatchPriority(0))
-			mark, letters := r.links.Mark(), r.syslog.mark()
-			r.waitAdverts(spoken, 1)
-			r.swallow(lanA.nic)
-			gone := r.waitEvent(mark, lanA.vrrp(), netlab.AddrGone, lanA.vip).At
-			resigned := r.waitAdvert(zero, 0, "resigns on LAN B", func(netlab.Advert) bool { return true })
-			var last time.Time
-			for _, f := range spoken.Frames(0) {
-				if a, ok := f.Advert(); ok && !f.Out && a.Priority > 0 {
-					last = f.At
-				}
-			}
-			t.Logf("the last advert left; the addresses went %s and priority 0 was sent %s later; the lease was for %v",
-				ms(gone.Sub(last)), ms(resigned.At.Sub(last)), span)
-			// At 10 ms a quarter of an interval is less than a stall of the machine
-			// that the test runs on; then the guard closes first.
-			if p.iv >= 100*time.Millisecond && resigned.At.Sub(last) > span {
-				t.Errorf("resigned %s after the last advert, the lease was for %v", ms(resigned.At.Sub(last)), span)
-			}
-			for _, l := range lans {
-				s.r2.waitServing(l)
-			}
-			r.syslog.waitFor(t, letters, "why", containing("-> HELD: send-failed"))
-			r.waitStatus(lanA, "adverts were refused", func(st control.Status) bool { return st.Routers[0].Statistics.SendErrors > 0 })
-			if st := r.status(lanA).Machine; st.Phase != "HELD" {
-				t.Errorf("it is %+v", st)
-			}
-			s.r2.pass(3*p.iv, p.iv)
-			s.neverTwo(watch)
-		})
+	t.Parallel()
+	sendsFail(t, paces[0])
+}
+
+// At these paces, what a machine that is busy with other tests adds would count.
+func TestGuard_SendsFailAtOnce(t *testing.T) {
+	for _, p := range paces[1:] {
+		t.Run(p.interval+"s", func(t *testing.T) { sendsFail(t, p) })
 	}
+}
+
+func sendsFail(t *testing.T, p pace) {
+	s := pair(t, options{interval: p.interval, flags: "-s"})
+	r := s.r1
+	span := 2 * p.iv
+	if p.iv < 100*time.Millisecond {
+		span = 3 * p.iv
+	}
+	watch := s.watch(p.ask)
+	spoken := r.sniff(lanA, netlab.MatchAdverts())
+	zero := r.sniff(lanB, netlab.MatchPriority(0))
+	mark, letters := r.links.Mark(), r.syslog.mark()
+	r.waitAdverts(spoken, 1)
+	r.swallow(lanA.nic)
+	gone := r.waitEvent(mark, lanA.vrrp(), netlab.AddrGone, lanA.vip).At
+	resigned := r.waitAdvert(zero, 0, "resigns on LAN B", func(netlab.Advert) bool { return true })
+	var last time.Time
+	for _, f := range spoken.Frames(0) {
+		if a, ok := f.Advert(); ok && !f.Out && a.Priority > 0 {
+			last = f.At
+		}
+	}
+	t.Logf("the last advert left; the addresses went %s and priority 0 was sent %s later; the lease was for %v",
+		ms(gone.Sub(last)), ms(resigned.At.Sub(last)), span)
+	// At 10 ms a quarter of an interval is less than a stall of the machine
+	// that the test runs on; then the guard closes first.
+	if p.iv >= 100*time.Millisecond && resigned.At.Sub(last) > span {
+		t.Errorf("resigned %s after the last advert, the lease was for %v", ms(resigned.At.Sub(last)), span)
+	}
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	r.syslog.waitFor(t, letters, "why", containing("-> HELD: send-failed"))
+	r.waitStatus(lanA, "adverts were refused", func(st control.Status) bool { return st.Routers[0].Statistics.SendErrors > 0 })
+	if st := r.status(lanA).Machine; st.Phase != "HELD" {
+		t.Errorf("it is %+v", st)
+	}
+	s.r2.pass(3*p.iv, p.iv)
+	s.neverTwo(watch)
 }
 
 // What a dead machine has left is silent when vrrpd --release has cleaned up, of
@@ -263,23 +271,26 @@ func TestGuard_SendsFail(t *testing.T) {
 func TestGuard_Release(t *testing.T) {
 	t.Parallel()
 	for _, rung := range []string{"clsact", "tcx", "nftables"} {
-		s := newSite(t, options{})
-		r := s.r1
-		before, err := r.Run(within(t, patience), netlab.Command{Path: "nft", Args: []string{"list", "ruleset"}})
-		check(t, err)
-		r.startLine(fmt.Sprintf("vrrpd -i eth0 -v 51 10.16.1.200 --lease %s", rung))
-		r.waitServing(lanA)
-		check(t, r.daemon(lanA).Signal(syscall.SIGKILL))
-		r.waitProcesses(0)
-		r.startsRelease()
-		if k, err := r.Link("vrrp51"); err != nil || k.Exists() {
-			t.Errorf("%s: left %+v, %v", rung, k, err)
-		}
-		after, err := r.Run(within(t, patience), netlab.Command{Path: "nft", Args: []string{"list", "ruleset"}})
-		check(t, err)
-		if before.Stdout != after.Stdout {
-			t.Errorf("%s: nftables has\n%s, and had\n%s", rung, after.Stdout, before.Stdout)
-		}
+		t.Run(rung, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{})
+			r := s.r1
+			before, err := r.Run(within(t, patience), netlab.Command{Path: "nft", Args: []string{"list", "ruleset"}})
+			check(t, err)
+			r.startLine(fmt.Sprintf("vrrpd -i eth0 -v 51 10.16.1.200 --lease %s", rung))
+			r.waitServing(lanA)
+			check(t, r.daemon(lanA).Signal(syscall.SIGKILL))
+			r.waitProcesses(0)
+			r.startsRelease()
+			if k, err := r.Link("vrrp51"); err != nil || k.Exists() {
+				t.Errorf("%s: left %+v, %v", rung, k, err)
+			}
+			after, err := r.Run(within(t, patience), netlab.Command{Path: "nft", Args: []string{"list", "ruleset"}})
+			check(t, err)
+			if before.Stdout != after.Stdout {
+				t.Errorf("%s: nftables has\n%s, and had\n%s", rung, after.Stdout, before.Stdout)
+			}
+		})
 	}
 }
 

@@ -181,7 +181,7 @@ func (r *router) waitGone(l lan) {
 
 // --backup without a successor goes on serving, without a hole, and says so.
 func TestHandOver_NoSuccessor(t *testing.T) {
-	t.Parallel()
+	// Not parallel: this is about milliseconds.
 	s := pair(t, options{})
 	for _, l := range lans {
 		s.r2.signal(l, syscall.SIGKILL)

@@ -58,6 +58,7 @@ var holdings = []holding{
 // to programs and in the journal; a held machine never preempts, and never serves
 // although nobody else does; and it does both when it is free.
 func TestHeld_VisibleAndPassive(t *testing.T) {
+	t.Parallel()
 	for _, h := range holdings {
 		t.Run(strings.ReplaceAll(h.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -160,24 +161,27 @@ func TestHeld_HoldDown(t *testing.T) {
 func TestHeld_Boot(t *testing.T) {
 	t.Parallel()
 	for _, interval := range []time.Duration{100 * time.Millisecond, 500 * time.Millisecond} {
-		s := newSite(t, options{interval: fmt.Sprint(interval.Seconds())})
-		s.r1.startAll()
-		for _, l := range lans {
-			s.r1.waitServing(l)
-		}
-		// Of the process that came last, all three lines.
-		began := s.r1.syslog.waitFor(t, 0, "the start", containing("vrrp52: INIT -> HELD: startup"))
-		free := s.r1.syslog.waitFor(t, 0, "the end of the hold-down", containing("vrrp52: HELD -> BACKUP: recovered"))
-		master := s.r1.syslog.waitFor(t, 0, "the promotion", containing("vrrp52: BACKUP -> MASTER: master-timeout"))
-		held, served := free.at.Sub(began.at), master.at.Sub(began.at)
-		down := 3*interval + 106*interval/256 // priority 150
-		t.Logf("interval %v: held for %v, MASTER after %v", interval, held, served)
-		if d := held - 2*interval; d < -20*time.Millisecond || d > 200*time.Millisecond {
-			t.Errorf("interval %v: held for %v, want two intervals", interval, held)
-		}
-		if d := served - down; d < -20*time.Millisecond || d > 200*time.Millisecond {
-			t.Errorf("interval %v: MASTER after %v, want %v: the hold-down runs in parallel", interval, served, down)
-		}
+		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{interval: fmt.Sprint(interval.Seconds())})
+			s.r1.startAll()
+			for _, l := range lans {
+				s.r1.waitServing(l)
+			}
+			// Of the process that came last, all three lines.
+			began := s.r1.syslog.waitFor(t, 0, "the start", containing("vrrp52: INIT -> HELD: startup"))
+			free := s.r1.syslog.waitFor(t, 0, "the end of the hold-down", containing("vrrp52: HELD -> BACKUP: recovered"))
+			master := s.r1.syslog.waitFor(t, 0, "the promotion", containing("vrrp52: BACKUP -> MASTER: master-timeout"))
+			held, served := free.at.Sub(began.at), master.at.Sub(began.at)
+			down := 3*interval + 106*interval/256 // priority 150
+			t.Logf("interval %v: held for %v, MASTER after %v", interval, held, served)
+			if d := held - 2*interval; d < -20*time.Millisecond || d > 200*time.Millisecond {
+				t.Errorf("interval %v: held for %v, want two intervals", interval, held)
+			}
+			if d := served - down; d < -20*time.Millisecond || d > 200*time.Millisecond {
+				t.Errorf("interval %v: MASTER after %v, want %v: the hold-down runs in parallel", interval, served, down)
+			}
+		})
 	}
 }
 
@@ -207,7 +211,7 @@ func (r *router) mute(l lan) (speak func()) {
 // A machine whose adverts the kernel refuses on one LAN is held before its lease
 // ends, says why, and resigns on the other.
 func TestHeld_SendFailed(t *testing.T) {
-	t.Parallel()
+	// Not parallel: this is about milliseconds.
 	s := pair(t, options{})
 	zero := s.r1.sniff(lanB, netlab.MatchPriority(0))
 	speak := s.r1.mute(lanA)

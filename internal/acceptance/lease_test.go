@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,11 +25,35 @@ var paces = []pace{
 	{"0.01", 10 * time.Millisecond, 5 * time.Millisecond, 300 * time.Millisecond},
 }
 
-// eachPace runs a test at 1 s, 100 ms and 10 ms adverts. They are not parallel:
-// all network namespaces of a machine share one lock.
-func eachPace(t *testing.T, f func(t *testing.T, p pace)) {
+// eachPace runs a test at several paces beside others.
+func eachPace(t *testing.T, paces []pace, f func(t *testing.T, p pace)) {
+	t.Parallel()
 	for _, p := range paces {
-		t.Run(p.interval+"s", func(t *testing.T) { f(t, p) })
+		t.Run(p.interval+"s", func(t *testing.T) {
+			t.Parallel()
+			f(t, p)
+		})
+	}
+}
+
+// What has to happen within milliseconds is not tried beside other tests: all
+// network namespaces of a machine share one lock.
+func TestLease_WithinMilliseconds(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		paces []pace
+		f     func(t *testing.T, p pace)
+	}{
+		{"hang", paces[2:], hang},
+		{"short-hang", paces[1:2], shortHang},
+		{"kill", paces[2:], func(t *testing.T, p pace) { kill(t, "clsact", p) }},
+		{"one-process-hangs", paces[2:], oneProcessHangs},
+		{"last-advert-lost", paces[2:], lastAdvertLost},
+		{"preempted-master-hangs", paces[1:], preemptedMasterHangs},
+	} {
+		for _, p := range c.paces {
+			t.Run(c.name+"-"+p.interval+"s", func(t *testing.T) { c.f(t, p) })
+		}
 	}
 }
 
@@ -66,223 +89,226 @@ func (r *router) pass(d, iv time.Duration) {
 // A MASTER whose processes all hang, for 10 s at 1 s adverts: the other machine
 // takes over, and at no moment do both answer or forward. When they go on, they
 // say nothing, serve nothing and announce nothing before they know who serves.
-func TestLease_Hang(t *testing.T) {
-	eachPace(t, func(t *testing.T, p pace) {
-		s := pair(t, options{interval: p.interval, flags: "-s"})
-		r := s.r1
-		watch := s.watch(p.ask)
-		procs := r.processes()
-		signalAll(t, procs, syscall.SIGSTOP)
-		for _, l := range lans {
-			s.r2.waitServing(l)
+func TestLease_Hang(t *testing.T) { eachPace(t, paces[:2], hang) }
+
+func hang(t *testing.T, p pace) {
+	s := pair(t, options{interval: p.interval, flags: "-s"})
+	r := s.r1
+	watch := s.watch(p.ask)
+	procs := r.processes()
+	signalAll(t, procs, syscall.SIGSTOP)
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	s.r2.pass(max(p.hang-4*p.iv, p.iv), p.iv)
+	var adverts, arp []*netlab.Sniffer
+	for _, l := range lans {
+		adverts = append(adverts, r.sniff(l, netlab.MatchAdverts()))
+		arp = append(arp, r.sniff(l, netlab.MatchARP()))
+	}
+	mark := r.links.Mark()
+	signalAll(t, procs, syscall.SIGCONT)
+	for _, l := range lans {
+		r.waitBackup(l)
+	}
+	r.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+	s.settled(s.r2, r)
+	s.r2.pass(3*p.iv, p.iv)
+	for _, e := range r.since(mark) {
+		if e.What == netlab.AddrAdded {
+			t.Errorf("after it went on: %v", e)
 		}
-		s.r2.pass(max(p.hang-4*p.iv, p.iv), p.iv)
-		var adverts, arp []*netlab.Sniffer
-		for _, l := range lans {
-			adverts = append(adverts, r.sniff(l, netlab.MatchAdverts()))
-			arp = append(arp, r.sniff(l, netlab.MatchARP()))
-		}
-		mark := r.links.Mark()
-		signalAll(t, procs, syscall.SIGCONT)
-		for _, l := range lans {
-			r.waitBackup(l)
-		}
-		r.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-		s.settled(s.r2, r)
-		s.r2.pass(3*p.iv, p.iv)
-		for _, e := range r.since(mark) {
-			if e.What == netlab.AddrAdded {
-				t.Errorf("after it went on: %v", e)
+	}
+	for i, l := range lans {
+		for _, f := range adverts[i].Frames(0) {
+			if a, ok := f.Advert(); ok && !f.Out && a.Priority != 0 {
+				t.Errorf("after it went on, %s sent %v on %s", r.Name(), a, l.nic)
 			}
 		}
-		for i, l := range lans {
-			for _, f := range adverts[i].Frames(0) {
-				if a, ok := f.Advert(); ok && !f.Out && a.Priority != 0 {
-					t.Errorf("after it went on, %s sent %v on %s", r.Name(), a, l.nic)
-				}
-			}
-			for _, f := range arp[i].Frames(0) {
-				if a, ok := f.ARP(); ok && !f.Out && a.SenderMAC == l.vmac() {
-					t.Errorf("after it went on, %s said %+v on %s", r.Name(), a, l.nic)
-				}
+		for _, f := range arp[i].Frames(0) {
+			if a, ok := f.ARP(); ok && !f.Out && a.SenderMAC == l.vmac() {
+				t.Errorf("after it went on, %s said %+v on %s", r.Name(), a, l.nic)
 			}
 		}
-		s.neverTwo(watch)
-	})
+	}
+	s.neverTwo(watch)
 }
 
 // A hang that outlasts the lease and not the patience of the others: the machine is
 // silent by itself, and when it goes on it finds that nobody has taken over, speaks,
 // and serves on.
-func TestLease_ShortHang(t *testing.T) {
-	for _, p := range paces[:2] {
-		t.Run(p.interval+"s", func(t *testing.T) {
-			s := pair(t, options{interval: p.interval})
-			r := s.r1
-			epoch, mark := r.status(lanA).Machine.Epoch, s.r2.fence()
-			watch := s.watch(p.ask)
-			procs := r.processes()
-			signalAll(t, procs, syscall.SIGSTOP)
-			netlab.Eventually(t, patience, func() (bool, string) {
-				record, err := watch[0].asker.Snapshot()
-				check(t, err)
-				n := 0 // questions in a row that nobody has answered
-				for _, q := range record.List {
-					if n++; len(q.Answers) > 0 {
-						n = 0
-					}
-				}
-				return n >= 4, fmt.Sprintf("%d questions without an answer", n)
-			})
-			signalAll(t, procs, syscall.SIGCONT)
-			for _, l := range lans {
-				if mac, err := s.host(l).Resolve(within(t, patience), "eth0", l.vip); err != nil || mac != l.vmac() {
-					t.Errorf("%v is at %v, %v", l.vip, mac, err)
-				}
+func TestLease_ShortHang(t *testing.T) { eachPace(t, paces[:1], shortHang) }
+
+func shortHang(t *testing.T, p pace) {
+	s := pair(t, options{interval: p.interval})
+	r := s.r1
+	epoch, mark := r.status(lanA).Machine.Epoch, s.r2.fence()
+	watch := s.watch(p.ask)
+	procs := r.processes()
+	signalAll(t, procs, syscall.SIGSTOP)
+	netlab.Eventually(t, patience, func() (bool, string) {
+		record, err := watch[0].asker.Snapshot()
+		check(t, err)
+		n := 0 // questions in a row that nobody has answered
+		for _, q := range record.List {
+			if n++; len(q.Answers) > 0 {
+				n = 0
 			}
-			r.pass(4*p.iv, p.iv)
-			if st := r.status(lanA).Machine; st.Epoch != epoch || st.Phase != "MASTER" {
-				t.Errorf("it has left: %+v", st)
-			}
-			if e := s.r2.since(mark); len(e) > 0 {
-				t.Errorf("the other machine did something: %v", e)
-			}
-			s.neverTwo(watch)
-		})
+		}
+		return n >= 4, fmt.Sprintf("%d questions without an answer", n)
+	})
+	signalAll(t, procs, syscall.SIGCONT)
+	for _, l := range lans {
+		if mac, err := s.host(l).Resolve(within(t, patience), "eth0", l.vip); err != nil || mac != l.vmac() {
+			t.Errorf("%v is at %v, %v", l.vip, mac, err)
+		}
 	}
+	r.pass(4*p.iv, p.iv)
+	if st := r.status(lanA).Machine; st.Epoch != epoch || st.Phase != "MASTER" {
+		t.Errorf("it has left: %+v", st)
+	}
+	if e := s.r2.since(mark); len(e) > 0 {
+		t.Errorf("the other machine did something: %v", e)
+	}
+	s.neverTwo(watch)
 }
 
 // Every process of the MASTER is killed, and nobody is left to clean up: by each
 // kind of lease the kernel silences the machine before the other one serves.
 // Without any both serve, which shows that this test can fail.
 func TestLease_Kill(t *testing.T) {
-	for _, c := range []struct{ rung, interval string }{
-		{"clsact", "1"}, {"clsact", "0.1"}, {"clsact", "0.01"}, {"tcx", "0.1"}, {"nftables", "1"}, {"none", "0.1"},
-	} {
+	t.Parallel()
+	for _, c := range []struct {
+		rung string
+		pace
+	}{{"clsact", paces[0]}, {"clsact", paces[1]}, {"tcx", paces[1]}, {"nftables", paces[0]}, {"none", paces[1]}} {
 		t.Run(c.rung+"-"+c.interval+"s", func(t *testing.T) {
-			i := slices.IndexFunc(paces, func(p pace) bool { return p.interval == c.interval })
-			p := paces[i]
-			s := pair(t, options{interval: c.interval, flags: "--lease " + c.rung})
-			r := s.r1
-			if l := r.status(lanA).Routers[0].Lease; l.Rung != c.rung || l.RemainingMS <= 0 && c.rung != "none" {
-				t.Errorf("the lease is %+v", l)
-			}
-			r.syslog.waitFor(t, 0, "the lease", containing("lease: "+c.rung))
-			if got := r.typed("atropos --state"); !strings.Contains(got.Stdout, c.rung) {
-				t.Errorf("atropos --state does not show the lease:\n%s", got.Stdout)
-			}
-			watch := s.watch(p.ask)
-			signalAll(t, r.processes(), syscall.SIGKILL)
-			for _, l := range lans {
-				s.r2.waitServing(l)
-			}
-			s.r2.pass(5*p.iv, p.iv)
-			if c.rung == "none" {
-				for _, w := range watch {
-					if len(w.stop().double) == 0 {
-						t.Error("without a lease only one machine has served: this test sees nothing")
-					}
-				}
-			} else {
-				s.neverTwo(watch)
-			}
-			// The next start makes the machine right again, whatever is left.
-			r.startAll()
-			s.settled(r, s.r2)
-			watch = s.watch(p.ask)
-			s.r1.pass(2*p.iv, p.iv)
-			s.neverTwo(watch)
+			t.Parallel()
+			kill(t, c.rung, c.pace)
 		})
 	}
 }
 
-// One process of the two hangs: its sibling takes the machine out of service, and
-// what the one that hangs still has in the kernel is silent.
-func TestLease_OneProcessHangs(t *testing.T) {
-	eachPace(t, func(t *testing.T, p pace) {
-		s := pair(t, options{interval: p.interval, flags: "-s"})
-		watch := s.watch(p.ask)
-		stuck := s.r1.daemon(lanA)
-		check(t, stuck.Signal(syscall.SIGSTOP))
-		for _, l := range lans {
-			s.r2.waitServing(l)
-		}
-		s.r2.pass(3*p.iv, p.iv)
-		check(t, stuck.Signal(syscall.SIGCONT))
-		s.r1.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-		s.settled(s.r2, s.r1)
-		s.r2.pass(3*p.iv, p.iv)
-		s.neverTwo(watch)
-		// What the sibling has done to the guard of the one that hung is undone.
-		check(t, s.r2.cable(lanA).Cut())
-		s.settled(s.r1, s.r2)
-		for _, l := range lans {
-			if _, err := s.host(l).Resolve(within(t, patience), "eth0", l.vip); err != nil {
-				t.Errorf("after it went on: %v", err)
+func kill(t *testing.T, rung string, p pace) {
+	s := pair(t, options{interval: p.interval, flags: "--lease " + rung})
+	r := s.r1
+	if l := r.status(lanA).Routers[0].Lease; l.Rung != rung || l.RemainingMS <= 0 && rung != "none" {
+		t.Errorf("the lease is %+v", l)
+	}
+	r.syslog.waitFor(t, 0, "the lease", containing("lease: "+rung))
+	if got := r.typed("atropos --state"); !strings.Contains(got.Stdout, rung) {
+		t.Errorf("atropos --state does not show the lease:\n%s", got.Stdout)
+	}
+	watch := s.watch(p.ask)
+	signalAll(t, r.processes(), syscall.SIGKILL)
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	s.r2.pass(5*p.iv, p.iv)
+	if rung == "none" {
+		for _, w := range watch {
+			if len(w.stop().double) == 0 {
+				t.Error("without a lease only one machine has served: this test sees nothing")
 			}
 		}
-	})
+	} else {
+		s.neverTwo(watch)
+	}
+	// The next start makes the machine right again, whatever is left.
+	r.startAll()
+	s.settled(r, s.r2)
+	watch = s.watch(p.ask)
+	s.r1.pass(2*p.iv, p.iv)
+	s.neverTwo(watch)
+}
+
+// One process of the two hangs: its sibling takes the machine out of service, and
+// what the one that hangs still has in the kernel is silent.
+func TestLease_OneProcessHangs(t *testing.T) { eachPace(t, paces[:2], oneProcessHangs) }
+
+func oneProcessHangs(t *testing.T, p pace) {
+	s := pair(t, options{interval: p.interval, flags: "-s"})
+	watch := s.watch(p.ask)
+	stuck := s.r1.daemon(lanA)
+	check(t, stuck.Signal(syscall.SIGSTOP))
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	s.r2.pass(3*p.iv, p.iv)
+	check(t, stuck.Signal(syscall.SIGCONT))
+	s.r1.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+	s.settled(s.r2, s.r1)
+	s.r2.pass(3*p.iv, p.iv)
+	s.neverTwo(watch)
+	// What the sibling has done to the guard of the one that hung is undone.
+	check(t, s.r2.cable(lanA).Cut())
+	s.settled(s.r1, s.r2)
+	for _, l := range lans {
+		if _, err := s.host(l).Resolve(within(t, patience), "eth0", l.vip); err != nil {
+			t.Errorf("after it went on: %v", err)
+		}
+	}
 }
 
 // The last advert before the hang is lost on its way: the others count from the
 // one before.
-func TestLease_LastAdvertLost(t *testing.T) {
-	eachPace(t, func(t *testing.T, p pace) {
-		flags := "-s"
-		if p.iv < 100*time.Millisecond {
-			flags += " --lease-intervals 2" // the price of three is just this
-		}
-		s := pair(t, options{interval: p.interval, flags: flags})
-		watch := s.watch(p.ask)
-		procs := s.r1.processes()
-		last := make(chan struct{}, 100)
-		for _, l := range lans {
-			_, err := s.r1.cable(l).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchAdverts()})
-			check(t, err)
-		}
-		// A sniffer sees what is then lost.
-		sn, err := s.r1.cable(lanB).StartSniffer(netlab.SnifferOptions{Match: netlab.MatchAdverts(), OnFrame: func(f netlab.Frame) {
-			if !f.Out {
-				last <- struct{}{}
-			}
-		}})
+func TestLease_LastAdvertLost(t *testing.T) { eachPace(t, paces[:2], lastAdvertLost) }
+
+func lastAdvertLost(t *testing.T, p pace) {
+	flags := "-s"
+	if p.iv < 100*time.Millisecond {
+		flags += " --lease-intervals 2" // the price of three is just this
+	}
+	s := pair(t, options{interval: p.interval, flags: flags})
+	watch := s.watch(p.ask)
+	procs := s.r1.processes()
+	last := make(chan struct{}, 100)
+	for _, l := range lans {
+		_, err := s.r1.cable(l).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchAdverts()})
 		check(t, err)
-		<-last
-		signalAll(t, procs, syscall.SIGSTOP)
-		check(t, sn.Close())
-		for _, l := range lans {
-			s.r2.waitServing(l)
+	}
+	// A sniffer sees what is then lost.
+	sn, err := s.r1.cable(lanB).StartSniffer(netlab.SnifferOptions{Match: netlab.MatchAdverts(), OnFrame: func(f netlab.Frame) {
+		if !f.Out {
+			last <- struct{}{}
 		}
-		s.r2.pass(3*p.iv, p.iv)
-		s.neverTwo(watch)
-	})
+	}})
+	check(t, err)
+	<-last
+	signalAll(t, procs, syscall.SIGSTOP)
+	check(t, sn.Close())
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	s.r2.pass(3*p.iv, p.iv)
+	s.neverTwo(watch)
 }
 
 // A MASTER hangs just when a better machine is about to replace it: what is left
 // of its lease began with an advert that the other does not count from.
-func TestLease_PreemptedMasterHangs(t *testing.T) {
-	eachPace(t, func(t *testing.T, p pace) {
-		s := pair(t, options{interval: p.interval})
-		check(t, s.r1.cable(lanA).Cut())
-		s.settled(s.r2, s.r1)
-		procs := s.r2.processes()
-		watch := s.watch(p.ask)
-		mark := s.r1.links.Mark()
-		sn := s.r2.sniff(lanB, netlab.MatchAdverts())
-		check(t, s.r1.cable(lanA).Plug())
-		back := s.r1.waitEvent(mark, lanA.nic, netlab.CarrierOn, noAddr)
-		// r1 waits for three intervals and its skew time, or its hold-down.
-		s.r2.waitAdvert(sn, 0, "speaks on", func(netlab.Advert) bool {
-			frames := sn.Frames(0)
-			return frames[len(frames)-1].At.Sub(back.At) > 3*p.iv-p.iv/2
-		})
-		signalAll(t, procs, syscall.SIGSTOP)
-		for _, l := range lans {
-			s.r1.waitServing(l)
-		}
-		s.r1.pass(4*p.iv, p.iv)
-		s.neverTwo(watch)
+func TestLease_PreemptedMasterHangs(t *testing.T) { eachPace(t, paces[:1], preemptedMasterHangs) }
+
+func preemptedMasterHangs(t *testing.T, p pace) {
+	s := pair(t, options{interval: p.interval})
+	check(t, s.r1.cable(lanA).Cut())
+	s.settled(s.r2, s.r1)
+	procs := s.r2.processes()
+	watch := s.watch(p.ask)
+	mark := s.r1.links.Mark()
+	sn := s.r2.sniff(lanB, netlab.MatchAdverts())
+	check(t, s.r1.cable(lanA).Plug())
+	back := s.r1.waitEvent(mark, lanA.nic, netlab.CarrierOn, noAddr)
+	// r1 waits for three intervals and its skew time, or its hold-down.
+	s.r2.waitAdvert(sn, 0, "speaks on", func(netlab.Advert) bool {
+		frames := sn.Frames(0)
+		return frames[len(frames)-1].At.Sub(back.At) > 3*p.iv-p.iv/2
 	})
+	signalAll(t, procs, syscall.SIGSTOP)
+	for _, l := range lans {
+		s.r1.waitServing(l)
+	}
+	s.r1.pass(4*p.iv, p.iv)
+	s.neverTwo(watch)
 }
 
 // The words of the option, and what they mean.

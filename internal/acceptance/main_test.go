@@ -43,9 +43,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "acceptance:", err)
 		return 1
 	}
-	// Two labs at a time, however many processors there are: all network
-	// namespaces of a machine share the kernel's one lock for changes.
-	if err := flag.Set("test.parallel", "2"); err != nil {
+	if err := bound(); err != nil {
 		fmt.Fprintln(os.Stderr, "acceptance:", err)
 		return 1
 	}
@@ -53,6 +51,22 @@ func run(m *testing.M) int {
 	// here inherits this; a machine that does not grant it is only noisier.
 	_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, -10)
 	return m.Run()
+}
+
+// labs is how many stand side by side, however many processors there are: the
+// tests wait most of the time, but all network namespaces of a machine share the
+// kernel's one lock for changes.
+const labs = "6"
+
+// bound sets how many tests run at a time, if the command line does not.
+func bound() error {
+	const name = "test.parallel"
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == name })
+	if asked {
+		return nil
+	}
+	return flag.Set(name, labs)
 }
 
 // build makes the programs as make build does, into dir.

@@ -158,7 +158,6 @@ func TestOddPeers_NoSilentYield(t *testing.T) {
 // each sees it, says what to do, and is calm when the other one has gone.
 func TestOddPeers_RealMachines(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{})
 	const vrid51 = "vrrpd -i eth0 -v 51 "
 	for _, c := range []struct {
 		name   string
@@ -181,51 +180,55 @@ func TestOddPeers_RealMachines(t *testing.T) {
 		{"the same own address", "10.16.1.200 -d 0.1", "10.16.1.200 -d 0.1", "own-address-heard", false, true,
 			"adverts with our own source address 10.16.1.1 arrive from elsewhere"},
 	} {
-		theirs := s.r2.own(lanA)
-		if c.mine {
-			check(t, s.r2.DelAddr("eth0", theirs))
-			check(t, s.r2.AddAddr("eth0", s.r1.own(lanA)))
-			theirs = s.r1.own(lanA)
-		}
-		marks := map[*router]int{s.r1: s.r1.syslog.mark(), s.r2: s.r2.syslog.mark()}
-		s.r1.startLine(vrid51 + c.r1)
-		see := []*router{s.r2}
-		if c.both {
-			see = s.routers()
-		} else {
-			s.r1.waitServing(lanA)
-		}
-		s.r2.startLine(vrid51 + c.r2)
-		if c.both {
+		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{})
+			theirs := s.r2.own(lanA)
+			if c.mine {
+				check(t, s.r2.DelAddr("eth0", theirs))
+				check(t, s.r2.AddAddr("eth0", s.r1.own(lanA)))
+				theirs = s.r1.own(lanA)
+			}
+			marks := map[*router]int{s.r1: s.r1.syslog.mark(), s.r2: s.r2.syslog.mark()}
+			s.r1.startLine(vrid51 + c.r1)
+			see := []*router{s.r2}
+			if c.both {
+				see = s.routers()
+			} else {
+				s.r1.waitServing(lanA)
+			}
+			s.r2.startLine(vrid51 + c.r2)
+			if c.both {
+				for _, r := range see {
+					r.waitStatus(lanA, c.name+": it serves as well", func(st control.Status) bool { return st.Machine.Phase == "MASTER" })
+				}
+			}
 			for _, r := range see {
-				r.waitStatus(lanA, c.name+": it serves as well", func(st control.Status) bool { return st.Machine.Phase == "MASTER" })
+				peer := s.r1.own(lanA)
+				if r == s.r1 {
+					peer = theirs
+				}
+				a := r.alarmed(lanA, c.reason, peer.Addr())
+				if !strings.Contains(a.Message, c.says) {
+					t.Errorf("%s: %s says %q", c.name, r.Name(), a.Message)
+				}
+				r.shows(a)
+				t.Logf("%s: %s: %s; %s", c.name, r.Name(), a.Message, a.Do)
+				if n := r.said(marks[r], "; what to do: "+a.Do); n > 2 { // BACKUP and MASTER
+					t.Errorf("%s: %s has said it %d times", c.name, r.Name(), n)
+				}
+				st := r.status(lanA).Routers[0].Statistics
+				if st.VersionErrors+st.IntervalErrors+st.AddressListErrors+st.OwnerConflicts+st.OwnAddressRcvd == 0 {
+					t.Errorf("%s: %s counts nothing: %+v", c.name, r.Name(), st)
+				}
 			}
-		}
-		for _, r := range see {
-			peer := s.r1.own(lanA)
-			if r == s.r1 {
-				peer = theirs
-			}
-			a := r.alarmed(lanA, c.reason, peer.Addr())
-			if !strings.Contains(a.Message, c.says) {
-				t.Errorf("%s: %s says %q", c.name, r.Name(), a.Message)
-			}
-			r.shows(a)
-			t.Logf("%s: %s: %s; %s", c.name, r.Name(), a.Message, a.Do)
-			if n := r.said(marks[r], "; what to do: "+a.Do); n > 2 { // BACKUP and MASTER
-				t.Errorf("%s: %s has said it %d times", c.name, r.Name(), n)
-			}
-			st := r.status(lanA).Routers[0].Statistics
-			if st.VersionErrors+st.IntervalErrors+st.AddressListErrors+st.OwnerConflicts+st.OwnAddressRcvd == 0 {
-				t.Errorf("%s: %s counts nothing: %+v", c.name, r.Name(), st)
-			}
-		}
-		// The cause goes with one of the machines.
-		s.r1.signal(lanA, syscall.SIGTERM)
-		s.r1.waitProcesses(0)
-		s.r2.calmed(lanA)
-		s.r2.signal(lanA, syscall.SIGTERM)
-		s.r2.waitProcesses(0)
+			// The cause goes with one of the machines.
+			s.r1.signal(lanA, syscall.SIGTERM)
+			s.r1.waitProcesses(0)
+			s.r2.calmed(lanA)
+			s.r2.signal(lanA, syscall.SIGTERM)
+			s.r2.waitProcesses(0)
+		})
 	}
 }
 

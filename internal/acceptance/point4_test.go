@@ -280,56 +280,59 @@ func TestPoint4_FlappingLink(t *testing.T) {
 func TestPoint4_StoppedProcessObeys(t *testing.T) {
 	t.Parallel()
 	for _, whole := range []bool{false, true} {
-		s := pair(t, options{flags: "-s"})
-		r := s.r1
-		stopped := []lan{lanA}
-		if whole {
-			stopped = lans
-		}
-		var procs []netlab.Process
-		for _, l := range stopped {
-			procs = append(procs, r.daemon(l))
-		}
-		var taken []*netlab.Sniffer
-		for _, l := range lans {
-			taken = append(taken, s.r2.sniff(l, netlab.MatchAdverts()))
-		}
-		for _, p := range procs {
-			check(t, p.Signal(syscall.SIGSTOP))
-		}
-		for i, l := range lans {
-			s.r2.waitServing(l)
-			// It is set up a moment before it is MASTER; who goes on in that moment
-			// hears nobody, and speaks.
-			s.r2.waitAdvert(taken[i], 0, "has taken over", func(a netlab.Advert) bool { return a.Priority > 0 })
-		}
-		var heard []*netlab.Sniffer
-		for _, l := range lans {
-			heard = append(heard, r.sniff(l, netlab.MatchAdverts()))
-		}
-		mark, at := r.links.Mark(), time.Now()
-		for _, p := range procs {
-			check(t, p.Signal(syscall.SIGCONT))
-		}
-		if whole {
+		t.Run(fmt.Sprintf("whole %v", whole), func(t *testing.T) {
+			t.Parallel()
+			s := pair(t, options{flags: "-s"})
+			r := s.r1
+			stopped := []lan{lanA}
+			if whole {
+				stopped = lans
+			}
+			var procs []netlab.Process
+			for _, l := range stopped {
+				procs = append(procs, r.daemon(l))
+			}
+			var taken []*netlab.Sniffer
 			for _, l := range lans {
-				t.Logf("%s was given up %s after it went on", l.vip, ms(r.waitEvent(mark, l.vrrp(), netlab.AddrGone, l.vip).At.Sub(at)))
+				taken = append(taken, s.r2.sniff(l, netlab.MatchAdverts()))
 			}
-		}
-		r.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-		s.settled(s.r2, r)
-		for _, e := range r.since(mark) {
-			if e.What == netlab.AddrAdded {
-				t.Errorf("after it went on: %v", e)
+			for _, p := range procs {
+				check(t, p.Signal(syscall.SIGSTOP))
 			}
-		}
-		for i, sn := range heard {
-			for _, f := range sn.Frames(0) {
-				if a, ok := f.Advert(); ok && !f.Out && a.Priority != 0 {
-					t.Errorf("after it went on, %s sent %v on %s", r.Name(), a, lans[i].nic)
+			for i, l := range lans {
+				s.r2.waitServing(l)
+				// It is set up a moment before it is MASTER; who goes on in that moment
+				// hears nobody, and speaks.
+				s.r2.waitAdvert(taken[i], 0, "has taken over", func(a netlab.Advert) bool { return a.Priority > 0 })
+			}
+			var heard []*netlab.Sniffer
+			for _, l := range lans {
+				heard = append(heard, r.sniff(l, netlab.MatchAdverts()))
+			}
+			mark, at := r.links.Mark(), time.Now()
+			for _, p := range procs {
+				check(t, p.Signal(syscall.SIGCONT))
+			}
+			if whole {
+				for _, l := range lans {
+					t.Logf("%s was given up %s after it went on", l.vip, ms(r.waitEvent(mark, l.vrrp(), netlab.AddrGone, l.vip).At.Sub(at)))
 				}
 			}
-		}
+			r.waitStatus(lanA, "it may be elected again", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
+			s.settled(s.r2, r)
+			for _, e := range r.since(mark) {
+				if e.What == netlab.AddrAdded {
+					t.Errorf("after it went on: %v", e)
+				}
+			}
+			for i, sn := range heard {
+				for _, f := range sn.Frames(0) {
+					if a, ok := f.Advert(); ok && !f.Out && a.Priority != 0 {
+						t.Errorf("after it went on, %s sent %v on %s", r.Name(), a, lans[i].nic)
+					}
+				}
+			}
+		})
 	}
 }
 
@@ -411,7 +414,7 @@ func TestPoint4_Partition(t *testing.T) {
 // The first priority 0 on the wire is lost: the take-over is not slower by a
 // master-down interval.
 func TestPoint4_LostResignation(t *testing.T) {
-	t.Parallel()
+	// Not parallel: this is about milliseconds.
 	s := pair(t, options{})
 	var taken []time.Duration
 	for range 3 {

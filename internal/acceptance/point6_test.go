@@ -112,7 +112,7 @@ func TestPoint6_NobodyAndUsage(t *testing.T) {
 // not taken back by preemption; --release allows that again. If the other
 // machine dies, this one takes over all the same.
 func TestPoint6_BackupWithSuccessor(t *testing.T) {
-	t.Parallel()
+	// Not parallel: this is about milliseconds.
 	s := pair(t, options{})
 	echo, err := s.server.StartEcho(netip.AddrPortFrom(s.address(s.server), 7))
 	check(t, err)

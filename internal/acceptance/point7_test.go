@@ -172,35 +172,38 @@ func fields(t *testing.T, entry string) map[string]string {
 func TestPoint7_Journal(t *testing.T) {
 	t.Parallel()
 	for _, background := range []bool{false, true} {
-		s := newSite(t, options{})
-		r := s.r1
-		journal := listen(t, r.Host, "/run/systemd/journal/socket")
-		if background {
-			listen(t, r.Host, "/run/systemd/journal/dev-log")
-			check(t, r.Do(func() error {
-				if err := os.Remove("/dev/log"); err != nil {
-					return err
+		t.Run(fmt.Sprintf("background %v", background), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{})
+			r := s.r1
+			journal := listen(t, r.Host, "/run/systemd/journal/socket")
+			if background {
+				listen(t, r.Host, "/run/systemd/journal/dev-log")
+				check(t, r.Do(func() error {
+					if err := os.Remove("/dev/log"); err != nil {
+						return err
+					}
+					return os.Symlink("/run/systemd/journal/dev-log", "/dev/log")
+				}))
+				r.startAll()
+			} else {
+				for _, l := range lans {
+					_, err := r.Start(netlab.Command{Path: "sh", Args: []string{"-c", toolLine(toolJournal, r.opts.line(1, l), "-F")}})
+					check(t, err)
 				}
-				return os.Symlink("/run/systemd/journal/dev-log", "/dev/log")
-			}))
-			r.startAll()
-		} else {
-			for _, l := range lans {
-				_, err := r.Start(netlab.Command{Path: "sh", Args: []string{"-c", toolLine(toolJournal, r.opts.line(1, l), "-F")}})
-				check(t, err)
 			}
-		}
-		for _, l := range lans {
-			r.waitServing(l)
-		}
-		s.r2.startAll()
-		check(t, r.cable(lanB).Cut())
-		s.settled(s.r2, r)
-		check(t, r.cable(lanB).Plug())
-		s.settled(r, s.r2)
-		for _, l := range lans {
-			checkJournal(t, r, l, journal)
-		}
+			for _, l := range lans {
+				r.waitServing(l)
+			}
+			s.r2.startAll()
+			check(t, r.cable(lanB).Cut())
+			s.settled(s.r2, r)
+			check(t, r.cable(lanB).Plug())
+			s.settled(r, s.r2)
+			for _, l := range lans {
+				checkJournal(t, r, l, journal)
+			}
+		})
 	}
 }
 

@@ -96,16 +96,32 @@ func newSite(t *testing.T, o options) *site {
 func pair(t *testing.T, o options) *site {
 	t.Helper()
 	s := newSite(t, o)
+	s.open()
+	s.opened()
+	return s
+}
+
+// open starts both machines so that r1 becomes MASTER: without preemption, who
+// comes first stays. It is first when its hold-down is over, and its master-down
+// timer runs two intervals ahead of the other's.
+func (s *site) open() {
+	s.t.Helper()
 	s.r1.startAll()
 	for _, l := range lans {
-		s.r1.waitServing(l) // without preemption, who comes first stays
+		s.r1.waitStatus(l, "it may be elected", func(st control.Status) bool {
+			return st.Machine.Phase == "BACKUP" || st.Machine.Phase == "MASTER"
+		})
 	}
 	s.r2.startAll()
+}
+
+// opened waits until r1 is MASTER and r2 BACKUP and allowed to be elected.
+func (s *site) opened() {
+	s.t.Helper()
 	s.settled(s.r1, s.r2)
 	for _, l := range lans {
 		s.r2.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
 	}
-	return s
 }
 
 // newHost adds a client or server with the address .10.
