@@ -22,6 +22,7 @@ const (
 
 // eachPeering runs a test for all cases.
 func eachPeering(t *testing.T, test func(t *testing.T, c peering)) {
+	t.Parallel()
 	for _, c := range peerings {
 		t.Run(c.name, func(t *testing.T) {
 			needKeepalived(t)
@@ -130,6 +131,7 @@ func (s *site) proven(c peering) {
 
 // Two that do not agree never hear each other: both serve, and we say why.
 func TestDisagreement(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		peering
 		count func(control.Statistics) uint64
