@@ -46,7 +46,7 @@ func TestLease_WithinMilliseconds(t *testing.T) {
 	}{
 		{"hang", paces[2:], hang},
 		{"short-hang", paces[1:2], shortHang},
-		{"kill", paces[2:], func(t *testing.T, p pace) { kill(t, "clsact", p) }},
+		{"kill", paces[2:], func(t *testing.T, p pace) { killed(t, "clsact", p) }},
 		{"one-process-hangs", paces[2:], oneProcessHangs},
 		{"last-advert-lost", paces[2:], lastAdvertLost},
 		{"preempted-master-hangs", paces[1:], preemptedMasterHangs},
@@ -184,12 +184,12 @@ func TestLease_Kill(t *testing.T) {
 	}{{"clsact", paces[0]}, {"clsact", paces[1]}, {"tcx", paces[1]}, {"nftables", paces[0]}, {"none", paces[1]}} {
 		t.Run(c.rung+"-"+c.interval+"s", func(t *testing.T) {
 			t.Parallel()
-			kill(t, c.rung, c.pace)
+			killed(t, c.rung, c.pace)
 		})
 	}
 }
 
-func kill(t *testing.T, rung string, p pace) {
+func killed(t *testing.T, rung string, p pace) {
 	s := pair(t, options{interval: p.interval, flags: "--lease " + rung})
 	r := s.r1
 	if l := r.status(lanA).Routers[0].Lease; l.Rung != rung || l.RemainingMS <= 0 && rung != "none" {
