@@ -27,7 +27,7 @@ func (p *proc) Since() election.Time { return p.group.since }
 // Swap changes the word if it is still old.
 func (p *proc) Swap(old, new election.Word, at election.Time) bool {
 	g := p.group
-	if g.word != old && !p.w.Blind {
+	if g.word != old {
 		return false
 	}
 	new = new.WithSlot(uint8(p.place + 1))

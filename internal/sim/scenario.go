@@ -30,7 +30,6 @@ type Scenario struct {
 	// What the mutation check switches off; not part of the text.
 	Without election.Rules
 	Loop    Loop
-	Blind   bool // the swap of the word does not compare
 }
 
 // Loop is what the mutation check switches off in the daemon's loop.
