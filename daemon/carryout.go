@@ -46,8 +46,8 @@ func (d *Daemon) carryOut(actions []election.Action) {
 			d.runHook(a)
 		case election.DoReport:
 			d.report(a)
-			if epoch := a.Epoch; a.To == election.Held && a.From != a.To && a.Reason == election.MemberStuck {
-				d.afterStep = append(d.afterStep, func() { d.expel(epoch) })
+			if from, epoch := a.From, a.Epoch; a.To == election.Held && from != a.To && a.Reason == election.MemberStuck {
+				d.afterStep = append(d.afterStep, func() { d.expel(from, epoch) })
 			}
 		case election.DoExit:
 			// Deleting the interfaces may wait as setting them down does.

@@ -12,6 +12,7 @@ import (
 	"vrrpd/control"
 	"vrrpd/election"
 	"vrrpd/grouplock"
+	"vrrpd/grouplock/siblings"
 	"vrrpd/hooks"
 	"vrrpd/lease"
 	"vrrpd/rtnl"
@@ -66,7 +67,7 @@ type Daemon struct {
 	hooks    *hooks.Runner
 	runAs    *hooks.Identity // of --script-user; nil: as the daemon
 	worker   *worker
-	dead     map[string]bool // siblings that died and have not come back
+	roll     siblings.Roll // siblings that died and have not come back
 	routers  []*router
 	parents  []*parent
 	links    map[int]rtnl.Link   // every interface of the machine
@@ -120,7 +121,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
 		instance: instanceName(cfg.Routers[0]),
 		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
-		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, dead: map[string]bool{}, watching: map[lease.Rung]bool{}, started: time.Now(),
+		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, watching: map[lease.Rung]bool{}, started: time.Now(),
 	}
 	d.announcer = d.newAnnouncer()
 	d.readers, d.stopReaders = context.WithCancel(context.Background())

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"vrrpd/election"
 	"vrrpd/grouplock"
+	"vrrpd/grouplock/siblings"
 	"vrrpd/lan"
 	"vrrpd/lease"
 	"vrrpd/sysd"
@@ -18,20 +18,19 @@ import (
 // at the shared memory in the step that follows.
 func (d *Daemon) bell(b grouplock.Bell) {
 	for _, name := range b.Left {
-		if d.dead[name] {
-			delete(d.dead, name) // buried; it is still its death that is missed
+		e, inOrder := d.roll.Left(name)
+		if !inOrder {
 			continue
 		}
-		d.results = append(d.results, election.Event{Kind: election.EvMemberGone, Reason: election.MemberLeft})
+		d.results = append(d.results, e)
 		d.log.Info(name+" has left the group", d.about(d.routers[0])...)
 	}
 	for _, name := range b.Joined {
-		delete(d.dead, name)
+		d.roll.Joined(name)
 		d.log.Info(name+" has joined the group", d.about(d.routers[0])...)
 	}
 	for _, name := range b.Dead {
-		d.dead[name] = true
-		d.results = append(d.results, election.Event{Kind: election.EvMemberGone, Reason: election.MemberDead})
+		d.results = append(d.results, d.roll.Died(name))
 		// First our own part: the step that follows takes this machine to HELD
 		// and says priority 0 on our LANs. Then the dead one's.
 		d.afterStep = append(d.afterStep, func() { d.bury(name) })
@@ -55,14 +54,13 @@ func (d *Daemon) bury(name string) {
 	}
 	d.log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", name, corpse.Member.Pid),
 		d.about(d.routers[0], slog.String(sysd.KeyReason, election.MemberDead.String()))...)
+	burial := siblings.Bury(remains(&corpse.Member), d.knows())
 	for _, id := range corpse.Member.Routers {
 		if id.VMAC == "" {
 			continue
 		}
 		d.endService(id.VMAC)
-		if corpse.Served() {
-			d.resignFor(id)
-		}
+		d.resignFor(id, burial)
 	}
 	// Removing interfaces waits for the kernel (see downAfter). The corpse's lock
 	// is held meanwhile, so that its owner cannot come back half way.
@@ -75,13 +73,23 @@ func (d *Daemon) bury(name string) {
 	})
 }
 
+// remains are what is known of a sibling that is dead or stuck.
+func remains(m *grouplock.Member) siblings.Sibling {
+	return siblings.Sibling{Realised: m.Realised, Facts: m.Facts}
+}
+
+// knows is what is known here of the machine.
+func (d *Daemon) knows() siblings.Machine {
+	return siblings.Machine{Word: d.board.Load(), Since: d.machine.View().Since, Interval: d.interval()}
+}
+
 // expel ends the service of siblings that live but do not move: SIGSTOP, a disk
-// that hangs. Their lock cannot be taken, and they cannot obey; what they wake up
-// to do they check against the epoch first. Every survivor takes the addresses
-// away, which does no harm twice; the one that made the transition speaks.
-func (d *Daemon) expel(epoch uint64) {
+// that hangs. They cannot obey; what they wake up to do they check against the
+// epoch first.
+func (d *Daemon) expel(from election.State, epoch uint64) {
 	for _, m := range d.group.Members() {
-		if m.Status != grouplock.Alive || len(m.Facts) == 0 || boottime()-m.Facts[0].BeatAt < int64(d.interval()) {
+		burial, ok := siblings.Expel(remains(&m), from, d.knows(), d.group.Slot())
+		if m.Status != grouplock.Alive || !ok {
 			continue
 		}
 		d.log.Warn(fmt.Sprintf("%s (pid %d) does not move: ending its service", m.Instance, m.Pid),
@@ -91,9 +99,7 @@ func (d *Daemon) expel(epoch uint64) {
 				continue
 			}
 			d.endService(id.VMAC)
-			if m.Realised.State().Serving() && d.board.Load().Slot() == d.group.Slot() {
-				d.resignFor(id)
-			}
+			d.resignFor(id, burial)
 			d.silenceLater(id.VMAC, epoch)
 		}
 	}
@@ -153,10 +159,10 @@ func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error 
 	return corpse.Done()
 }
 
-// resignFor says priority 0 for a dead sibling's virtual router, and again
-// after 2 % and 10 % of an interval, as for ours (group.md: fault). It is the
-// worker's, because closing the socket waits for the kernel (10 to 60 ms).
-func (d *Daemon) resignFor(id grouplock.Identity) {
+// resignFor says priority 0 for a sibling's virtual router as often as its burial
+// has it. It is the worker's, because closing the socket waits for the kernel (10
+// to 60 ms).
+func (d *Daemon) resignFor(id grouplock.Identity, burial siblings.Burial) {
 	if len(id.Frame) == 0 {
 		return
 	}
@@ -167,11 +173,13 @@ func (d *Daemon) resignFor(id grouplock.Identity) {
 			}
 		})
 	}
-	say()
-	epoch := d.board.Load().Epoch()
-	for _, share := range [...]time.Duration{50, 10} {
-		d.agenda.add(boottime()+int64(d.interval()/share), func() {
-			if d.board.Load().Epoch() == epoch {
+	for _, after := range burial.Words {
+		if after == 0 {
+			say()
+			continue
+		}
+		d.agenda.add(boottime()+int64(after), func() {
+			if burial.Holds(d.board.Load()) {
 				say()
 			}
 		})

@@ -11,6 +11,7 @@ import (
 
 	"vrrpd/config"
 	"vrrpd/grouplock"
+	"vrrpd/grouplock/siblings"
 	"vrrpd/lan"
 	"vrrpd/lease"
 	"vrrpd/vmacif"
@@ -128,13 +129,9 @@ func silenceAll(open func() (*lease.Guards, error), hands *vmacif.Hands, routers
 	return errors.Join(errs...)
 }
 
-// resignations are when priority 0 is said for the dead: one lost frame would
-// cost the peers a master-down interval.
-var resignations = [...]time.Duration{0, 20 * time.Millisecond, 80 * time.Millisecond}
-
-// resign says priority 0 for the virtual routers of a dead MASTER. What comes after
-// the first word, and is awaited by nobody, is done by then.
-func resign(routers []grouplock.Identity, then func() error) error {
+// resign says priority 0 for the virtual routers of a dead MASTER, at these times.
+// What comes after the first word, and is awaited by nobody, is done by then.
+func resign(routers []grouplock.Identity, times []time.Duration, then func() error) error {
 	var errs []error
 	out, err := lan.OpenOnce()
 	if err != nil {
@@ -142,7 +139,7 @@ func resign(routers []grouplock.Identity, then func() error) error {
 	}
 	defer out.Close()
 	began := time.Now()
-	for i, after := range resignations {
+	for i, after := range times {
 		time.Sleep(after - time.Since(began))
 		for _, id := range routers {
 			if len(id.Frame) > 0 {
@@ -154,6 +151,16 @@ func resign(routers []grouplock.Identity, then func() error) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lastWords are when priority 0 is said for a process that has died: as its
+// siblings would, if it had any. Nobody wants to wait for a tenth of a long interval.
+func lastWords(dead *grouplock.Member) []time.Duration {
+	interval := time.Second
+	if len(dead.Facts) > 0 {
+		interval = min(interval, time.Duration(dead.Facts[0].Interval))
+	}
+	return siblings.Bury(remains(dead), siblings.Machine{Word: dead.Realised, Interval: interval}).Words
 }
 
 func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.Guards, error), instance string, log *slog.Logger) error {
@@ -172,8 +179,8 @@ func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.G
 	for _, id := range corpse.Member.Routers {
 		errs = append(errs, strip(hands, id.VMAC))
 	}
-	if corpse.Served() {
-		errs = append(errs, resign(corpse.Member.Routers, func() error {
+	if words := lastWords(&corpse.Member); len(words) > 0 {
+		errs = append(errs, resign(corpse.Member.Routers, words, func() error {
 			return silenceAll(guards, hands, corpse.Member.Routers)
 		}))
 	}

@@ -293,6 +293,32 @@ func TestStuckMemberIsExpelled(t *testing.T) {
 	s.obeyed()
 }
 
+// Whoever expelled it has resigned for it: it does not say so again when it wakes
+// up, not even what was left to say of a LINGER.
+func TestExpelledDoesNotResign(t *testing.T) {
+	s := setup{}.open(t, 2)
+	s.master()
+	s.stall(B)
+	s.pass("2.5s")
+	s.is(Held, MemberStuck)
+	s.fresh()
+	s.awaken(B)
+	s.did(B, "MASTER>HELD member-stuck", "close", "demote", "own", "hook down member-stuck")
+
+	s = setup{}.open(t, 2)
+	s.master()
+	s.op(EvBackup)
+	s.pass("60ms") // two words of three
+	s.is(Linger, OperatorBackup)
+	s.stall(B)
+	s.pass("1.5s")
+	s.shared.word, s.shared.since = s.shared.word.Next(Held, MemberStuck), s.now
+	s.fresh()
+	s.awaken(B)
+	s.pass("1s")
+	s.timed(B, "resign")
+}
+
 // In BACKUP, where nobody has a lease: two intervals after its last sign of life.
 func TestStuckMemberInBackup(t *testing.T) {
 	s := setup{}.open(t, 2)

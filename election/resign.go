@@ -10,6 +10,13 @@ const (
 	quietHeard = int64(20 * time.Millisecond)
 )
 
+// ResignTimes are when priority 0 is said after a fault, counted from the
+// transition: at once, and again after 2 % and 10 % of an interval, because one
+// lost frame would cost the peers a master-down interval.
+func ResignTimes(interval time.Duration) [3]time.Duration {
+	return [3]time.Duration{0, interval / 50, interval / 10}
+}
+
 // resign is a priority 0 that is still to be sent, or to be sent again, because
 // one lost frame would cost the peers a master-down interval.
 type resign struct {

@@ -1,6 +1,9 @@
 package election
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // obey makes the local members what the word says, whoever changed it. A
 // process that slept through some epochs obeys the last one only. It reports
@@ -25,6 +28,9 @@ func (m *Machine) obey() bool {
 	}
 	if old.State() != w.State() { // else it is where we left it, whatever has been
 		m.reportTransition(old, w)
+	}
+	if m.expelled() {
+		m.resign = resign{} // whoever expelled us has said more than that
 	}
 	switch {
 	case w.State().Serving():
@@ -56,6 +62,12 @@ func (m *Machine) obey() bool {
 		m.join()
 	}
 	return true
+}
+
+// expelled: the machine is HELD because we were stuck. Our siblings have ended our
+// service, and have resigned for us.
+func (m *Machine) expelled() bool {
+	return m.seen.State() == Held && m.seen.Reason() == MemberStuck && !m.own[0].MovedAt(m.since)
 }
 
 func (m *Machine) servingAny() bool {
@@ -207,7 +219,14 @@ func (m *Machine) leave(w Word) {
 	case NoSuccessor, Stop, OperatorHold:
 		m.resigning(resign{due: [3]Time{m.now}, count: 1})
 	default:
-		m.resigning(resign{due: [3]Time{m.now, m.now + iv/50, m.now + iv/10}, count: 3})
+		if m.expelled() {
+			break
+		}
+		var due [3]Time
+		for i, after := range ResignTimes(time.Duration(iv)) {
+			due[i] = m.now + int64(after)
+		}
+		m.resigning(resign{due: due, count: 3})
 	}
 	if late && !m.resign.quiet {
 		// What waits in the sockets is read before anybody is told to take over:

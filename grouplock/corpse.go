@@ -161,10 +161,6 @@ func (c *Corpse) read(instance, name string, boot [2]uint64) error {
 	})
 }
 
-// Served reports whether the dead process had carried out a state that serves:
-// only then is there an advert of priority 0 to send.
-func (c *Corpse) Served() bool { return c.Member.Realised.State().Serving() }
-
 // Done says that everything is clean: the record is marked as left and removed.
 func (c *Corpse) Done() error {
 	if c.lock == nil {

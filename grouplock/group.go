@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"vrrpd/election"
+	"vrrpd/grouplock/siblings"
 )
 
 // Group is this process's place in its group: an election.Board shared with the
@@ -145,13 +146,13 @@ func (g *Group) Others(dst []election.Facts) []election.Facts {
 // are more. A process counts from its first Publish: before, it has no vote, and
 // nobody must be promoted without it.
 func (g *Group) Missing() int {
-	missing := g.own.wanted - 1
+	others := 0
 	for _, n := range g.roster.Load().live {
-		if n.counts() {
-			missing--
+		if n.votes() {
+			others++
 		}
 	}
-	return missing
+	return siblings.Missing(g.own.wanted, others)
 }
 
 // Publish makes the facts of this process visible, in the order of the

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
+	"vrrpd/grouplock/siblings"
 )
 
 // Config says who joins what.
@@ -369,11 +370,10 @@ func (g *Group) writeRecord(fd int, routers []Identity) error {
 // start begins the group's history in this boot or after all have died. The
 // group's lock is held and nobody else is alive: the swap cannot fail.
 func (g *Group) start() {
-	w := g.Wishes()
-	w.Priority = 0
-	g.common.store(grpWishes, packWishes(w))
 	old := g.Load()
-	swapWord(g.common, g.own.slot, old, old.Next(election.Held, election.Startup), g.own.start)
+	word, wishes := siblings.Begin(old, g.Wishes())
+	g.common.store(grpWishes, packWishes(wishes))
+	swapWord(g.common, g.own.slot, old, word, g.own.start)
 }
 
 // announce tells the group that somebody has come or gone.

@@ -162,7 +162,7 @@ func TestInstanceWaitsForItsCleaner(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Served() || c.Member.Group != "v" || !equalIdentity(c.Member.Routers[0], testIdentity("v")) {
+	if c.Member.Realised.State().Serving() || c.Member.Group != "v" || !equalIdentity(c.Member.Routers[0], testIdentity("v")) {
 		t.Errorf("corpse: %+v", c.Member)
 	}
 	type result struct {

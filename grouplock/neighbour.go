@@ -64,8 +64,8 @@ func (n *neighbour) refresh() (count, torn int, ok bool) {
 	return count, torn, ok
 }
 
-// counts reports that the process has a vote.
-func (n *neighbour) counts() (yes bool) {
+// votes reports that the process has a vote.
+func (n *neighbour) votes() (yes bool) {
 	if n.damaged.Load() {
 		return false
 	}

@@ -116,7 +116,7 @@ func TestCorpseTellsWhatToClean(t *testing.T) {
 		t.Errorf("members: %+v", m)
 	}
 	m := c.Member
-	if m.Instance != "v" || m.Pid != v.cmd.Process.Pid || m.Status != Dead || !c.Served() {
+	if m.Instance != "v" || m.Pid != v.cmd.Process.Pid || m.Status != Dead || !m.Realised.State().Serving() {
 		t.Errorf("corpse: %+v", m)
 	}
 	if len(m.Routers) != 1 || !equalIdentity(m.Routers[0], testIdentity("v")) {

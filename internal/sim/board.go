@@ -2,6 +2,7 @@ package sim
 
 import (
 	"vrrpd/election"
+	"vrrpd/grouplock/siblings"
 )
 
 // A proc is the election.Board of its own machine: the word and the wishes are
@@ -24,13 +25,16 @@ func (p *proc) Load() election.Word { return p.group.word }
 // Since returns when that was set.
 func (p *proc) Since() election.Time { return p.group.since }
 
+// slot is the process's number in its group.
+func (p *proc) slot() uint8 { return uint8(p.place + 1) }
+
 // Swap changes the word if it is still old.
 func (p *proc) Swap(old, new election.Word, at election.Time) bool {
 	g := p.group
 	if g.word != old {
 		return false
 	}
-	new = new.WithSlot(uint8(p.place + 1))
+	new = new.WithSlot(p.slot())
 	before := g.word
 	g.word, g.since = new, at
 	g.transition(p, before, new)
@@ -63,6 +67,15 @@ func (p *proc) visible() []election.Facts {
 		return nil
 	}
 	return p.published[0].facts
+}
+
+// latest is what the process has published last: memory is never late for who
+// reads it now.
+func (p *proc) latest() []election.Facts {
+	if n := len(p.published); n > 0 {
+		return p.published[n-1].facts
+	}
+	return nil
 }
 
 // Publish shows the facts to the siblings.
@@ -131,13 +144,13 @@ func (p *proc) ringAt(at int64) { p.w.push(at, event{kind: doorbell, p: p}) }
 
 // Missing is how many processes are wanted and not seen alive.
 func (p *proc) Missing() int {
-	missing := len(p.group.places) - 1
+	others := 0
 	for _, q := range p.roster {
 		if len(q.published) > 0 {
-			missing--
+			others++
 		}
 	}
-	return missing
+	return siblings.Missing(len(p.group.places), others)
 }
 
 // Wishes returns the operator's wishes.

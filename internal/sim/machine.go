@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"vrrpd/election"
+	"vrrpd/grouplock/siblings"
 )
 
 // host is one machine: a clock, ports, and the processes on it.
@@ -185,14 +186,15 @@ func (h *host) start(place int) {
 		w.after(w.bell(), func() {
 			if p.alive && q.alive {
 				q.roster = append(q.roster, p)
+				q.roll.Joined(p.name)
 				q.wake(w.now)
 			}
 		})
 	}
 	if alone {
-		g.wishes.Priority = 0
 		old := g.word
-		g.word, g.since = old.Next(election.Held, election.Startup), h.clock()
+		g.word, g.wishes = siblings.Begin(old, g.wishes)
+		g.since = h.clock()
 		g.transition(p, old, g.word)
 	}
 	p.machine = election.New(election.Config{Guard: w.Guard, Without: w.Without}, p, routers)
@@ -224,84 +226,6 @@ func (g *group) processes() []*proc {
 		}
 	}
 	return list
-}
-
-// kill ends a process at once: the kernel closes its files, and the others of
-// its group learn of it a little later.
-func (h *host) kill(p *proc) {
-	if !p.alive {
-		return
-	}
-	h.w.logf("%s is killed", p.name)
-	p.dies(election.MemberDead)
-}
-
-// dies takes a process out of its group, dead or left in order.
-func (p *proc) dies(why election.Reason) {
-	w := p.w
-	p.alive, p.exitReason, p.endedAt = false, why, w.now
-	if p.stopped() {
-		p.endedAt = p.heldAt
-	}
-	p.host.moved = w.now
-	for _, q := range p.group.processes() {
-		q := q
-		w.after(w.between(200*us, ms), func() { q.misses(p, why) })
-	}
-}
-
-// misses is a doorbell: a sibling has gone.
-func (q *proc) misses(p *proc, why election.Reason) {
-	if !q.alive {
-		return
-	}
-	if q.stopped() {
-		q.onResume = append(q.onResume, func() { q.misses(p, why) })
-		return
-	}
-	if i := slices.Index(q.roster, p); i >= 0 {
-		q.roster = slices.Delete(q.roster, i, i+1)
-	}
-	q.inbox = append(q.inbox, election.Event{Kind: election.EvMemberGone, Reason: why})
-	if why == election.MemberDead {
-		q.afterStep = append(q.afterStep, p)
-	}
-	q.wake(q.w.now)
-}
-
-// bury cleans up after a dead sibling, unless somebody has: what it cannot say
-// any more is said, and its interfaces go.
-func (q *proc) bury(p *proc) {
-	if p.buried {
-		return
-	}
-	p.buried = true
-	w := q.w
-	if p.realised.State().Serving() {
-		epoch := q.group.word.Epoch()
-		for _, l := range p.lans {
-			q.group.trail.zeros[l] = 0
-		}
-		say := func() {
-			if q.alive && !q.stopped() && q.group.word.Epoch() == epoch {
-				for _, l := range p.lans {
-					q.transmit(l, 0)
-				}
-			}
-		}
-		say()
-		iv := w.interval()
-		for _, d := range [...]int64{iv / 50, iv / 10} {
-			if w.Without&election.RuleRepeatZero == 0 {
-				w.after(d, say)
-			}
-		}
-	}
-	for _, l := range p.lans {
-		if t := q.host.ports[l]; t.owner == p {
-			t.takeDown()
-		}
-	}
 }
 
 // suspend stops the machine; its boottime goes on, and what is sent to it is lost.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vrrpd/election"
+	"vrrpd/grouplock/siblings"
 )
 
 // proc is one vrrpd: the loop around an election.Machine.
@@ -18,14 +19,14 @@ type proc struct {
 	machine *election.Machine
 	lans    []int // by index of the member
 
-	alive      bool
-	holds      int // reasons why it does not run (SIGSTOP, stall, suspend)
-	heldAt     int64
-	resumedAt  int64
-	exitReason election.Reason
-	endedAt    int64 // when it last ran
-	buried     bool  // somebody has cleaned up after it
-	realised   election.Word
+	alive     bool
+	holds     int // reasons why it does not run (SIGSTOP, stall, suspend)
+	heldAt    int64
+	resumedAt int64
+	left      bool  // it has ended in order
+	endedAt   int64 // when it last ran
+	buried    bool  // somebody has cleaned up after it
+	realised  election.Word
 
 	// The loop.
 	inbox     []election.Event // read from the sockets, or posted
@@ -42,12 +43,13 @@ type proc struct {
 	lastTurn  election.Time
 	steppedAt int64 // when it last decided anything
 	slept     int64
-	afterStep []*proc
+	afterStep []func()
 	onResume  []func()
 	traps     []trap // the next one counts from when the last has sprung
 
 	// The board.
 	roster    []*proc
+	roll      siblings.Roll
 	published []publication
 	spare     [][]election.Facts
 }
@@ -176,9 +178,9 @@ func (p *proc) carryOn() {
 			return // stopped in the middle
 		}
 		for len(p.afterStep) > 0 {
-			dead := p.afterStep[0]
+			do := p.afterStep[0]
 			p.afterStep = p.afterStep[1:]
-			p.bury(dead)
+			do()
 		}
 		if !p.alive {
 			return
@@ -192,9 +194,7 @@ func (p *proc) carryOn() {
 		}
 		p.step(false)
 	}
-	if p.group.word == p.machine.View().Word {
-		p.realised = p.group.word
-	}
+	p.realise(func(election.State) bool { return true })
 	due := p.machine.Deadline()
 	if due <= p.lastTurn {
 		p.w.fail("loop", "%s: the deadline after a step lies %v in the past", p.name, time.Duration(p.lastTurn-due))
@@ -222,6 +222,15 @@ func (p *proc) step(first bool) {
 	p.results, p.inbox, p.spareIn = p.spareIn[:0], p.inbox[:0], events
 	w.steps++
 	p.acts, p.pos = p.machine.Step(now, events, p.acts[:0]), 0
+	p.realise(election.State.Serving)
+}
+
+// realise notes for whoever may have to clean up after this process whether it
+// serves: that it does before its first advert, that it does not after the last.
+func (p *proc) realise(may func(election.State) bool) {
+	if w := p.group.word; may(w.State()) && w == p.machine.View().Word {
+		p.realised = w
+	}
 }
 
 // passed reports that the machine has changed since the action was decided.
@@ -333,6 +342,10 @@ func (p *proc) do(a *election.Action) {
 		w.send(p.host, frame{kind: question, lan: t.lan})
 	case election.DoReport:
 		p.report(a)
+		if a.To == election.Held && a.From != a.To && a.Reason == election.MemberStuck {
+			from := a.From
+			p.afterStep = append(p.afterStep, func() { p.expel(from) })
+		}
 	case election.DoExit:
 		w.logf("%s exits", p.name)
 		for _, l := range p.lans {

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-
-	"vrrpd/election"
 )
 
 // turn is a port that has begun or ceased to serve.
@@ -58,7 +56,7 @@ func (s *story) processes(h *host, t *teller) {
 			continue
 		}
 		halted = halted || p.alive && p.stopped()
-		left := !p.alive && p.exitReason == election.MemberLeft
+		left := !p.alive && p.left
 		if left && !t.left[i] {
 			_, place, _ := strings.Cut(p.name, ".")
 			s.say(s.w.now, h.name, "%s", strings.TrimLeft(place+" exits", " "))
