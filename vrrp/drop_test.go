@@ -1,10 +1,7 @@
 package vrrp
 
 import (
-	"go/parser"
-	"go/token"
 	"net/netip"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -172,33 +169,4 @@ func TestForeignCARP(t *testing.T) {
 	}
 	r.Addrs = five.Addrs
 	expect(t, r, Packet{Src: p.Src, Dst: p.Dst, TTL: TTL, Payload: b}, DropNone)
-}
-
-// The core stays pure: no clock, no I/O, nothing of ours.
-func TestPurity(t *testing.T) {
-	allowed := []string{"crypto/hmac", "crypto/md5", "crypto/sha256", "crypto/subtle", "encoding/binary", "errors", "fmt", "hash",
-		"iter", "net/netip", "slices", "time"}
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no source: %v", err)
-	}
-	checked := 0
-	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, imp := range f.Imports {
-			checked++
-			if path, _ := strconv.Unquote(imp.Path.Value); !slices.Contains(allowed, path) {
-				t.Errorf("%s imports %s", name, path)
-			}
-		}
-	}
-	if checked == 0 {
-		t.Error("no import was looked at")
-	}
 }
