@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -242,6 +243,67 @@ func TestSignalToDaemon(t *testing.T) {
 		left, err := h.Processes()
 		return err == nil && len(left) == 0, fmt.Sprintf("%+v %v", left, err)
 	})
+}
+
+// crowd makes the test binary a program of many threads that holds a lock.
+const crowd = "crowd"
+
+func beCrowd(path string) int {
+	f, err := os.Create(path)
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	// Whoever closes a packet socket waits for the kernel: dying takes a while.
+	var ready sync.WaitGroup
+	for range 16 {
+		if _, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0x0300); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		ready.Add(1)
+		go func() {
+			runtime.LockOSThread()
+			ready.Done()
+			_ = unix.Pause()
+		}()
+	}
+	ready.Wait()
+	fmt.Println("locked")
+	select {}
+}
+
+// What was killed is listed until its locks are free: many threads hold its files,
+// and the first one is a zombie long before the last has let go of them.
+func TestDyingProcessIsListed(t *testing.T) {
+	h := newHost(t, HostOptions{})
+	self := must[string](t)(os.Executable())
+	const lock = "/run/lock"
+	for n := range 10 {
+		p := must[*Proc](t)(h.Start(Command{Path: self, Args: []string{lock}, Env: []string{victimEnv + "=" + crowd}}))
+		must[Line](t)(p.WaitLine(within(t), func(l Line) bool { return l.Text == "locked" }))
+		check(t, p.Signal(unix.SIGKILL))
+		for {
+			left := must[[]Process](t)(h.Find(filepath.Base(self)))
+			if len(left) == 0 {
+				break
+			}
+		}
+		check(t, h.Do(func() error {
+			f, err := os.Open(lock)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+				return fmt.Errorf("process %d is not listed any more and holds its lock: %w", n, err)
+			}
+			return nil
+		}))
+	}
 }
 
 // findDaemon waits until the shell's child has become what it wants to be.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,9 @@ type Process struct {
 }
 
 // Processes lists the processes that live on the host, those in the background
-// too, without the holder and without zombies.
+// too, without the holder and without zombies. One that is dying lives until all
+// of its threads have let go of its files, and of the locks on them; it has no
+// command line any more, but a name.
 func (h *Host) Processes() ([]Process, error) {
 	if h.holder == nil {
 		return nil, nil
@@ -39,7 +42,7 @@ func (h *Host) Processes() ([]Process, error) {
 	var list []Process
 	for _, dir := range dirs {
 		if link, err := os.Readlink(dir + "/ns/pid"); err != nil || link != space {
-			continue // a zombie has no namespaces any more
+			continue
 		}
 		p := Process{space: space}
 		p.PID, _ = strconv.Atoi(filepath.Base(dir))
@@ -48,16 +51,30 @@ func (h *Host) Processes() ([]Process, error) {
 		if p.PID == h.PID() || err != nil || err2 != nil {
 			continue
 		}
-		p.Args = strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
-		for line := range strings.Lines(string(status)) {
-			if ids, ok := strings.CutPrefix(line, "NSpid:"); ok {
-				fields := strings.Fields(ids)
-				p.Own, _ = strconv.Atoi(fields[len(fields)-1])
-			}
+		fields := statusFields(string(status))
+		if strings.HasPrefix(fields["State"], "Z") && slices.Contains([]string{"0", "1"}, fields["Threads"]) {
+			continue
+		}
+		if p.Args = []string{fields["Name"]}; len(cmdline) > 0 {
+			p.Args = strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+		}
+		if ids := strings.Fields(fields["NSpid"]); len(ids) > 0 {
+			p.Own, _ = strconv.Atoi(ids[len(ids)-1])
 		}
 		list = append(list, p)
 	}
 	return list, nil
+}
+
+// statusFields are the lines of a status file of /proc.
+func statusFields(text string) map[string]string {
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		if key, value, ok := strings.Cut(line, ":"); ok {
+			fields[key] = strings.TrimSpace(value)
+		}
+	}
+	return fields
 }
 
 // Find lists the processes of the host whose program has the given base name.
