@@ -3,7 +3,6 @@ package acceptance
 import (
 	"maps"
 	"strings"
-	"syscall"
 	"testing"
 
 	"vrrpd/internal/netlab"
@@ -51,12 +50,7 @@ func TestCleanStop(t *testing.T) {
 		s.r1.waitServing(l)
 		s.r1.waitCalls(l, 5) // startup, MASTER, stop; startup, MASTER
 	}
-	for _, l := range lans {
-		check(t, s.r1.daemon(l).Signal(syscall.SIGSTOP)) // so that neither cleans up after the other
-	}
-	for _, l := range lans {
-		check(t, s.r1.daemon(l).Signal(syscall.SIGKILL))
-	}
+	killTogether(t, s.r1.processes())
 	s.r1.waitProcesses(0)
 	if got := s.r1.typed("vrrpd --release"); got.Code != 0 {
 		t.Errorf("vrrpd --release: %+v", got)

@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,7 +31,7 @@ func TestCrash_OfMembers(t *testing.T) {
 		t.Helper()
 		mark := backup.links.Mark()
 		at := time.Now()
-		signalAll(t, victims, syscall.SIGKILL)
+		killTogether(t, victims)
 		var last time.Duration
 		for _, l := range lans {
 			last = max(last, backup.waitEvent(mark, l.vrrp(), netlab.LinkUp, noAddr).At.Sub(at))

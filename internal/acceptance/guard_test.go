@@ -159,7 +159,7 @@ func TestGuard_Removed(t *testing.T) {
 				t.Errorf("%v is at %v, %v", lanA.vip, mac, err)
 			}
 			watch := s.watch(20 * time.Millisecond)
-			signalAll(t, r.processes(), syscall.SIGKILL)
+			killTogether(t, r.processes())
 			for _, l := range lans {
 				s.r2.waitServing(l)
 			}
@@ -185,7 +185,7 @@ func TestGuard_InterfaceMadeAgain(t *testing.T) {
 		t.Errorf("the interface has %d filters", n)
 	}
 	watch := s.watch(20 * time.Millisecond)
-	signalAll(t, r.processes(), syscall.SIGKILL)
+	killTogether(t, r.processes())
 	for _, l := range lans {
 		s.r2.waitServing(l)
 	}

@@ -286,7 +286,13 @@ func TestIPv6_Lease(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := pair6(t, "-s -d 0.1 --lease "+c.rung)
 			watch := []*witness6{s.watch(0, lans6[0].local(), 10*time.Millisecond), s.watch(1, lans6[1].vip(), 10*time.Millisecond)}
-			s.r[0].signal(c.sig)
+			s.r[0].signal(syscall.SIGSTOP)
+			if c.sig == syscall.SIGKILL { // of both, before one of them cleans up after the other
+				for _, p := range s.r[0].procs {
+					waitStopped(t, p.PID())
+				}
+				s.r[0].signal(c.sig)
+			}
 			s.r[1].waitServing()
 			adverts := s.r[1].sniff(lans6[0], netlab.MatchAdverts())
 			for mark := range 10 { // a second of the new master

@@ -2,6 +2,8 @@ package acceptance
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +74,34 @@ func signalAll(t *testing.T, all []netlab.Process, sig syscall.Signal) {
 	for _, p := range all {
 		check(t, p.Signal(sig))
 	}
+}
+
+// killTogether kills processes so that none of them sees another one die and cleans up
+// after it: first they are all made to stand still.
+func killTogether(t *testing.T, all []netlab.Process) {
+	t.Helper()
+	signalAll(t, all, syscall.SIGSTOP)
+	for _, p := range all {
+		waitStopped(t, p.PID)
+	}
+	signalAll(t, all, syscall.SIGKILL)
+}
+
+// waitStopped waits until every thread of a process that was sent SIGSTOP stands
+// still.
+func waitStopped(t *testing.T, pid int) {
+	t.Helper()
+	netlab.Eventually(t, patience, func() (bool, string) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		check(t, err)
+		for _, path := range threads {
+			text, err := os.ReadFile(path)
+			if err == nil && !strings.Contains(string(text), ") T ") {
+				return false, string(text)
+			}
+		}
+		return true, ""
+	})
 }
 
 // pass waits until so much time has passed by the adverts of a machine.
@@ -200,7 +230,7 @@ func killed(t *testing.T, rung string, p pace) {
 		t.Errorf("atropos --state does not show the lease:\n%s", got.Stdout)
 	}
 	watch := s.watch(p.ask)
-	signalAll(t, r.processes(), syscall.SIGKILL)
+	killTogether(t, r.processes())
 	for _, l := range lans {
 		s.r2.waitServing(l)
 	}

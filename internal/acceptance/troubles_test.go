@@ -167,7 +167,7 @@ func killOne(x *scene, r *router) {
 }
 
 func killAll(x *scene, r *router) {
-	signalAll(x.t, r.processes(), syscall.SIGKILL)
+	killTogether(x.t, r.processes())
 	r.waitProcesses(0)
 	x.wait(x.between(0, time.Second))
 	r.startAll()
