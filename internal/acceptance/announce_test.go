@@ -139,7 +139,6 @@ func pause(d time.Duration) {
 // that.
 func TestAnnounce_Thousand(t *testing.T) {
 	s := newSite(t, options{})
-	const interval = 10 * time.Millisecond
 	heard := s.r1.sniff(lanA, netlab.Or(netlab.MatchARP(), allAdverts))
 	check(t, s.r1.AddAddr("eth0", netip.MustParsePrefix("10.16.31.254/20")))
 	// As many as an advert can name, and what a script may add.
@@ -155,48 +154,85 @@ func TestAnnounce_Thousand(t *testing.T) {
 		check(t, s.r1.AddAddr("vrrp51", netip.PrefixFrom(many(i), 32)))
 	}
 	s.r1.waitRounds(heard, 0, 1, many(999))
-
-	// A heal: everything is announced.
 	in, err := s.client.OpenInjector("eth0")
 	check(t, err)
-	mark := heard.Mark()
-	check(t, in.Send(edit(good(3), func(f *forged) { f.priority = 1; f.interval = 1 }).frame()))
-	s.r1.waitRounds(heard, mark, 3, many(999))
-	frames := heard.Frames(mark)
+	// What is still to be told of single addresses ends with the first heal.
+	s.heals(in, heard)
+	var late []string
+	for range 3 { // a stall of the machine that the test runs on is nobody's fault
+		mark := heard.Mark()
+		var rounds []span
+		var took []time.Duration
+		for range 5 {
+			round := s.heals(in, heard)
+			rounds, took = append(rounds, round), append(took, round.end.Sub(round.begin))
+		}
+		s.r1.waitAdverts(heard, 60)
+		t.Logf("a thousand addresses within %v", took)
+		late = nil
+		if middle(took) > 100*time.Millisecond {
+			late = append(late, fmt.Sprintf("a thousand addresses are announced within %v", took))
+		}
+		if late = append(late, lateAdverts(t, heard.Frames(mark), rounds)...); len(late) == 0 {
+			break
+		}
+	}
+	for _, what := range late {
+		t.Error(what)
+	}
 	if n, err := heard.Dropped(); n > 0 || err != nil {
 		t.Fatalf("the capture lost %d frames, %v", n, err)
 	}
-	var rounds []span
-	for n, f := range gratuitous(frames, many(0), false)[:3] {
-		round := span{f.At, time.Time{}}
-		for i := range 1000 {
-			for _, reply := range []bool{false, true} {
-				told := gratuitous(frames, many(i), reply)
-				if len(told) < 3 {
-					t.Fatalf("%v was announced %d times, reply %v", many(i), len(told), reply)
-				}
-				if told[n].At.After(round.end) {
-					round.end = told[n].At
-				}
-			}
-		}
-		took := round.end.Sub(round.begin)
-		t.Logf("round %d: a thousand addresses within %s", n, ms(took))
-		if took > 100*time.Millisecond {
-			t.Errorf("round %d took %v", n, took)
-		}
-		rounds = append(rounds, round)
-	}
+}
 
+// heals sends an advert of somebody who is no master, so that all the thousand
+// addresses are announced, and returns when they were.
+func (s *site) heals(in *netlab.Injector, heard *netlab.Sniffer) span {
+	s.t.Helper()
+	mark := heard.Mark()
+	check(s.t, in.Send(edit(good(3), func(f *forged) { f.priority = 1; f.interval = 1 }).frame()))
+	type telling struct {
+		ip    netip.Addr
+		reply bool
+	}
+	var round span
+	netlab.Eventually(s.t, patience, func() (bool, string) {
+		round = span{}
+		told := map[telling]bool{}
+		for _, f := range heard.Frames(mark) {
+			a, ok := f.ARP()
+			x := telling{a.SenderIP, a.Reply}
+			if !ok || f.Out || a.SenderIP != a.TargetIP || told[x] {
+				continue
+			}
+			// It begins with the first address; what comes before belongs to something else.
+			if round.begin.IsZero() {
+				if x != (telling{many(0), false}) {
+					continue
+				}
+				round.begin = f.At
+			}
+			told[x], round.end = true, f.At
+		}
+		return len(told) == 2*1000, fmt.Sprintf("%d announcements of a thousand addresses", len(told))
+	})
+	return round
+}
+
+// lateAdverts judges how late adverts are while addresses are announced.
+func lateAdverts(t *testing.T, frames []netlab.Frame, rounds []span) (faults []string) {
+	t.Helper()
+	const interval = 10 * time.Millisecond
 	busy, quiet := lateness(t, frames, interval, rounds)
 	t.Logf("adverts late by (median, worst): %s, %s while a thousand addresses are announced (%d adverts); %s, %s otherwise (%d)",
 		ms(busy[len(busy)/2]), ms(busy[len(busy)-1]), len(busy), ms(quiet[len(quiet)/2]), ms(quiet[len(quiet)-1]), len(quiet))
 	if median := busy[len(busy)/2]; median > quiet[len(quiet)/2]+time.Millisecond {
-		t.Errorf("announcing makes adverts late by %v, otherwise by %v", median, quiet[len(quiet)/2])
+		faults = append(faults, fmt.Sprintf("announcing makes adverts late by %v, otherwise by %v", median, quiet[len(quiet)/2]))
 	}
 	if worst := busy[len(busy)-1]; worst > interval+quiet[len(quiet)-1] {
-		t.Errorf("an advert was late by %v while addresses were announced", worst)
+		faults = append(faults, fmt.Sprintf("an advert was late by %v while addresses were announced", worst))
 	}
+	return faults
 }
 
 // many is address i of a thousand.
@@ -227,7 +263,7 @@ func lateness(t *testing.T, frames []netlab.Frame, interval time.Duration, spans
 		}
 		last = f.At
 	}
-	if len(busy) < 6 || len(quiet) < 100 {
+	if len(busy) < 6 || len(quiet) < 50 {
 		t.Fatalf("%d adverts while addresses were announced, %d otherwise", len(busy), len(quiet))
 	}
 	slices.Sort(busy)
