@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -60,11 +61,17 @@ func request(typ uint16, flags netlink.HeaderFlags, body []byte) netlink.Message
 	}
 }
 
-// exchange sends all requests in one system call and waits until the kernel
-// has finished with each of them. It carries them out in order, each on its
-// own, whatever becomes of the others. each, which may be nil, sees the body of
-// every answer, valid during the call only. The results are in the order of the
-// requests; err is a failure of the connection, after which nothing is known.
+// batch is how many requests one system call carries out. Their answers are in the
+// receive queue before any of them is read, each counted by the kernel with some
+// 800 bytes; the default size of the queue is 208 KiB.
+const batch = 128
+
+// exchange sends all requests, in as few system calls as their answers allow, and
+// waits until the kernel has finished with each of them. It carries them out in
+// order, each on its own, whatever becomes of the others. each, which may be nil,
+// sees the body of every answer, valid during the call only. The results are in the
+// order of the requests; err is a failure of the connection, after which nothing is
+// known of the requests.
 func (w *wire) exchange(ctx context.Context, reqs []netlink.Message, each func(body []byte) error) (results []error, err error) {
 	if len(reqs) == 0 {
 		return nil, nil
@@ -81,6 +88,20 @@ func (w *wire) exchange(ctx context.Context, reqs []netlink.Message, each func(b
 	if err := w.conn.SetDeadline(end); err != nil {
 		return nil, err
 	}
+	results = make([]error, 0, len(reqs))
+	for some := range slices.Chunk(reqs, batch) {
+		done, err := w.send(some, each)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, done...)
+	}
+	return results, nil
+}
+
+// send carries out requests in one system call. The caller holds mu and has set the
+// deadline.
+func (w *wire) send(reqs []netlink.Message, each func(body []byte) error) ([]error, error) {
 	sent, err := w.conn.SendMessages(reqs)
 	if err != nil {
 		return nil, err
@@ -95,10 +116,24 @@ func (w *wire) exchange(ctx context.Context, reqs []netlink.Message, each func(b
 			err = t.take(b)
 		}
 		if err != nil {
+			w.drain()
 			return nil, err
 		}
 	}
 	return t.results, nil
+}
+
+// drain reads what nobody waits for any more. After answers were lost (ENOBUFS) the
+// kernel puts no further one into the queue before it is empty: whoever asked next
+// would wait in vain.
+func (w *wire) drain() {
+	_ = w.raw.Read(func(fd uintptr) bool {
+		for {
+			if _, err := unix.Read(int(fd), w.buf); err == unix.EAGAIN || err != nil && err != unix.EINTR && err != unix.ENOBUFS {
+				return true
+			}
+		}
+	})
 }
 
 // tally is the state of an exchange while the answers come in.

@@ -2,9 +2,13 @@ package vmacif
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -90,5 +94,42 @@ func TestHeldWithoutStrictChecking(t *testing.T) {
 	l.must(i.RemoveAddrs())
 	if addrs, err := h.wire.held(l.link("eth0").Attrs().Index); err != nil || len(addrs) != 1 {
 		t.Errorf("addresses of eth0 after RemoveAddrs of vrrp51: %v %v", addrs, err)
+	}
+}
+
+// More addresses than the answers of one system call have room for are removed, and
+// what is asked next is answered.
+func TestRemoveAThousandAddresses(t *testing.T) {
+	l := newLab(t)
+	i := l.ensure(l.hands(), spec51())
+	l.up(i)
+	for n := range 1000 {
+		l.addr("vrrp51", fmt.Sprintf("198.51.%d.%d/32", 100+n/250, n%250+1))
+	}
+	l.must(i.RemoveAddrs())
+	l.wantState("without addresses", i, true)
+	l.up(i)
+}
+
+// When answers are lost it is said, and the next exchange has its own.
+func TestLostAnswers(t *testing.T) {
+	l := newLab(t)
+	h := l.hands()
+	i := l.ensure(h, spec51())
+	w := h.wire
+	l.must(w.conn.SetReadBuffer(1)) // the least that the kernel allows: a few answers
+	var reqs []netlink.Message
+	for n := range batch {
+		req, err := removeRequest(held{Index: i.Index(), Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 32)})
+		l.must(err)
+		reqs = append(reqs, req)
+	}
+	if _, err := w.exchange(context.Background(), reqs, nil); !errors.Is(err, unix.ENOBUFS) {
+		t.Fatalf("%v, want that answers were lost", err)
+	}
+	began := time.Now()
+	l.up(i)
+	if took := time.Since(began); took > kernelLimit/2 {
+		t.Errorf("the next request took %v", took)
 	}
 }
