@@ -17,6 +17,10 @@ import (
 // one for all protocols does), and frames of a VLAN that this machine does not
 // have: the kernel shows those to the taps of the trunk, without their tag, as
 // meant for another host.
+//
+// Frames of a VLAN that the machine does have are shown to the taps of the trunk,
+// too, without their tag and as meant for us: only the interface that they are for
+// by now tells them apart (ofInterface). So are frames to the MAC of a macvlan.
 
 // maxUnicast keeps the jumps of the filter within their 8 bits.
 const maxUnicast = 200
@@ -26,6 +30,16 @@ const (
 	// whole is longer than any frame: the buffers decide how much is copied.
 	whole = 1 << 18
 )
+
+// ofInterface is what stands before every filter: it turns away what the kernel has
+// meanwhile given to an interface above the one with this index.
+func ofInterface(index int) ([]bpf.RawInstruction, error) {
+	return bpf.Assemble([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(index), SkipTrue: 1},
+		bpf.RetConstant{Val: refuse},
+	})
+}
 
 // advertFilter passes protocols 112 and 51 to Group4 and to the given addresses,
 // at most maxUnicast of IPv4. Protocol 51 is for everybody: who does not use the

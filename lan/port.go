@@ -181,7 +181,11 @@ func (p *Port) openSender() error {
 }
 
 func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstruction, take func(n int) Batch, group netip.Addr) error {
-	conn, raw, err := p.listen(protocol, filter)
+	own, err := ofInterface(p.cfg.Index)
+	if err != nil {
+		return err
+	}
+	conn, raw, err := p.listen(protocol, append(own, filter...))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mdlayher/packet"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -515,6 +516,42 @@ func TestMacvlanWithSameMAC(t *testing.T) {
 		if got := l.answer(); got.MAC != vmac51 {
 			t.Errorf("up=%v: answer %+v", up, got)
 		}
+	}
+}
+
+// What the kernel gives to an interface above the parent is not the parent's, though
+// it is shown to the parent's taps: this is how the adverts of a VLAN reach those of
+// its trunk (internal/vmtest), and frames to its MAC those below a macvlan.
+func TestFramesOfAnInterfaceAbove(t *testing.T) {
+	a, b := newPair(t)
+	above := [6]byte{0x02, 0, 0, 0, 0, 0x77}
+	link := &netlink.Macvlan{
+		LinkAttrs: netlink.LinkAttrs{Name: "above", ParentIndex: b.ifi.Index, HardwareAddr: above[:]},
+		Mode:      netlink.MACVLAN_MODE_BRIDGE,
+	}
+	if err := b.nl.LinkAdd(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.nl.LinkSetUp(link); err != nil {
+		t.Fatal(err)
+	}
+	pa, pb := a.open(both), b.open(both)
+	l := listen(t, pb)
+	frames := [][]byte{advert(1), advert6(), AppendGratuitousARP(nil, vmac51, vip, true)}
+	var taps []*packet.Conn
+	for i, protocol := range []int{unix.ETH_P_IP, unix.ETH_P_IPV6, unix.ETH_P_ARP} {
+		copy(frames[i], above[:])
+		taps = append(taps, b.tap(protocol, nil))
+	}
+	mustSend(t, pa, append(frames, sentinel())...)
+	for i, tap := range taps {
+		readTap(t, tap, func(f []byte) bool { return bytes.Equal(f, frames[i]) })
+	}
+	if r := l.advert(); !bytes.Equal(r.Payload, sentinelPayload) {
+		t.Errorf("it came through: %+v", r)
+	}
+	if c := pb.Counters(); c.Adverts != 1 || c.Answers != 0 || c.Dropped != [drops]uint64{} {
+		t.Errorf("the parser had to refuse: %+v", c)
 	}
 }
 
