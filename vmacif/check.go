@@ -34,41 +34,6 @@ func (h *Hands) Check(spec Spec) (warnings []string, err error) {
 	return warn(spec, s, addrs)
 }
 
-// judgeParent refuses what cannot carry a macvlan, or would carry it elsewhere
-// than the user thinks.
-func judgeParent(spec Spec, p device, byIndex map[int]device) error {
-	switch p.Kind {
-	case "macvlan", "macvtap", "ipvlan", "ipvtap":
-		if _, ours := ownerOf(p.Alias); ours {
-			return refuse("%s is the virtual interface of a vrrpd itself: name the interface under it", p.Name)
-		}
-		lower, known := byIndex[p.Parent]
-		if p.Foreign || !known {
-			return refuse("%s is a %s whose lower interface is outside of this network namespace, where no virtual MAC can be put on it: use another interface, or do without a virtual MAC with -n", p.Name, p.Kind)
-		}
-		return refuse("%s is a %s, and the kernel would put the virtual interface on its lower interface: use -i %s", p.Name, p.Kind, lower.Name)
-	}
-	if p.Master != 0 {
-		master := byIndex[p.Master]
-		if master.Kind == "vrf" {
-			return refuse("%s is in the VRF %s, where the virtual interface would not be: use an interface outside of VRFs", p.Name, master.Name)
-		}
-		if master.Name == "" {
-			return refuse("%s is a port of another interface: use that one", p.Name)
-		}
-		return refuse("%s is a port of %s: use -i %s", p.Name, master.Name, master.Name)
-	}
-	switch {
-	case p.Type == unix.ARPHRD_LOOPBACK:
-		return refuse("%s is the loopback interface: use the one that leads to the LAN", p.Name)
-	case p.Type != unix.ARPHRD_ETHER:
-		return refuse("%s is not an Ethernet interface, and a virtual MAC needs one: use another interface", p.Name)
-	case p.MAC == spec.MAC:
-		return refuse("%s itself has the virtual MAC %s: stop the program that gave it to it, and restore its own MAC", p.Name, macString(p.MAC))
-	}
-	return nil
-}
-
 // judgeAddresses refuses virtual addresses that the machine has elsewhere.
 func (h *Hands) judgeAddresses(spec Spec, s survey, addrs []held) error {
 	byIndex := make(map[int]device, len(s.all))
@@ -177,16 +142,4 @@ func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
 		return nil, fmt.Errorf("check %s: %w", spec.Parent, err)
 	}
 	return warnings, nil
-}
-
-// oneOf lists candidates in a sentence.
-func oneOf(names []string) string {
-	const most = 8
-	switch {
-	case len(names) == 0:
-		return ""
-	case len(names) > most:
-		names = append(slices.Clone(names[:most]), "...")
-	}
-	return ": use one of " + strings.Join(names, ", ")
 }

@@ -68,7 +68,7 @@ func TestRefusedSpecs(t *testing.T) {
 		{"name of the parent", func(s *Spec) { s.Name = "eth0" }, []string{"--name"}},
 		{"no parent", func(s *Spec) { s.Parent = "eth7" }, []string{"no interface eth7", "eth0"}},
 		{"impossible parent", func(s *Spec) { s.Parent = "../eth0" }, []string{"../eth0"}},
-		{"loopback", func(s *Spec) { s.Parent = "lo" }, []string{"lo is the loopback"}},
+		{"loopback", func(s *Spec) { s.Parent = "lo" }, []string{"lo is the loopback", "use one of eth0"}},
 		{"VRID 0", func(s *Spec) { s.VRID = 0 }, []string{"1 to 255"}},
 		{"IPv4 address of an IPv6 router", func(s *Spec) { s.Family = 6 }, []string{"192.0.2.200", "IPv6"}},
 		{"family", func(s *Spec) { s.Family = 0 }, []string{"family"}},
@@ -98,7 +98,7 @@ func TestRefusedParents(t *testing.T) {
 	on := func(parent string) Spec { return spec(60, parent, "192.0.2.160") }
 	l.wantRefused("port of a bridge", on("port0"), true, "port0 is a port of br0", "-i br0")
 	l.wantRefused("macvlan", on("mv0"), true, "mv0 is a macvlan", "-i eth0")
-	l.wantRefused("tun", on("tun0"), true, "tun0 is not an Ethernet")
+	l.wantRefused("tun", on("tun0"), true, "tun0 is not an Ethernet", "use one of eth0, br0")
 	l.alive["eth0-51"] = true
 	l.ensure(l.hands(), spec51())
 	l.wantRefused("our own", on("vrrp51"), true, "vrrp51 is the virtual interface")
@@ -109,6 +109,55 @@ func TestRefusedParents(t *testing.T) {
 	// A bridge itself, and a port that was one, are fine.
 	if _, err := l.hands().Check(on("br0")); err != nil {
 		t.Errorf("a bridge as the parent: %v", err)
+	}
+	// A port of a port, as a card is in a bond that is in a bridge.
+	judge := func(name string, extra ...device) error {
+		all, err := l.hands().wire.devices()
+		l.must(err)
+		all = append(all, extra...)
+		for i := range extra {
+			if extra[i].Name == name {
+				return judgeParent(on(name), extra[i], all)
+			}
+		}
+		t.Fatalf("no %s", name)
+		return nil
+	}
+	const ether = unix.ARPHRD_ETHER
+	bond := device{Index: 900, Name: "bond9", Kind: "bond", Type: ether, Master: l.link("br0").Attrs().Index}
+	inBond := device{Index: 901, Name: "eth9", Type: ether, Master: 900}
+	ovs := device{Index: 902, Name: "ovs-system", Kind: "openvswitch", Type: ether}
+	vrf := device{Index: 903, Name: "red", Kind: "vrf", Type: ether}
+	alb := device{Index: 904, Name: "bond8", Kind: "bond", Type: ether, Balance: "balance-alb"}
+	vlan := device{Index: 905, Name: "bond8.10", Kind: "vlan", Type: ether, Parent: 904}
+	qinq := device{Index: 906, Name: "bond8.10.7", Kind: "vlan", Type: ether, Parent: 905}
+	for _, c := range []struct {
+		name  string
+		extra []device
+		words []string
+	}{
+		{"bond9", []device{bond}, []string{"bond9 is a port of br0: use -i br0"}},
+		{"eth9", []device{inBond, bond}, []string{"eth9 is a port of bond9: use -i br0"}},
+		{"eth9", []device{{Index: 901, Name: "eth9", Type: ether, Master: 902}, ovs}, []string{"eth9", "Open vSwitch", "internal interface"}},
+		{"eth9", []device{{Index: 901, Name: "eth9", Type: ether, Master: 903}, vrf}, []string{"eth9 is in the VRF red"}},
+		{"eth9", []device{inBond, {Index: 900, Name: "bond9", Kind: "bond", Type: ether, Master: 903}, vrf}, []string{"eth9 is a port of bond9, which is in the VRF red"}},
+		{"eth9", []device{{Index: 901, Name: "eth9", Type: ether, Master: 999}}, []string{"eth9 is a port of another interface"}},
+		{"bond8", []device{alb}, []string{"bond8 is a bond in mode balance-alb", "802.3ad", "-n"}},
+		{"bond8.10", []device{vlan, alb}, []string{"bond8 below bond8.10 is a bond in mode balance-alb"}},
+		{"bond8.10.7", []device{qinq, vlan, alb}, []string{"bond8 below bond8.10.7 is a bond in mode balance-alb"}},
+	} {
+		if err := judge(c.name, c.extra...); err == nil {
+			t.Errorf("%s is accepted", c.name)
+		} else {
+			contains(t, c.name, err.Error(), c.words...)
+		}
+	}
+	// What vrrpd has nothing against.
+	plain := device{Index: 904, Name: "bond8", Kind: "bond", Type: ether}
+	for _, extra := range [][]device{{plain}, {vlan, plain}, {qinq, vlan, plain}} {
+		if err := judge(extra[0].Name, extra...); err != nil {
+			t.Errorf("%s: %v", extra[0].Name, err)
+		}
 	}
 	moved := l.link("moved")
 	l.must(l.nl.LinkSetNsFd(moved, int(l.away)))

@@ -24,6 +24,7 @@ type device struct {
 	Up      bool
 	Mode    uint32 // macvlan: MACVLAN_MODE_*
 	GenMode int    // IPv6 address generation mode, -1 where there is no IPv6
+	Balance string // bond: its mode if that is one that balances by changing MACs
 }
 
 // Values of the kernel's headers that golang.org/x/sys/unix lacks.
@@ -31,7 +32,11 @@ const (
 	skipStats   = 1 << 3 // RTEXT_FILTER_SKIP_STATS
 	modeBridge  = 4      // MACVLAN_MODE_BRIDGE
 	genModeNone = 1      // IN6_ADDR_GEN_MODE_NONE
+	bondMode    = 1      // IFLA_BOND_MODE
 )
+
+// balances are the modes of a bond (linux/if_bonding.h) that device.Balance names.
+var balances = map[uint8]string{5: "balance-tlb", 6: "balance-alb"}
 
 // decodeDevice reads the body of an RTM_NEWLINK; ok is false for one that is
 // not about a link as such (a bridge's view of its port).
@@ -89,13 +94,13 @@ func (d *device) decodeInfo(ad *netlink.AttributeDecoder) error {
 		case unix.IFLA_INFO_KIND:
 			d.Kind = ad.String()
 		case unix.IFLA_INFO_DATA:
-			if d.Kind != "macvlan" { // the kernel puts the kind first
-				continue
-			}
 			ad.Nested(func(data *netlink.AttributeDecoder) error {
-				for data.Next() {
-					if data.Type() == unix.IFLA_MACVLAN_MODE {
+				for data.Next() { // the kernel has put the kind first
+					switch {
+					case d.Kind == "macvlan" && data.Type() == unix.IFLA_MACVLAN_MODE:
 						d.Mode = data.Uint32()
+					case d.Kind == "bond" && data.Type() == bondMode:
+						d.Balance = balances[data.Uint8()]
 					}
 				}
 				return nil

@@ -158,9 +158,7 @@ func (h *Hands) survey(spec Spec) (survey, error) {
 	if s.all, err = h.wire.devices(); err != nil {
 		return s, fmt.Errorf("list interfaces: %w", err)
 	}
-	byIndex := make(map[int]device, len(s.all))
 	for _, d := range s.all {
-		byIndex[d.Index] = d
 		if d.Name == spec.Parent {
 			s.parent = d
 		}
@@ -168,7 +166,7 @@ func (h *Hands) survey(spec Spec) (survey, error) {
 	if s.parent.Index == 0 {
 		return s, noParent(spec, s.all)
 	}
-	if err := judgeParent(spec, s.parent, byIndex); err != nil {
+	if err := judgeParent(spec, s.parent, s.all); err != nil {
 		return s, err
 	}
 	for _, d := range s.all {
@@ -194,16 +192,6 @@ func (h *Hands) survey(spec Spec) (survey, error) {
 		}
 	}
 	return s, nil
-}
-
-func noParent(spec Spec, all []device) error {
-	var names []string
-	for _, d := range all {
-		if _, ours := ownerOf(d.Alias); !ours && d.Type == unix.ARPHRD_ETHER && d.Master == 0 {
-			names = append(names, d.Name)
-		}
-	}
-	return refuse("there is no interface %s%s", spec.Parent, oneOf(names))
 }
 
 // judge decides about an interface of the wanted name.
