@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint sim explore interop soak systemd fuzz bench install clean
+.PHONY: help build demo test race lint sim explore interop vm soak systemd fuzz bench install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ demo: build ## two routers, two LANs, a client: watch them change sides (root)
 # Packages that neither measure milliseconds nor make namespaces share the
 # processors. The others, and whatever is new, have the machine for themselves:
 # all namespaces of a machine share one kernel lock.
-SIDE_BY_SIDE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./vrrp
+SIDE_BY_SIDE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./internal/vm/... ./vrrp
 
 test: ## every test; those in network namespaces too when root
 	@[ "$$(id -u)" = 0 ] || echo "make test: not root: EVERY TEST IN NETWORK NAMESPACES IS SKIPPED; run it as root to have them too" >&2
@@ -50,6 +50,9 @@ explore: ## every sequence of DEPTH faults in small worlds, every order of a mac
 
 interop: ## keepalived in both roles (root, keepalived)
 	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v
+
+vm: ## VLAN and bond parents on a kernel that has them (qemu-system-x86; a minute and a half)
+	$(GO) run ./internal/vm
 
 SOAK ?= 10m
 soak: ## faults at random on two machines with a client, for SOAK (root)

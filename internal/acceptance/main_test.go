@@ -31,10 +31,12 @@ func run(m *testing.M) int {
 	if netlab.Available() != nil {
 		return m.Run() // every test says what is missing, and is skipped or fails
 	}
-	dir, err := os.MkdirTemp("", "vrrpd-acceptance-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = build(dir)
+	dir, err := os.Getenv(programsEnv), error(nil)
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "vrrpd-acceptance-"); err == nil {
+			defer os.RemoveAll(dir)
+			err = build(dir)
+		}
 	}
 	if err == nil {
 		err = os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
@@ -68,6 +70,10 @@ func bound() error {
 	}
 	return flag.Set(name, labs)
 }
+
+// programsEnv names the directory with the programs where nothing can be built, as in
+// the machine of internal/vm.
+const programsEnv = "VRRPD_TEST_PROGRAMS"
 
 // build makes the programs as make build does, into dir.
 func build(dir string) error {

@@ -49,7 +49,7 @@ func (p *place) Link(name string) (Link, error) {
 		Name: a.Name, Index: a.Index, Kind: found.Type(), Parent: a.ParentIndex, MTU: a.MTU,
 		Up:       a.RawFlags&unix.IFF_UP != 0,
 		Carrier:  a.RawFlags&unix.IFF_LOWER_UP != 0,
-		inBridge: a.MasterIndex != 0,
+		inBridge: a.MasterIndex != 0 && (a.Slave == nil || a.Slave.SlaveType() != "bond"),
 	}
 	l.MAC, _ = macFrom(a.HardwareAddr)
 	if l.inBridge {
