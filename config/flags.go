@@ -39,6 +39,8 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   -c, --config FILE        read FILE instead (not in this release)
   --vrrp-version 2|3       protocol version (default 2; 3 for IPv6, or if
                            SECONDS has a fraction)
+  --checksum FORM          of VRRPv3 over IPv4, as sent: auto (the default; as
+                           the peer's), rfc9568, rfc5798; both are accepted
   --name IFNAME            the virtual router's interface (default vrrpVRID,
                            vrrpVRIDv6 for IPv6)
   --auth-active ID         hmac: the key to sign with
@@ -104,6 +106,7 @@ func rows() []row {
 		{Option{'F', "foreground", ""}, func(f *form, _, _ string) error { f.Foreground = true; return nil }, false},
 		{Option{'c', "config", "FILE"}, setConfigFile, true},
 		{Option{0, "vrrp-version", "2|3"}, setVersion, false},
+		{Option{0, "checksum", "FORM"}, setChecksum, false},
 		{Option{0, "auth-active", "ID"}, setAuthActive, false},
 		{Option{0, "auth-mode", "MODE"}, setAuthMode, false},
 		{Option{0, "auth-replay", "RULE"}, setAuthReplay, false},

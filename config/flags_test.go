@@ -147,6 +147,9 @@ func TestAccepted(t *testing.T) {
 			r.Addresses = append(r.Addresses, netip.MustParsePrefix("10.16.1.201/24"))
 		})},
 		{"-i 123456789012345 -v 255 10.16.1.200", plain(func(r *Router) { r.Interface, r.VRID, r.Name = "123456789012345", 255, "vrrp255" })},
+		{base + "--vrrp-version 3 --checksum rfc5798", plain(func(r *Router) { r.Version, r.Checksum = 3, ChecksumRFC5798 })},
+		{base + "-d 0.1 --checksum=rfc9568", plain(func(r *Router) { r.Version, r.Interval, r.Checksum = 3, 100*time.Millisecond, ChecksumRFC9568 })},
+		{base + "--checksum rfc9568 --checksum auto", plain()},
 		{base + "-v 1", plain(func(r *Router) { r.VRID, r.Name = 1, "vrrp1" })},
 		{base + "-p 1", plain(func(r *Router) { r.Priority = 1 })},
 		{base + "-p 255", plain(func(r *Router) { r.Priority = 255 })},
@@ -295,6 +298,9 @@ func TestRefused(t *testing.T) {
 		{base + "-f=", "-f =: the run directory has to be an absolute path, like /run/vrrpd"},
 		{base + "--run-dir=", `--run-dir "": the run directory has to be an absolute path, like /run/vrrpd`},
 
+		{base + "--checksum md5", "--checksum md5: the checksum is auto, rfc9568 or rfc5798"},
+		{base + "--checksum rfc5798", "--checksum rfc5798: only VRRPv3 over IPv4 has two forms; leave it away, or give --vrrp-version 3"},
+		{"-i eth0 -v 51 2001:db8::1 --checksum rfc9568", "--checksum rfc9568: only VRRPv3 over IPv4 has two forms; leave it away, or give --vrrp-version 3"},
 		{base + "-d 0", "interval 0 s: VRRPv2 allows 1 to 255 s (VRRPv3: 0.01 to 40.95 s)"},
 		{base + "-d 256", "interval 256 s: VRRPv2 allows 1 to 255 s (VRRPv3: 0.01 to 40.95 s)"},
 		{base + "-d 0.001", "interval 0.001 s: VRRPv3 allows 0.01 to 40.95 s"},

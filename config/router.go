@@ -51,6 +51,8 @@ type Router struct {
 	Generated netip.Addr
 	// NoVMAC: the addresses sit on the parent, with its own MAC.
 	NoVMAC bool
+	// Checksum is that of VRRPv3 adverts over IPv4.
+	Checksum Checksum
 	// Auth is how adverts are authenticated.
 	Auth Auth
 }
@@ -115,6 +117,9 @@ func (r Router) Validate() error {
 		return usagef("preemption delay %s: there is nothing to delay while preemption is switched off; drop --preempt-delay or -s", r.PreemptDelay)
 	}
 	if err := r.validateInterval(); err != nil {
+		return err
+	}
+	if err := r.validateChecksum(); err != nil {
 		return err
 	}
 	if err := r.Auth.validate(r.Version); err != nil {

@@ -149,6 +149,7 @@ type Router struct {
 	NewMasterReason           string          `json:"new-master-reason"` // NewMasterReason
 	Lease                     Lease           `json:"lease"`
 	Authentication            *Authentication `json:"authentication,omitempty"` // nil: none
+	Checksum                  *Checksum       `json:"checksum,omitempty"`       // nil: there is but one form
 	Statistics                Statistics      `json:"statistics"`
 }
 
@@ -164,6 +165,12 @@ type Lease struct {
 	RemainingMS int64  `json:"remaining-ms"` // 0: closed, or nothing enforces it
 	// Skipped says why each better kind is not the one in force.
 	Skipped []string `json:"skipped,omitempty"`
+}
+
+// Checksum of the adverts of VRRPv3 over IPv4: rfc9568 or rfc5798.
+type Checksum struct {
+	Configured string `json:"configured"` // also auto
+	Sent       string `json:"sent"`
 }
 
 // Authentication of a virtual router: everything but the keys.

@@ -155,6 +155,7 @@ func (p *parent) judge(in *lan.Received, at int64) (election.Event, bool) {
 	if a.LegacyChecksum {
 		r.received.legacyChecksum++
 	}
+	p.learnChecksum(r, a, in.Src)
 	p.oddities(r, a, vrid, in.Src)
 	return election.Event{
 		Kind: election.EvAdvert, VR: r.vr, Addr: in.Src, MAC: in.SrcMAC,

@@ -65,8 +65,13 @@ type router struct {
 	rules vrrp.Rules // fixed after set-up, but for Auth, which a reload exchanges
 	auth  auth
 
+	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted, which
+	// the reader writes and the loop reads.
+	peerForm atomic.Uint32
+
 	// Under parent.mu: what was received.
 	advert   vrrp.Advert // decoding scratch
+	formTold bool        // that peerForm is not what we began with
 	marks    vrrp.Marks
 	counters vrrp.Counters
 	flood    floodgate
@@ -86,6 +91,7 @@ type frame struct {
 	bytes    []byte
 	priority uint8
 	source   netip.Addr
+	form     vrrp.ChecksumForm
 }
 
 func newRouter(vr int, c config.Router, p *parent) *router {
@@ -127,7 +133,8 @@ func (r *router) frame(priority uint8) ([]byte, error) {
 
 // build makes f an advert with the priority, not yet signed.
 func (r *router) build(f *frame, priority uint8) error {
-	if f.bytes != nil && f.priority == priority && f.source == r.source {
+	form := r.checksumForm()
+	if f.bytes != nil && f.priority == priority && f.source == r.source && f.form == form {
 		return nil
 	}
 	if !r.source.IsValid() {
@@ -138,7 +145,7 @@ func (r *router) build(f *frame, priority uint8) error {
 		Interval: r.cfg.Interval, Addrs: r.vips,
 	}
 	group := r.rules.Family.Group()
-	payload, err := a.AppendPayload(nil, r.source, group, vrrp.RFC9568, r.auth.signer)
+	payload, err := a.AppendPayload(nil, r.source, group, form, r.auth.signer)
 	if err != nil {
 		return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
 	}
@@ -149,7 +156,7 @@ func (r *router) build(f *frame, priority uint8) error {
 	// The identification is fixed: an advert is never fragmented, and a frame
 	// that never changes needs no work in steady state.
 	f.bytes = appendFrame(f.bytes[:0], r.mac, r.source, group, uint16(r.cfg.VRID)<<8|1, payload)
-	f.priority, f.source = priority, r.source
+	f.priority, f.source, f.form = priority, r.source, form
 	return nil
 }
 

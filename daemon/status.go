@@ -111,6 +111,9 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 		Authentication:  r.authStatus(),
 		UpDatetime:      d.started,
 	}
+	if r.cfg.Version == 3 && r.rules.Family == vrrp.IPv4 {
+		s.Checksum = &control.Checksum{Configured: r.cfg.Checksum.String(), Sent: r.checksumForm().String()}
+	}
 	if r.rules.Family == vrrp.IPv4 {
 		s.VirtualIPv4Addresses = r.vips
 	} else {

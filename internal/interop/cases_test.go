@@ -25,6 +25,7 @@ var peerings = []peering{
 	{name: "v2", peer: keepalived(version2)},
 	{name: "v2-pass", ours: "-a pass/s3cr3t51", peer: keepalived(keepalivedAuth("PASS", "s3cr3t51")), authType: "pass"},
 	{name: "v2-pass-short", ours: "-a pw/0x6162", peer: keepalived(keepalivedAuth("PASS", "ab")), authType: "pass"},
+	{name: "v3", ours: "--vrrp-version 3", peer: keepalived(version3)},
 	{name: "v3-ipv6", six: true, peer: keepalived(version3)},
 	{name: "v2-ah", ours: "-a ah/s3cr3t51", peer: keepalived(keepalivedAuth("AH", "s3cr3t51")), authType: "ah"},
 }

@@ -179,3 +179,44 @@ func TestReceiveOnlyBesideKeepalived(t *testing.T) {
 		t.Errorf("%+v", r.Statistics)
 	}
 }
+
+// keepalived speaks VRRPv3 with the checksums of RFC 5798 and drops others. A MASTER of
+// ours that has not heard it yet learns that from its first advert, one that was told
+// the form need not, and one that was told the other form is never believed: both serve.
+func TestChecksumOfAnUnheardPeer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		form, sent string
+		speaks     uint64 // how often the peer does, at least; 0: never
+	}{
+		{"auto", "rfc5798", 1},
+		{"rfc5798", "rfc5798", 0},
+		{"rfc9568", "rfc9568", 3},
+	} {
+		t.Run(c.form, func(t *testing.T) {
+			needKeepalived(t)
+			t.Parallel()
+			s := newSite(t, peering{ours: "--vrrp-version 3 --checksum " + c.form, peer: keepalived(version3)})
+			s.ours.start(150)
+			s.ours.waitServing(patience)
+			before := s.status().Statistics.AdvertisementSent
+			s.peer.start(100)
+			// Longer than its master-down interval, from the first that it can hear.
+			s.waitStatus("the peer has decided", func(r control.Router) bool {
+				return r.Statistics.AdvertisementSent >= before+8 && r.Statistics.LegacyChecksum >= c.speaks
+			})
+			if c.speaks > 1 {
+				s.peer.waitServing(patience)
+			} else {
+				s.peer.waitGone()
+			}
+			r := s.status()
+			if r.Checksum == nil || r.Checksum.Sent != c.sent || r.State != "master" || len(r.Statistics.Drops) != 0 {
+				t.Errorf("checksum %+v, state %s, dropped %v", r.Checksum, r.State, r.Statistics.Drops)
+			}
+			if n := r.Statistics.LegacyChecksum; c.speaks == 0 && n != 0 {
+				t.Errorf("it did not believe us: %d adverts of its own", n)
+			}
+		})
+	}
+}
