@@ -37,8 +37,9 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   -z PRIO, -x PRIO         priority after SIGTTIN, SIGTTOU instead of -10, +10
   -F, --foreground         stay in the foreground
   -c, --config FILE        read FILE instead (not in this release)
-  --vrrp-version 2|3       protocol version (default 2; 3 for IPv6, or if
-                           SECONDS has a fraction)
+  --vrrp-version 2|3|2+3   protocol version (default 2; 3 for IPv6, or if
+                           SECONDS has a fraction); 2+3: both, while the
+                           routers of a LAN are changed from 2 to 3
   --checksum FORM          of VRRPv3 over IPv4, as sent: auto (the default; as
                            the peer's), rfc9568, rfc5798; both are accepted
   --name IFNAME            the virtual router's interface (default vrrpVRID,
@@ -105,7 +106,7 @@ func rows() []row {
 		{Option{'x', "", "PRIO"}, setIncreased, false},
 		{Option{'F', "foreground", ""}, func(f *form, _, _ string) error { f.Foreground = true; return nil }, false},
 		{Option{'c', "config", "FILE"}, setConfigFile, true},
-		{Option{0, "vrrp-version", "2|3"}, setVersion, false},
+		{Option{0, "vrrp-version", "2|3|2+3"}, setVersion, false},
 		{Option{0, "checksum", "FORM"}, setChecksum, false},
 		{Option{0, "auth-active", "ID"}, setAuthActive, false},
 		{Option{0, "auth-mode", "MODE"}, setAuthMode, false},
@@ -335,8 +336,12 @@ func setMonitor(f *form, as, value string) error {
 
 func setVersion(f *form, as, value string) error {
 	n, ok := whole(value)
+	f.router.Beside2 = value == "2+3"
+	if f.router.Beside2 {
+		n, ok = 3, true
+	}
 	if !ok || n != 2 && n != 3 {
-		return usagef("%s %s: the protocol has the versions 2 and 3", as, show(value))
+		return usagef("%s %s: the protocol has the versions 2 and 3; 2+3 is both", as, show(value))
 	}
 	f.version = uint8(n)
 	return nil

@@ -150,6 +150,11 @@ func TestAccepted(t *testing.T) {
 		{base + "--vrrp-version 3 --checksum rfc5798", plain(func(r *Router) { r.Version, r.Checksum = 3, ChecksumRFC5798 })},
 		{base + "-d 0.1 --checksum=rfc9568", plain(func(r *Router) { r.Version, r.Interval, r.Checksum = 3, 100*time.Millisecond, ChecksumRFC9568 })},
 		{base + "--checksum rfc9568 --checksum auto", plain()},
+		{base + "--vrrp-version 2+3", plain(func(r *Router) { r.Version, r.Beside2 = 3, true })},
+		{base + "--vrrp-version 2+3 -d 0.3 --checksum rfc5798", plain(func(r *Router) {
+			r.Version, r.Beside2, r.Interval, r.Checksum = 3, true, 300*time.Millisecond, ChecksumRFC5798
+		})},
+		{base + "--vrrp-version 2+3 --vrrp-version 2", plain()},
 		{base + "-v 1", plain(func(r *Router) { r.VRID, r.Name = 1, "vrrp1" })},
 		{base + "-p 1", plain(func(r *Router) { r.Priority = 1 })},
 		{base + "-p 255", plain(func(r *Router) { r.Priority = 255 })},
@@ -298,6 +303,11 @@ func TestRefused(t *testing.T) {
 		{base + "-f=", "-f =: the run directory has to be an absolute path, like /run/vrrpd"},
 		{base + "--run-dir=", `--run-dir "": the run directory has to be an absolute path, like /run/vrrpd`},
 
+		{base + "--vrrp-version 3+2", "--vrrp-version 3+2: the protocol has the versions 2 and 3; 2+3 is both"},
+		{base + "--vrrp-version 2+3 -d 1.5", "interval 1.5 s: no VRRPv2 router can have it, so with --vrrp-version 2+3 it is a whole number of seconds, or less than one"},
+		{base + "--vrrp-version 2+3 -d 41", "interval 41 s: VRRPv3 allows 0.01 to 40.95 s"},
+		{base + "--vrrp-version 2+3 -a pass/x", "-a pass: VRRPv3 knows no such authentication; use -a hmac/ID:KEY, or VRRPv2 (whole seconds)"},
+		{"-i eth0 -v 51 2001:db8::1 --vrrp-version 2+3", "VRRP version 2+3: version 2 knows IPv4 only, so IPv6 has nothing to migrate; leave --vrrp-version away"},
 		{base + "--checksum md5", "--checksum md5: the checksum is auto, rfc9568 or rfc5798"},
 		{base + "--checksum rfc5798", "--checksum rfc5798: only VRRPv3 over IPv4 has two forms; leave it away, or give --vrrp-version 3"},
 		{"-i eth0 -v 51 2001:db8::1 --checksum rfc9568", "--checksum rfc9568: only VRRPv3 over IPv4 has two forms; leave it away, or give --vrrp-version 3"},
@@ -317,7 +327,7 @@ func TestRefused(t *testing.T) {
 		{base + "-d 1.0.0", "-d 1.0.0: the advertisement interval is a number of seconds, like 1 or 0.1"},
 		{base + "-d 0.0000000001", "-d 0.0000000001: the advertisement interval is a number of seconds, like 1 or 0.1"},
 		{base + "-d 9999999999", "-d 9999999999: the advertisement interval is a number of seconds, like 1 or 0.1"},
-		{base + "--vrrp-version 4", "--vrrp-version 4: the protocol has the versions 2 and 3"},
+		{base + "--vrrp-version 4", "--vrrp-version 4: the protocol has the versions 2 and 3; 2+3 is both"},
 		{base + "--preempt-delay 86401", "--preempt-delay 86401: the delay is a number of seconds from 0 to 86400"},
 		{base + "--lease ebpf", "--lease ebpf: one of auto, clsact, tcx, nftables, none"},
 		{base + "--lease-intervals 4", "--lease-intervals 4: a lease lasts 2 or 3 intervals; the other machines wait for a little more than 3"},

@@ -33,6 +33,9 @@ type Router struct {
 	Family uint8
 	// Version is that of the protocol, 2 or 3.
 	Version uint8
+	// Beside2: version 3 is spoken with version 2 beside it (RFC 9568 section 8.4.2,
+	// IPv4): both are sent, and both are heard.
+	Beside2 bool
 	// Priority is 1 to 255; 255 is the owner.
 	Priority uint8
 	// Interval between adverts: whole seconds 1 to 255 in version 2, whole
@@ -111,6 +114,10 @@ func (r Router) Validate() error {
 		return usagef("VRRP version %d: 2 and 3 are possible", r.Version)
 	case r.Version == 2 && r.Family == 6:
 		return usagef("VRRP version 2: it knows IPv4 only; IPv6 addresses need version 3")
+	case r.Beside2 && r.Family == 6:
+		return usagef("VRRP version 2+3: version 2 knows IPv4 only, so IPv6 has nothing to migrate; leave --vrrp-version away")
+	case r.Beside2 && r.Version != 3:
+		return usagef("VRRP version 2 beside %d: only beside 3", r.Version)
 	case r.PreemptDelay < 0 || r.PreemptDelay > MaxPreemptDelay:
 		return usagef("preemption delay %s: 0 to %s are possible", r.PreemptDelay, MaxPreemptDelay)
 	case r.PreemptDelay > 0 && !r.Preempt:
@@ -137,11 +144,17 @@ func (r Router) validateInterval() error {
 		return usagef("interval %s s: VRRPv2 allows 1 to 255 s (VRRPv3: 0.01 to 40.95 s)", seconds)
 	case r.Version == 3 && (r.Interval < minIntervalV3 || r.Interval > maxIntervalV3):
 		return usagef("interval %s s: VRRPv3 allows 0.01 to 40.95 s", seconds)
+	case r.Beside2 && r.Interval > time.Second && r.Interval%time.Second != 0:
+		return usagef("interval %s s: no VRRPv2 router can have it, so with --vrrp-version 2+3 it is a whole number of seconds, or less than one", seconds)
 	case r.Version == 3 && r.Interval%centisecond != 0:
 		return usagef("interval %s s: VRRPv3 counts hundredths of a second, 0.01 to 40.95 s", seconds)
 	}
 	return nil
 }
+
+// Interval2 is what the adverts of version 2 say beside those of version 3: they count
+// whole seconds, and no less than one.
+func (r Router) Interval2() time.Duration { return max(r.Interval, minIntervalV2) }
 
 func (r Router) validateAddresses() error {
 	switch n := len(r.Addresses); {

@@ -25,6 +25,7 @@ func TestValidate(t *testing.T) {
 		"address family 5: 4 and 6 are possible":                                                  plain(func(r *Router) { r.Family = 5 }),
 		"VRRP version 1: 2 and 3 are possible":                                                    plain(func(r *Router) { r.Version = 1 }),
 		"VRRP version 2: it knows IPv4 only; IPv6 addresses need version 3":                       plain(six, func(r *Router) { r.Version = 2 }),
+		"VRRP version 2 beside 2: only beside 3":                                                  plain(func(r *Router) { r.Beside2 = true }),
 		"checksum form 3: there is no such form":                                                  plain(func(r *Router) { r.Version, r.Checksum = 3, 3 }),
 		"authentication kind 4: there is no such kind":                                            plain(func(r *Router) { r.Auth.Kind = 4 }),
 		"preemption delay -1s: 0 to 24h0m0s are possible":                                         plain(func(r *Router) { r.PreemptDelay = -time.Second }),

@@ -148,8 +148,9 @@ type Router struct {
 	LastEvent                 string          `json:"last-event"`        // LastEvent
 	NewMasterReason           string          `json:"new-master-reason"` // NewMasterReason
 	Lease                     Lease           `json:"lease"`
-	Authentication            *Authentication `json:"authentication,omitempty"` // nil: none
-	Checksum                  *Checksum       `json:"checksum,omitempty"`       // nil: there is but one form
+	Authentication            *Authentication `json:"authentication,omitempty"`         // nil: none
+	Checksum                  *Checksum       `json:"checksum,omitempty"`               // nil: there is but one form
+	Beside2                   *Interoperation `json:"vrrp-v2-interoperation,omitempty"` // nil: one version only
 	Statistics                Statistics      `json:"statistics"`
 }
 
@@ -171,6 +172,15 @@ type Lease struct {
 type Checksum struct {
 	Configured string `json:"configured"` // also auto
 	Sent       string `json:"sent"`
+}
+
+// Interoperation counts the adverts of version 2 that were accepted beside those of
+// version 3 (--vrrp-version 2+3), and those of them that did not count, because their
+// sender was heard in version 3. If the two are the same, nobody needs version 2 but,
+// perhaps, who is BACKUP.
+type Interoperation struct {
+	AdvertisementRcvd uint64 `json:"advertisement-rcvd"`
+	Ignored           uint64 `json:"ignored"`
 }
 
 // Authentication of a virtual router: everything but the keys.

@@ -27,7 +27,7 @@ type auth struct {
 	ipID     uint16        // counts 1, 2, ... (AH): the kernel must not fill it in
 	heard    atomic.Uint64 // the highest number that the reader has accepted
 	epoch    uint64        // the epoch in which we served last
-	lastWord frame         // priority 0, numbered with the reserve
+	lastWord [2]frame      // priority 0, numbered with the reserve; [1] in version 2 beside it
 	file     *authFile     // nil: nothing is numbered
 }
 
@@ -168,22 +168,33 @@ func (r *router) reserve(now vrrp.Stamp) {
 	}
 }
 
-// lastWord is the priority 0 that others say when this process is dead. With a number
-// it is signed in advance, ahead of everything that this process will have sent until
-// it is signed anew.
-func (r *router) lastWord() ([]byte, error) {
+// lastWord is the priority 0 that others say when this process is dead, and the one of
+// version 2 that follows it (nil: none). With a number it is signed in advance, ahead of
+// everything that this process will have sent until it is signed anew.
+func (r *router) lastWord() (word, beside []byte, err error) {
 	a := &r.auth
 	if !a.signer.Numbered() {
-		return r.frame(0)
+		if word, err = r.frame(0); err == nil && r.cfg.Beside2 {
+			beside, err = r.frame2(0)
+		}
+		return word, beside, err
 	}
-	if err := r.build(&a.lastWord, 0); err != nil {
-		return nil, err
+	if err := r.build(&a.lastWord[0], r.cfg.Version, r.cfg.Interval, 0); err != nil {
+		return nil, nil, err
 	}
 	if a.sequence.Reserve == 0 {
 		r.reserve(wallClock())
 	}
-	r.number(a.lastWord.bytes, a.sequence.Reserve)
-	return a.lastWord.bytes, nil
+	if !r.cfg.Beside2 {
+		r.number(a.lastWord[0].bytes, a.sequence.Reserve)
+		return a.lastWord[0].bytes, nil, nil
+	}
+	if err := r.build(&a.lastWord[1], 2, r.cfg.Interval2(), 0); err != nil {
+		return nil, nil, err
+	}
+	r.number(a.lastWord[0].bytes, a.sequence.Reserve-1) // a trailer's, of which thousands are reserved
+	r.number(a.lastWord[1].bytes, a.sequence.Reserve)
+	return a.lastWord[0].bytes, a.lastWord[1].bytes, nil
 }
 
 // noteAuth keeps what an advert of a peer has proven, and counts and reports what is
@@ -241,7 +252,7 @@ func (d *Daemon) takeKeys(configs []vrrp.AuthConfig, err error) {
 	for i, r := range d.routers {
 		a := &r.auth
 		a.config, a.signer = configs[i], signers[i]
-		r.frames, a.lastWord = [2]frame{}, frame{}
+		r.frames, r.beside2, a.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
 		r.parent.mu.Lock()
 		r.rules.Auth = judges[i]
 		r.parent.mu.Unlock()

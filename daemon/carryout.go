@@ -72,33 +72,58 @@ func (d *Daemon) advertise(run []election.Action) {
 			if d.passed(a.Epoch) || a.Priority > 0 && d.overslept() {
 				continue
 			}
-			frame, err := d.routers[a.VR].frame(a.Priority)
-			if err != nil || p.port == nil {
+			if p.port == nil || !d.enqueue(d.routers[a.VR], a) {
 				d.unsent(a)
-				continue
 			}
-			d.batch = append(d.batch, frame)
-			d.batched = append(d.batched, *a)
 		}
 		run = run[n:]
 		d.sendBatch(p)
 	}
 }
 
+// sending is what d.batch has been made of: a frame, and what it is part of.
+type sending struct {
+	election.Action
+	more bool // the other version's follows, and only both together are the advert
+}
+
+// enqueue puts an advert into the batch. One that cannot be made is not there at all.
+func (d *Daemon) enqueue(r *router, a *election.Action) bool {
+	frame, err := r.frame(a.Priority)
+	if err != nil {
+		return false
+	}
+	if !r.cfg.Beside2 {
+		d.batch, d.batched = append(d.batch, frame), append(d.batched, sending{*a, false})
+		return true
+	}
+	// Version 3 first: whoever hears both goes by it (RFC 9568 section 8.4.2).
+	second, err := r.frame2(a.Priority)
+	if err != nil {
+		return false
+	}
+	d.batch = append(d.batch, frame, second)
+	d.batched = append(d.batched, sending{*a, true}, sending{*a, false})
+	return true
+}
+
 // sendBatch sends d.batch; one frame that is refused does not keep back those
-// behind it.
+// behind it, but for the other half of the same advert.
 func (d *Daemon) sendBatch(p *parent) {
-	frames, actions := d.batch, d.batched
+	frames, parts := d.batch, d.batched
 	for len(frames) > 0 {
 		before := boottime()
 		sent, err := p.port.Send(frames)
 		after := boottime()
-		for i := range actions[:sent] {
-			a := &actions[i]
+		for i := range parts[:sent] {
+			a := &parts[i]
 			r := d.routers[a.VR]
 			r.sent.adverts++
 			if a.Priority == 0 {
 				r.sent.zero++
+			}
+			if a.more {
+				continue
 			}
 			if a.Lease > 0 {
 				d.renew(r, a.Epoch, before+int64(a.Lease))
@@ -107,11 +132,15 @@ func (d *Daemon) sendBatch(p *parent) {
 				Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
 			})
 		}
-		frames, actions = frames[sent:], actions[sent:]
-		if err != nil && len(actions) > 0 {
-			d.unsent(&actions[0])
+		frames, parts = frames[sent:], parts[sent:]
+		if err != nil && len(parts) > 0 {
+			d.unsent(&parts[0].Action)
 			d.lastSendError = err
-			frames, actions = frames[1:], actions[1:]
+			n := 1
+			if parts[0].more {
+				n = 2
+			}
+			frames, parts = frames[n:], parts[n:]
 		}
 	}
 }

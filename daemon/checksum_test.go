@@ -42,7 +42,7 @@ func TestChecksumFollowsThePeer(t *testing.T) {
 				t.Errorf("%s: after an advert with %s it sends %v, want %v", flags, form, got, want[i+1])
 			}
 			zero := slices.Clone(mustFrame(t, us, 0))
-			last, err := us.lastWord()
+			last, _, err := us.lastWord()
 			if err != nil || !slices.Equal(last, zero) {
 				t.Errorf("%s: the last word is not priority 0 as it is sent (%v)", flags, err)
 			}

@@ -82,7 +82,7 @@ type Daemon struct {
 	actions   []election.Action
 	afterStep []func()
 	batch     [][]byte
-	batched   []election.Action
+	batched   []sending
 	probes    [][]byte
 	probeBuf  []byte
 	waiters   []waiter

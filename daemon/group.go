@@ -168,7 +168,7 @@ func (d *Daemon) resignFor(id grouplock.Identity, burial siblings.Burial) {
 	}
 	say := func() {
 		d.work(func() {
-			if err := lan.SendOnce(id.Parent, id.Frame); err != nil {
+			if err := lan.SendOnce(id.Parent, id.Frames()...); err != nil {
 				d.log.Error("cannot resign for "+id.VMAC, "parent", id.Parent, "err", err)
 			}
 		})
@@ -190,8 +190,11 @@ func (d *Daemon) resignFor(id grouplock.Identity, burial siblings.Burial) {
 func (r *router) identity() grouplock.Identity {
 	id := grouplock.Identity{Parent: r.cfg.Interface, VMAC: r.cfg.Name, Family: uint8(r.rules.Family), VRID: r.cfg.VRID}
 	// Without an address there is no frame, and nothing to resign from.
-	if frame, err := r.lastWord(); err == nil {
-		id.Frame = frame
+	if word, beside, err := r.lastWord(); err == nil {
+		id.Frame = word
+		if len(word)+len(beside) <= grouplock.MaxFrame { // else version 2 waits for silence
+			id.Beside = beside
+		}
 	}
 	return id
 }

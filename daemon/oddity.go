@@ -32,6 +32,7 @@ const (
 	ownAddress                            // our own source address
 	ownerConflict                         // priority 255, which is ours
 	clockDiffers                          // a trailer nearly too old or too new
+	version2Missing                       // only version 3 is heard, and we speak both
 )
 
 func (o oddity) String() string {
@@ -46,6 +47,8 @@ func (o oddity) String() string {
 		return "owner-conflict"
 	case clockDiffers:
 		return "clock-differs"
+	case version2Missing:
+		return "version-2-missing"
 	}
 	return vrrp.Drop(o).String()
 }
@@ -55,11 +58,13 @@ type sighting struct {
 	router *router
 	active bool // it lasts
 	told   bool // people know of it, in this state of the machine
-	since  time.Time
-	seen   int64 // boottime ns, the last time
-	quiet  int64 // ns without it, after which it is over
-	count  uint64
-	words  words
+	// pending: it is not known yet whether there is anything to tell (noteVersion).
+	pending bool
+	since   time.Time
+	seen    int64 // boottime ns, the last time
+	quiet   int64 // ns without it, after which it is over
+	count   uint64
+	words   words
 }
 
 const (
@@ -94,6 +99,11 @@ func (p *parent) oddities(r *router, a *vrrp.Advert, vrid uint8, src netip.Addr)
 
 // note counts an oddity, and has people told when it begins. Called under mu.
 func (p *parent) note(n note, r *router) {
+	now := boottime()
+	version := n.what == oddity(vrrp.DropVersion)
+	if version && r.heard.recently(n.src, now) {
+		return // it speaks both
+	}
 	s := p.noted[n]
 	if s == nil {
 		if len(p.noted) >= notesLimit {
@@ -103,7 +113,16 @@ func (p *parent) note(n note, r *router) {
 		p.noted[n] = s
 	}
 	s.count++
-	s.seen = boottime()
+	s.seen = now
+	if version && !s.active {
+		p.noteVersion(n, s, r)
+		return
+	}
+	p.begin(n, s, r)
+}
+
+// begin has people told of an oddity, if they do not know. Called under mu.
+func (p *parent) begin(n note, s *sighting, r *router) {
 	if s.active && s.told {
 		return
 	}
@@ -233,6 +252,9 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 	case ownerConflict:
 		return words{fmt.Sprintf("%s says that it owns the addresses of VRID %d (priority 255), and so do we", src, n.vrid),
 			"only one machine can: give the other one a -p from 1 to 254"}
+	case version2Missing:
+		return words{fmt.Sprintf("%s sends VRRPv3 only, so VRRPv2 routers do not hear it", src),
+			"give it --vrrp-version 2+3, too; or, if no VRRPv2 router is left, give both machines --vrrp-version 3"}
 	case clockDiffers:
 		return words{fmt.Sprintf("the clock of %s differs from ours by more than half of the window", src),
 			"set both clocks (NTP) before its adverts are refused"}
@@ -247,7 +269,7 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 	}
 	switch vrrp.Drop(n.what) {
 	case vrrp.DropVersion:
-		return words{ignored + fmt.Sprintf("because it does not speak VRRP version %d", ours.Version), "give both machines the same --vrrp-version"}
+		return words{ignored + fmt.Sprintf("because it does not speak VRRP version %d", ours.Version), "give both machines the same --vrrp-version; 2+3 speaks both, while they are changed one by one"}
 	case vrrp.DropInterval:
 		return words{ignored + fmt.Sprintf("because its interval is %v and ours %v, which version 2 does not allow", seen.Interval, ours.Interval),
 			"give both machines the same -d"}

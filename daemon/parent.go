@@ -149,6 +149,10 @@ func (p *parent) judge(in *lan.Received, at int64) (election.Event, bool) {
 		p.note(note{oddity(drop), vrid, in.Src}, r)
 		return election.Event{}, false
 	}
+	r.heard = heard{in.Src, at, int64(a.Interval)}
+	if r.cfg.Beside2 && !p.hearBoth(r, a, vrid, in.Src, at) {
+		return election.Event{}, false
+	}
 	if a.Priority == 0 {
 		r.received.zero++
 	}

@@ -142,8 +142,8 @@ func resign(routers []grouplock.Identity, times []time.Duration, then func() err
 	for i, after := range times {
 		time.Sleep(after - time.Since(began))
 		for _, id := range routers {
-			if len(id.Frame) > 0 {
-				errs = append(errs, out.Send(id.Parent, id.Frame))
+			if words := id.Frames(); len(words) > 0 {
+				errs = append(errs, out.Send(id.Parent, words...))
 			}
 		}
 		if i == 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"vrrpd/config"
 	"vrrpd/election"
@@ -33,6 +34,8 @@ type router struct {
 
 	source netip.Addr // parent's primary address; invalid: none
 	frames [2]frame   // [0] the present priority, [1] priority 0
+	// beside2 are the same in version 2, if that is spoken beside version 3.
+	beside2 [2]frame
 
 	faults        election.Fault // as told to the election
 	detail        string         // of the last fault
@@ -71,7 +74,9 @@ type router struct {
 
 	// Under parent.mu: what was received.
 	advert   vrrp.Advert // decoding scratch
-	formTold bool        // that peerForm is not what we began with
+	heard    heard
+	beside   beside
+	formTold bool // that peerForm is not what we began with
 	marks    vrrp.Marks
 	counters vrrp.Counters
 	flood    floodgate
@@ -101,7 +106,7 @@ func newRouter(vr int, c config.Router, p *parent) *router {
 	}
 	family := vrrp.FamilyOf(r.vips[0])
 	r.mac = family.VMAC(c.VRID)
-	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips}
+	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips, Beside2: c.Beside2}
 	return r
 }
 
@@ -118,11 +123,20 @@ func (r *router) spec(owner string) vmacif.Spec {
 
 // frame returns the router's advert with the priority, ready to be sent.
 func (r *router) frame(priority uint8) ([]byte, error) {
-	f := &r.frames[0]
+	return r.signed(&r.frames, r.cfg.Version, r.cfg.Interval, priority)
+}
+
+// frame2 is the one of version 2 that is sent after it (RFC 9568 section 8.4.2).
+func (r *router) frame2(priority uint8) ([]byte, error) {
+	return r.signed(&r.beside2, 2, r.cfg.Interval2(), priority)
+}
+
+func (r *router) signed(frames *[2]frame, version uint8, interval time.Duration, priority uint8) ([]byte, error) {
+	f := &frames[0]
 	if priority == 0 {
-		f = &r.frames[1]
+		f = &frames[1]
 	}
-	if err := r.build(f, priority); err != nil {
+	if err := r.build(f, version, interval, priority); err != nil {
 		return nil, err
 	}
 	if err := r.sign(f.bytes); err != nil {
@@ -132,7 +146,7 @@ func (r *router) frame(priority uint8) ([]byte, error) {
 }
 
 // build makes f an advert with the priority, not yet signed.
-func (r *router) build(f *frame, priority uint8) error {
+func (r *router) build(f *frame, version uint8, interval time.Duration, priority uint8) error {
 	form := r.checksumForm()
 	if f.bytes != nil && f.priority == priority && f.source == r.source && f.form == form {
 		return nil
@@ -141,8 +155,8 @@ func (r *router) build(f *frame, priority uint8) error {
 		return fmt.Errorf("advert on %s: the interface has no address to send from", r.cfg.Interface)
 	}
 	a := vrrp.Advert{
-		Version: r.cfg.Version, VRID: r.cfg.VRID, Priority: priority,
-		Interval: r.cfg.Interval, Addrs: r.vips,
+		Version: version, VRID: r.cfg.VRID, Priority: priority,
+		Interval: interval, Addrs: r.vips,
 	}
 	group := r.rules.Family.Group()
 	payload, err := a.AppendPayload(nil, r.source, group, form, r.auth.signer)
@@ -168,8 +182,12 @@ func (r *router) fits(mtu int) error {
 		// What fits into a jumbo frame only, receivers may cut: lan does.
 		header, mtu = 40, min(mtu, 1500)
 	}
-	room := mtu - header - vrrp.Size(r.cfg.Version, r.rules.Family, 0) - r.auth.signer.Overhead()
-	each := vrrp.Size(r.cfg.Version, r.rules.Family, 1) - vrrp.Size(r.cfg.Version, r.rules.Family, 0)
+	version := r.cfg.Version
+	if r.cfg.Beside2 {
+		version = 2 // whose adverts are the longer ones
+	}
+	room := mtu - header - vrrp.Size(version, r.rules.Family, 0) - r.auth.signer.Overhead()
+	each := vrrp.Size(version, r.rules.Family, 1) - vrrp.Size(version, r.rules.Family, 0)
 	if most := max(room/each, 0); len(r.vips) > most {
 		return config.UsageError(fmt.Sprintf("%d addresses: an advert on %s, whose MTU is %d, carries at most %d; spread them over several VRIDs",
 			len(r.vips), r.cfg.Interface, mtu, most))

@@ -369,8 +369,12 @@ func (d *Daemon) becomeReady() {
 	d.notifyStatus()
 	d.notify.Ready()
 	r := d.routers[0]
-	d.log.Info(fmt.Sprintf("ready: VRID %d with %v on %s, priority %d, VRRPv%d every %v", r.cfg.VRID, r.vips, r.cfg.Interface,
-		r.cfg.Priority, r.cfg.Version, r.cfg.Interval),
+	version := fmt.Sprint("VRRPv", r.cfg.Version)
+	if r.cfg.Beside2 {
+		version = "VRRPv2 and VRRPv3"
+	}
+	d.log.Info(fmt.Sprintf("ready: VRID %d with %v on %s, priority %d, %s every %v", r.cfg.VRID, r.vips, r.cfg.Interface,
+		r.cfg.Priority, version, r.cfg.Interval),
 		d.about(r, sysd.KeyMessageID, sysd.MessageStarted, "version", d.opt.Version, "go", runtime.Version())...)
 	for _, r := range d.routers {
 		if note := r.cfg.GeneratedNote(); note != "" {

@@ -126,6 +126,9 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 	}
 	s.SetTimers(r.cfg.Interval, d.machine.MasterDown(r.vr), d.machine.Skew(r.vr))
 	s.Statistics = d.statistics(r)
+	r.parent.mu.Lock()
+	s.Beside2 = r.besideStatus()
+	r.parent.mu.Unlock()
 	return s
 }
 

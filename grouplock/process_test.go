@@ -285,7 +285,7 @@ func TestFactsAreNeverTornAcrossProcesses(t *testing.T) {
 }
 
 func equalIdentity(a, b Identity) bool {
-	return a.Parent == b.Parent && a.VMAC == b.VMAC && a.Family == b.Family && a.VRID == b.VRID && string(a.Frame) == string(b.Frame)
+	return a.Parent == b.Parent && a.VMAC == b.VMAC && a.Family == b.Family && a.VRID == b.VRID && string(a.Frame) == string(b.Frame) && string(a.Beside) == string(b.Beside)
 }
 
 // TestDeathLatency measures; it fails only if a death is not noticed at all.

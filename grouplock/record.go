@@ -29,6 +29,20 @@ type Identity struct {
 	// Frame is a ready-made advert of priority 0, from the Ethernet header on, to
 	// be sent on Parent as it is; at most MaxFrame bytes. Empty: none.
 	Frame []byte
+	// Beside is another one, to be sent after Frame: in the other version of the
+	// protocol. Both together have at most MaxFrame bytes. Empty: none.
+	Beside []byte
+}
+
+// Frames are the adverts that resign, in the order in which they are sent.
+func (id Identity) Frames() [][]byte {
+	var all [][]byte
+	for _, f := range [...][]byte{id.Frame, id.Beside} {
+		if len(f) > 0 {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 // A member file is one process's record, in words of 64 bits:
@@ -56,7 +70,7 @@ const (
 
 const (
 	recordMagic   = 0x565252_50_44_4d_42_31 // "VRRPDMB1"
-	recordVersion = 1
+	recordVersion = 2
 
 	recLive = 1
 	recLeft = 2
@@ -64,7 +78,8 @@ const (
 
 // After the header come the virtual routers, each two latches.
 const (
-	identityBytes = 4 + 16 + 16 + MaxFrame // family, VRID, length; parent; vmac; frame
+	identityHead  = 6 + 16 + 16 // family, VRID, the two lengths; parent; vmac
+	identityBytes = identityHead + MaxFrame
 	identityWords = (identityBytes + 7) / 8
 	routerWords   = 1 + 2*factsWords + 1 + 2*identityWords
 )
@@ -174,9 +189,10 @@ func writeIdentity(c *cells, i int, id Identity) {
 	var b [8 * identityWords]byte
 	b[0], b[1] = id.Family, id.VRID
 	binary.NativeEndian.PutUint16(b[2:], uint16(len(id.Frame)))
-	copy(b[4:20], id.Parent)
-	copy(b[20:36], id.VMAC)
-	copy(b[36:], id.Frame)
+	binary.NativeEndian.PutUint16(b[4:], uint16(len(id.Beside)))
+	copy(b[6:22], id.Parent)
+	copy(b[22:38], id.VMAC)
+	copy(b[identityHead+copy(b[identityHead:], id.Frame):], id.Beside)
 	var block [identityWords]uint64
 	for i := range block {
 		block[i] = binary.NativeEndian.Uint64(b[8*i:])
@@ -203,16 +219,16 @@ func readIdentity(c *cells, i int) (Identity, bool, error) {
 	if id.Family == 0 && id.VRID == 0 {
 		return Identity{}, false, nil
 	}
-	n := int(binary.NativeEndian.Uint16(b[2:]))
-	if n > MaxFrame {
-		return Identity{}, false, fmt.Errorf("router %d: frame of %d bytes", i, n)
+	n, beside := int(binary.NativeEndian.Uint16(b[2:])), int(binary.NativeEndian.Uint16(b[4:]))
+	if n+beside > MaxFrame {
+		return Identity{}, false, fmt.Errorf("router %d: frames of %d and %d bytes", i, n, beside)
 	}
 	var err1, err2 error
-	id.Parent, err1 = text(b[4:20])
-	id.VMAC, err2 = text(b[20:36])
-	if n > 0 {
-		id.Frame = append([]byte(nil), b[36:36+n]...)
-	}
+	id.Parent, err1 = text(b[6:22])
+	id.VMAC, err2 = text(b[22:38])
+	frames := b[identityHead:]
+	id.Frame = append([]byte(nil), frames[:n]...)
+	id.Beside = append([]byte(nil), frames[n:n+beside]...)
 	if err := errors.Join(err1, err2, id.check()); err != nil {
 		return Identity{}, false, fmt.Errorf("router %d: %w", i, err)
 	}
@@ -231,8 +247,8 @@ func (id Identity) check() error {
 		return fmt.Errorf("address family %d, not 4 or 6", id.Family)
 	case id.VRID == 0:
 		return errors.New("VRID 0, not 1 to 255")
-	case len(id.Frame) > MaxFrame:
-		return fmt.Errorf("advert of %d bytes, more than %d", len(id.Frame), MaxFrame)
+	case len(id.Frame)+len(id.Beside) > MaxFrame:
+		return fmt.Errorf("adverts of %d and %d bytes, more than %d", len(id.Frame), len(id.Beside), MaxFrame)
 	}
 	return nil
 }

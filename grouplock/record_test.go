@@ -92,7 +92,9 @@ func TestPublishStoresOnlyWhatChanged(t *testing.T) {
 
 func TestIdentityRoundTrip(t *testing.T) {
 	full := Identity{Parent: strings.Repeat("p", 15), VMAC: strings.Repeat("v", 15), Family: 6, VRID: 255, Frame: bytes.Repeat([]byte{0xa5}, MaxFrame)}
-	for _, id := range []Identity{full, {Parent: "eth0", Family: 4, VRID: 1}, testIdentity("x")} {
+	both := testIdentity("x")
+	both.Frame, both.Beside = full.Frame[:MaxFrame-100], bytes.Repeat([]byte{0x5a}, 100)
+	for _, id := range []Identity{full, both, {Parent: "eth0", Family: 4, VRID: 1}, testIdentity("x")} {
 		c := heapRecord(2)
 		writeIdentity(c, 1, full)
 		writeIdentity(c, 1, id)
@@ -118,6 +120,7 @@ func TestBadIdentityIsRefused(t *testing.T) {
 		"family":             func(id *Identity) { id.Family = 5 },
 		"VRID 0":             func(id *Identity) { id.VRID = 0 },
 		"frame beyond limit": func(id *Identity) { id.Frame = make([]byte, MaxFrame+1) },
+		"both beyond limit":  func(id *Identity) { id.Frame, id.Beside = make([]byte, MaxFrame), make([]byte, 1) },
 	} {
 		id := good
 		if spoil(&id); id.check() == nil {

@@ -80,6 +80,10 @@ type Rules struct {
 	Interval time.Duration // our own
 	Addrs    []netip.Addr  // our virtual addresses, without zones, in any order
 
+	// Beside2: Version is 3, and version 2 is heard as well (RFC 9568 section 8.4.2).
+	// Its interval is then learned like that of version 3, not compared.
+	Beside2 bool
+
 	Auth  *Auth  // nil: NoAuth
 	Marks *Marks // with HeaderAuth and TrailerAuth; moved by what is accepted
 }
@@ -99,7 +103,7 @@ type Rules struct {
 //	password                      all 8 bytes
 //	interval                      not zero
 //	family                        the router's; the first IPv6 address is link-local
-//	version 2: interval           ours (RFC 3768 section 7.1: MUST discard)
+//	version 2: interval           ours (RFC 3768 section 7.1: MUST discard); not with Beside2
 //	version 2: addresses          ours, unless the sender's priority is 255
 //
 // Version 3 learns the interval and does not mind the addresses: differences are
@@ -145,7 +149,7 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 	switch {
 	case drop != DropNone:
 		return drop
-	case version != r.Version:
+	case version != r.Version && !(version == 2 && r.Beside2):
 		return DropVersion
 	case vrid != r.VRID:
 		return DropVRID
@@ -186,6 +190,9 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 	a.decode(message, family)
 	a.LegacyChecksum = form == RFC5798
 	a.IntervalDiffers = a.Interval != r.Interval
+	if version == 2 && r.Beside2 { // less than a second is one second there
+		a.IntervalDiffers = a.Interval != max(r.Interval, unit2)
+	}
 	a.AddressesDiffer = !sameAddrs(a.Addrs, r.Addrs)
 	switch {
 	case a.AuthType != r.Auth.wireType():
@@ -198,7 +205,7 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 		return DropFamily
 	case family == IPv6 && !linkLocal(a.Addrs[0]):
 		return DropLinkLocal
-	case version == 2 && a.IntervalDiffers:
+	case version == 2 && a.IntervalDiffers && !r.Beside2:
 		return DropInterval
 	case version == 2 && a.AddressesDiffer && a.Priority != PriorityOwner:
 		return DropAddressList
