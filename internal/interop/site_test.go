@@ -78,10 +78,7 @@ func newSite(t *testing.T, c peering) *site {
 		s.ours.serves, s.instance = s.ours.serves+"v6", s.instance+"v6"
 	}
 	s.vip, s.ours.addresses, s.peer.addresses = given, addresses, addresses
-	s.ours.line = func(priority int) netlab.Command {
-		args := fmt.Sprintf("-F -i eth0 -v %d -p %d %s %s", vrid, priority, given, c.ours)
-		return netlab.Command{Path: "vrrpd", Args: strings.Fields(args)}
-	}
+	s.speak(c.ours)
 	s.ours.clean = func() {
 		r, err := s.ours.Run(within(t, patience), netlab.Command{Path: "vrrpd", Args: []string{"--release", "-i", "eth0", "-v", fmt.Sprint(vrid)}})
 		check(t, err)
@@ -95,6 +92,14 @@ func newSite(t *testing.T, c peering) *site {
 	_, err = s.lab.Connect(s.client, "eth0", s.lan, netlab.CableOptions{Addrs: host(10)})
 	check(t, err)
 	return s
+}
+
+// speak is with which options our program is started from now on.
+func (s *site) speak(options string) {
+	s.ours.line = func(priority int) netlab.Command {
+		args := fmt.Sprintf("-F -i eth0 -v %d -p %d %s %s", vrid, priority, s.vip, options)
+		return netlab.Command{Path: "vrrpd", Args: strings.Fields(args)}
+	}
 }
 
 func (s *site) machine(name string, n byte) *machine {
@@ -149,6 +154,9 @@ func (m *machine) hasAll(l netlab.Link) bool {
 
 // virtual reports whether an address is one of the virtual ones.
 func (m *machine) virtual(a netip.Addr) bool { return slices.Contains(m.addresses, a) }
+
+// peerAddr is the peer's own address.
+func (s *site) peerAddr() netip.Addr { return host(2)[0].Addr() }
 
 // status asks our process.
 func (s *site) status() control.Router {
