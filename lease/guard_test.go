@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	netlib "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/nftables"
 )
 
 // Without a guard everything passes; so what the other tests see is the guard.
@@ -270,11 +272,11 @@ func vandals(l *lab, g *Guard) map[string]func() {
 		l.Cleanup(func() { _ = p.Close() })
 		return p
 	}
-	nftDo := func(typ uint16, attrs ...attr) func() {
+	nftDo := func(typ uint16, attrs ...nftables.Attr) func() {
 		return func() {
-			var w nftWire
-			l.must(w.commit(nftMessage(typ, 0, attrs...)))
-			l.must(w.close())
+			var w nftables.Conn
+			l.must(w.Commit(message(typ, 0, attrs...)))
+			l.must(w.Close())
 		}
 	}
 	table := tablePrefix + "vrrp51"
@@ -300,10 +302,10 @@ func vandals(l *lab, g *Guard) map[string]func() {
 		}
 	default:
 		return map[string]func(){
-			"vrrpd-lease-vrrp51 is missing":                  nftDo(unix.NFT_MSG_DELTABLE, str(unix.NFTA_TABLE_NAME, table)),
-			"(chain egress) is not as this process made it":  nftDo(unix.NFT_MSG_DELRULE, str(unix.NFTA_RULE_TABLE, table), str(unix.NFTA_RULE_CHAIN, "egress")),
-			"(chain ingress) is not as this process made it": nftDo(unix.NFT_MSG_NEWCHAIN, str(unix.NFTA_CHAIN_TABLE, table), str(unix.NFTA_CHAIN_NAME, "ingress"), num(unix.NFTA_CHAIN_POLICY, nfAccept)),
-			"has been switched off":                          nftDo(unix.NFT_MSG_NEWTABLE, str(unix.NFTA_TABLE_NAME, table), num(unix.NFTA_TABLE_FLAGS, tableDormant)),
+			"vrrpd-lease-vrrp51 is missing":                  nftDo(unix.NFT_MSG_DELTABLE, nftables.Str(unix.NFTA_TABLE_NAME, table)),
+			"(chain egress) is not as this process made it":  nftDo(unix.NFT_MSG_DELRULE, nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, "egress")),
+			"(chain ingress) is not as this process made it": nftDo(unix.NFT_MSG_NEWCHAIN, nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, "ingress"), nftables.Num(unix.NFTA_CHAIN_POLICY, nfAccept)),
+			"has been switched off":                          nftDo(unix.NFT_MSG_NEWTABLE, nftables.Str(unix.NFTA_TABLE_NAME, table), nftables.Num(unix.NFTA_TABLE_FLAGS, tableDormant)),
 		}
 	}
 }

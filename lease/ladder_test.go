@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	netlib "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/nftables"
 )
 
 // passAll is a program of somebody else that has no objection.
@@ -176,9 +178,9 @@ func TestSweep(t *testing.T) {
 	p := l.start()
 	p.do("attach nftables %d", l.index)
 	p.kill()
-	var w nftWire
-	defer func() { l.must(w.close()) }()
-	l.must(w.commit(nftMessage(unix.NFT_MSG_NEWTABLE, 0, str(unix.NFTA_TABLE_NAME, "firewall"))))
+	var w nftables.Conn
+	defer func() { l.must(w.Close()) }()
+	l.must(w.Commit(message(unix.NFT_MSG_NEWTABLE, 0, nftables.Str(unix.NFTA_TABLE_NAME, "firewall"))))
 	tables := func() string {
 		var n nft
 		all, err := n.tables()

@@ -10,6 +10,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/nftables"
 )
 
 // The guard of one interface is a table of the netdev family:
@@ -56,13 +58,18 @@ const stalled = 20 * time.Millisecond
 // one: the loop renews while a worker attaches.
 type nft struct {
 	mu   sync.Mutex
-	wire nftWire
+	wire nftables.Conn
+}
+
+// message is one about the netdev family.
+func message(typ uint16, flags netlink.HeaderFlags, attrs ...nftables.Attr) netlink.Message {
+	return nftables.Message(unix.NFPROTO_NETDEV, typ, flags, attrs...)
 }
 
 func (n *nft) close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.wire.close()
+	return n.wire.Close()
 }
 
 // trial asks for something that any kernel with nftables can answer.
@@ -77,49 +84,49 @@ func (n *nft) install(t target) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	table := tablePrefix + t.name
-	add := nftMessage(unix.NFT_MSG_NEWTABLE, netlink.Create, str(unix.NFTA_TABLE_NAME, table))
+	add := message(unix.NFT_MSG_NEWTABLE, netlink.Create, nftables.Str(unix.NFTA_TABLE_NAME, table))
 	msgs := []netlink.Message{
 		add, // so that it can be deleted in any case
-		nftMessage(unix.NFT_MSG_DELTABLE, 0, str(unix.NFTA_TABLE_NAME, table)),
+		message(unix.NFT_MSG_DELTABLE, 0, nftables.Str(unix.NFTA_TABLE_NAME, table)),
 		add,
-		nftMessage(unix.NFT_MSG_NEWSET, netlink.Create,
-			str(unix.NFTA_SET_TABLE, table), str(unix.NFTA_SET_NAME, openSet),
-			num(unix.NFTA_SET_FLAGS, unix.NFT_SET_TIMEOUT),
-			num(unix.NFTA_SET_KEY_TYPE, 0), num(unix.NFTA_SET_KEY_LEN, 4),
-			num(unix.NFTA_SET_ID, openSetID)),
+		message(unix.NFT_MSG_NEWSET, netlink.Create,
+			nftables.Str(unix.NFTA_SET_TABLE, table), nftables.Str(unix.NFTA_SET_NAME, openSet),
+			nftables.Num(unix.NFTA_SET_FLAGS, unix.NFT_SET_TIMEOUT),
+			nftables.Num(unix.NFTA_SET_KEY_TYPE, 0), nftables.Num(unix.NFTA_SET_KEY_LEN, 4),
+			nftables.Num(unix.NFTA_SET_ID, openSetID)),
 	}
 	for _, h := range nftHooks {
 		msgs = append(msgs,
-			nftMessage(unix.NFT_MSG_NEWCHAIN, netlink.Create,
-				str(unix.NFTA_CHAIN_TABLE, table), str(unix.NFTA_CHAIN_NAME, h.chain),
-				nest(unix.NFTA_CHAIN_HOOK,
-					num(unix.NFTA_HOOK_HOOKNUM, h.hook),
-					num(unix.NFTA_HOOK_PRIORITY, uint32(0xffffffff&(1<<32+earlyPriority))),
-					str(unix.NFTA_HOOK_DEV, t.name)),
-				num(unix.NFTA_CHAIN_POLICY, nfDrop),
-				str(unix.NFTA_CHAIN_TYPE, "filter")),
-			nftMessage(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append,
-				str(unix.NFTA_RULE_TABLE, table), str(unix.NFTA_RULE_CHAIN, h.chain),
-				nest(unix.NFTA_RULE_EXPRESSIONS, acceptIfOpen()...)))
+			message(unix.NFT_MSG_NEWCHAIN, netlink.Create,
+				nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, h.chain),
+				nftables.Nest(unix.NFTA_CHAIN_HOOK,
+					nftables.Num(unix.NFTA_HOOK_HOOKNUM, h.hook),
+					nftables.Num(unix.NFTA_HOOK_PRIORITY, uint32(0xffffffff&(1<<32+earlyPriority))),
+					nftables.Str(unix.NFTA_HOOK_DEV, t.name)),
+				nftables.Num(unix.NFTA_CHAIN_POLICY, nfDrop),
+				nftables.Str(unix.NFTA_CHAIN_TYPE, "filter")),
+			message(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append,
+				nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, h.chain),
+				nftables.Nest(unix.NFTA_RULE_EXPRESSIONS, acceptIfOpen()...)))
 	}
-	if err := n.wire.commit(msgs...); err != nil {
+	if err := n.wire.Commit(msgs...); err != nil {
 		return fmt.Errorf("make the nftables table %s: %w", table, err)
 	}
 	return nil
 }
 
 // acceptIfOpen is the rule: load the key, look it up, accept.
-func acceptIfOpen() []attr {
-	expr := func(name string, data ...attr) attr {
-		return nest(unix.NFTA_LIST_ELEM, str(unix.NFTA_EXPR_NAME, name), nest(unix.NFTA_EXPR_DATA, data...))
+func acceptIfOpen() []nftables.Attr {
+	expr := func(name string, data ...nftables.Attr) nftables.Attr {
+		return nftables.Nest(unix.NFTA_LIST_ELEM, nftables.Str(unix.NFTA_EXPR_NAME, name), nftables.Nest(unix.NFTA_EXPR_DATA, data...))
 	}
-	return []attr{
-		expr("immediate", num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_1),
-			nest(unix.NFTA_IMMEDIATE_DATA, num(unix.NFTA_DATA_VALUE, openKey))),
-		expr("lookup", str(unix.NFTA_LOOKUP_SET, openSet), num(unix.NFTA_LOOKUP_SET_ID, openSetID),
-			num(unix.NFTA_LOOKUP_SREG, unix.NFT_REG_1)),
-		expr("immediate", num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_VERDICT),
-			nest(unix.NFTA_IMMEDIATE_DATA, nest(unix.NFTA_DATA_VERDICT, num(unix.NFTA_VERDICT_CODE, nfAccept)))),
+	return []nftables.Attr{
+		expr("immediate", nftables.Num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_1),
+			nftables.Nest(unix.NFTA_IMMEDIATE_DATA, nftables.Num(unix.NFTA_DATA_VALUE, openKey))),
+		expr("lookup", nftables.Str(unix.NFTA_LOOKUP_SET, openSet), nftables.Num(unix.NFTA_LOOKUP_SET_ID, openSetID),
+			nftables.Num(unix.NFTA_LOOKUP_SREG, unix.NFT_REG_1)),
+		expr("immediate", nftables.Num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_VERDICT),
+			nftables.Nest(unix.NFTA_IMMEDIATE_DATA, nftables.Nest(unix.NFTA_DATA_VERDICT, nftables.Num(unix.NFTA_VERDICT_CODE, nfAccept)))),
 	}
 }
 
@@ -133,17 +140,17 @@ func (n *nft) set(name string, until int64) error {
 	table := tablePrefix + name
 	for {
 		before := boottime()
-		msgs := []netlink.Message{nftMessage(unix.NFT_MSG_DELSETELEM, 0, // all of them
-			str(unix.NFTA_SET_ELEM_LIST_TABLE, table), str(unix.NFTA_SET_ELEM_LIST_SET, openSet))}
+		msgs := []netlink.Message{message(unix.NFT_MSG_DELSETELEM, 0, // all of them
+			nftables.Str(unix.NFTA_SET_ELEM_LIST_TABLE, table), nftables.Str(unix.NFTA_SET_ELEM_LIST_SET, openSet))}
 		left := (until - before) / int64(time.Millisecond)
 		if until > 0 && left > 0 {
-			msgs = append(msgs, nftMessage(unix.NFT_MSG_NEWSETELEM, netlink.Create,
-				str(unix.NFTA_SET_ELEM_LIST_TABLE, table), str(unix.NFTA_SET_ELEM_LIST_SET, openSet),
-				nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, nest(unix.NFTA_LIST_ELEM,
-					nest(unix.NFTA_SET_ELEM_KEY, num(unix.NFTA_DATA_VALUE, openKey)),
-					num64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(left))))))
+			msgs = append(msgs, message(unix.NFT_MSG_NEWSETELEM, netlink.Create,
+				nftables.Str(unix.NFTA_SET_ELEM_LIST_TABLE, table), nftables.Str(unix.NFTA_SET_ELEM_LIST_SET, openSet),
+				nftables.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, nftables.Nest(unix.NFTA_LIST_ELEM,
+					nftables.Nest(unix.NFTA_SET_ELEM_KEY, nftables.Num(unix.NFTA_DATA_VALUE, openKey)),
+					nftables.Num64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(left))))))
 		}
-		if err := n.wire.commit(msgs...); err != nil {
+		if err := n.wire.Commit(msgs...); err != nil {
 			return fmt.Errorf("set the timeout in the nftables table %s: %w", table, err)
 		}
 		if len(msgs) == 1 || boottime()-before < int64(stalled) {
@@ -157,10 +164,10 @@ func (n *nft) check(t target) error {
 	defer n.mu.Unlock()
 	table := tablePrefix + t.name
 	dormant := false
-	err := n.look(unix.NFT_MSG_GETTABLE, 0, []attr{str(unix.NFTA_TABLE_NAME, table)}, func(m netlink.Message) error {
-		return decode(m, func(typ uint16, value []byte) {
+	err := n.look(unix.NFT_MSG_GETTABLE, 0, []nftables.Attr{nftables.Str(unix.NFTA_TABLE_NAME, table)}, func(m netlink.Message) error {
+		return nftables.Decode(m, func(typ uint16, value []byte) {
 			if typ == unix.NFTA_TABLE_FLAGS {
-				dormant = number(value)&tableDormant != 0
+				dormant = nftables.Number(value)&tableDormant != 0
 			}
 		})
 	})
@@ -183,12 +190,12 @@ func (n *nft) check(t target) error {
 // checkChain wants the hook, the policy and the one rule.
 func (n *nft) checkChain(table, chain, device string) error {
 	policy, on := uint32(nfAccept), ""
-	err := n.look(unix.NFT_MSG_GETCHAIN, 0, []attr{str(unix.NFTA_CHAIN_TABLE, table), str(unix.NFTA_CHAIN_NAME, chain)}, func(m netlink.Message) error {
+	err := n.look(unix.NFT_MSG_GETCHAIN, 0, []nftables.Attr{nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, chain)}, func(m netlink.Message) error {
 		var hook []byte
-		err := decode(m, func(typ uint16, value []byte) {
+		err := nftables.Decode(m, func(typ uint16, value []byte) {
 			switch typ {
 			case unix.NFTA_CHAIN_POLICY:
-				policy = number(value)
+				policy = nftables.Number(value)
 			case unix.NFTA_CHAIN_HOOK:
 				hook = value
 			}
@@ -196,9 +203,9 @@ func (n *nft) checkChain(table, chain, device string) error {
 		if err != nil {
 			return err
 		}
-		return decodeNest(hook, func(typ uint16, value []byte) {
+		return nftables.DecodeNest(hook, func(typ uint16, value []byte) {
 			if typ == unix.NFTA_HOOK_DEV {
-				on = text(value)
+				on = nftables.Text(value)
 			}
 		})
 	})
@@ -206,7 +213,7 @@ func (n *nft) checkChain(table, chain, device string) error {
 		return err
 	}
 	rules := 0
-	err = n.look(unix.NFT_MSG_GETRULE, netlink.Dump, []attr{str(unix.NFTA_RULE_TABLE, table), str(unix.NFTA_RULE_CHAIN, chain)}, func(netlink.Message) error {
+	err = n.look(unix.NFT_MSG_GETRULE, netlink.Dump, []nftables.Attr{nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, chain)}, func(netlink.Message) error {
 		rules++
 		return nil
 	})
@@ -220,8 +227,8 @@ func (n *nft) checkChain(table, chain, device string) error {
 }
 
 // look asks and hands out the answers; what does not exist is errMissing.
-func (n *nft) look(typ uint16, flags netlink.HeaderFlags, attrs []attr, each func(netlink.Message) error) error {
-	got, err := n.wire.ask(nftMessage(typ, flags, attrs...))
+func (n *nft) look(typ uint16, flags netlink.HeaderFlags, attrs []nftables.Attr, each func(netlink.Message) error) error {
+	got, err := n.wire.Ask(message(typ, flags, attrs...))
 	if errors.Is(err, unix.ENOENT) {
 		return errMissing
 	}
@@ -242,7 +249,7 @@ func (n *nft) look(typ uint16, flags netlink.HeaderFlags, attrs []attr, each fun
 // does not exist.
 func (n *nft) remove(t target) error {
 	n.mu.Lock()
-	err := n.look(unix.NFT_MSG_GETTABLE, 0, []attr{str(unix.NFTA_TABLE_NAME, tablePrefix+t.name)}, func(netlink.Message) error { return nil })
+	err := n.look(unix.NFT_MSG_GETTABLE, 0, []nftables.Attr{nftables.Str(unix.NFTA_TABLE_NAME, tablePrefix+t.name)}, func(netlink.Message) error { return nil })
 	n.mu.Unlock()
 	switch {
 	case errors.Is(err, errMissing) || unavailable(err):
@@ -256,7 +263,7 @@ func (n *nft) remove(t target) error {
 func (n *nft) delete(table string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	err := n.wire.commit(nftMessage(unix.NFT_MSG_DELTABLE, 0, str(unix.NFTA_TABLE_NAME, table)))
+	err := n.wire.Commit(message(unix.NFT_MSG_DELTABLE, 0, nftables.Str(unix.NFTA_TABLE_NAME, table)))
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -299,9 +306,9 @@ func (n *nft) tables() ([]string, error) {
 	defer n.mu.Unlock()
 	var names []string
 	err := n.look(unix.NFT_MSG_GETTABLE, netlink.Dump, nil, func(m netlink.Message) error {
-		return decode(m, func(typ uint16, value []byte) {
+		return nftables.Decode(m, func(typ uint16, value []byte) {
 			if typ == unix.NFTA_TABLE_NAME {
-				names = append(names, text(value))
+				names = append(names, nftables.Text(value))
 			}
 		})
 	})

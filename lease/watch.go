@@ -10,6 +10,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/nftables"
 )
 
 // Watcher hears what the kernel tells of the things that guards consist of. It
@@ -108,8 +110,8 @@ func nftHint(m netlink.Message) (hint, bool) {
 	}
 	var h hint
 	// A message that cannot be decoded is a hint that leads nowhere.
-	_ = decode(m, func(typ uint16, value []byte) {
-		if name, ours := strings.CutPrefix(text(value), tablePrefix); typ == unix.NFTA_TABLE_NAME && ours {
+	_ = nftables.Decode(m, func(typ uint16, value []byte) {
+		if name, ours := strings.CutPrefix(nftables.Text(value), tablePrefix); typ == unix.NFTA_TABLE_NAME && ours {
 			h.name = name
 		}
 	})

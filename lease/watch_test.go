@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/nftables"
 )
 
 // Whatever somebody does to a guard of clsact or nftables is told within
@@ -56,10 +58,10 @@ func TestWatch(t *testing.T) {
 // Elements of our tables, which every renewal changes, and tables of others are
 // no news.
 func TestNftHint(t *testing.T) {
-	ours, others := str(unix.NFTA_TABLE_NAME, tablePrefix+"vrrp51"), str(unix.NFTA_TABLE_NAME, "filter")
+	const ours, others = tablePrefix + "vrrp51", "filter"
 	for _, c := range []struct {
 		typ   uint16
-		table attr
+		table string
 		want  bool
 	}{
 		{unix.NFT_MSG_DELTABLE, ours, true},
@@ -68,9 +70,9 @@ func TestNftHint(t *testing.T) {
 		{unix.NFT_MSG_DELSETELEM, ours, false},
 		{unix.NFT_MSG_DELTABLE, others, false},
 	} {
-		h, ok := nftHint(nftMessage(c.typ, 0, c.table))
+		h, ok := nftHint(message(c.typ, 0, nftables.Str(unix.NFTA_TABLE_NAME, c.table)))
 		if ok != c.want || ok && h.name != "vrrp51" {
-			t.Errorf("message %#x about %q: %+v, %v; want %v", c.typ, c.table.value, h, ok, c.want)
+			t.Errorf("message %#x about %q: %+v, %v; want %v", c.typ, c.table, h, ok, c.want)
 		}
 	}
 }

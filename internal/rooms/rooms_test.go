@@ -16,7 +16,8 @@ import (
 
 // floors are the packages from the ground up: each imports only from floors below.
 var floors = [][]string{
-	{"election", "vrrp", "lan", "lease", "rtnl", "internal/rundir"},
+	{"election", "vrrp", "lan", "rtnl", "internal/rundir", "internal/nftables", "internal/nlwatch"},
+	{"lease"},
 	{"grouplock/siblings", "vmacif", "control", "hooks", "sysd", "config"},
 	{"grouplock"},
 	{"daemon", "cmd/atropos/internal/args", "cmd/atropos/internal/show"},

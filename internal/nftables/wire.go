@@ -1,4 +1,4 @@
-package lease
+package nftables
 
 import (
 	"encoding/binary"
@@ -10,42 +10,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nftLimit bounds the wait for an answer that the kernel has ready when the
+// limit bounds the wait for an answer that the kernel has ready when the
 // request has been sent.
-const nftLimit = 5 * time.Second
+const limit = 5 * time.Second
 
-// nftWire speaks to nftables. A connection on which anything went wrong is
-// thrown away, so that no late answer is taken for another's.
-type nftWire struct{ conn *netlink.Conn }
+// Conn speaks to nftables, in the network namespace of the thread that first uses it.
+// A connection on which anything went wrong is thrown away, so that no late answer is
+// taken for another's. The zero value is ready; it is not for concurrent use.
+type Conn struct{ conn *netlink.Conn }
 
-func (w *nftWire) dial() (*netlink.Conn, error) {
-	if w.conn == nil {
+func (c *Conn) dial() (*netlink.Conn, error) {
+	if c.conn == nil {
 		conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 		if err != nil {
 			return nil, fmt.Errorf("connect to nftables: %w", err)
 		}
-		w.conn = conn
+		c.conn = conn
 	}
-	return w.conn, w.conn.SetDeadline(time.Now().Add(nftLimit))
+	return c.conn, c.conn.SetDeadline(time.Now().Add(limit))
 }
 
-func (w *nftWire) close() error {
-	if w.conn == nil {
+// Close ends it; it may be used again afterwards.
+func (c *Conn) Close() error {
+	if c.conn == nil {
 		return nil
 	}
-	conn := w.conn
-	w.conn = nil
+	conn := c.conn
+	c.conn = nil
 	return conn.Close()
 }
 
 // broken is err, and the end of the connection.
-func (w *nftWire) broken(err error) error { return errors.Join(err, w.close()) }
+func (c *Conn) broken(err error) error { return errors.Join(err, c.Close()) }
 
-// commit carries out the messages as one transaction: all or nothing.
-func (w *nftWire) commit(msgs ...netlink.Message) error {
-	conn, err := w.dial()
+// Commit carries out the messages as one transaction: all or nothing.
+func (c *Conn) Commit(msgs ...netlink.Message) error {
+	conn, err := c.dial()
 	if err != nil {
-		return w.broken(err)
+		return c.broken(err)
 	}
 	batch := make([]netlink.Message, 0, len(msgs)+2)
 	batch = append(batch, bracket(unix.NFNL_MSG_BATCH_BEGIN))
@@ -56,12 +58,12 @@ func (w *nftWire) commit(msgs ...netlink.Message) error {
 	batch[last].Header.Flags |= netlink.Acknowledge
 	sent, err := conn.SendMessages(batch)
 	if err != nil {
-		return w.broken(err)
+		return c.broken(err)
 	}
 	for {
 		got, err := conn.Receive()
 		if err != nil {
-			return w.broken(err)
+			return c.broken(err)
 		}
 		for _, m := range got {
 			if m.Header.Sequence == sent[last].Header.Sequence {
@@ -71,18 +73,18 @@ func (w *nftWire) commit(msgs ...netlink.Message) error {
 	}
 }
 
-// ask sends one question and returns the answers.
-func (w *nftWire) ask(m netlink.Message) ([]netlink.Message, error) {
-	conn, err := w.dial()
+// Ask sends one question and returns the answers.
+func (c *Conn) Ask(m netlink.Message) ([]netlink.Message, error) {
+	conn, err := c.dial()
 	if err != nil {
-		return nil, w.broken(err)
+		return nil, c.broken(err)
 	}
 	got, err := conn.Execute(m)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, err // an answer like any other, and the only one
 	}
 	if err != nil {
-		return nil, w.broken(err)
+		return nil, c.broken(err)
 	}
 	return got, nil
 }
@@ -99,9 +101,9 @@ func bracket(typ uint16) netlink.Message {
 	}
 }
 
-// nftMessage is a message about the netdev family.
-func nftMessage(typ uint16, flags netlink.HeaderFlags, attrs ...attr) netlink.Message {
-	body := nfgenmsg(unix.NFPROTO_NETDEV, 0)
+// Message is a message about one family of tables (unix.NFPROTO_...).
+func Message(family uint8, typ uint16, flags netlink.HeaderFlags, attrs ...Attr) netlink.Message {
+	body := nfgenmsg(family, 0)
 	for _, a := range attrs {
 		body = a.append(body)
 	}
@@ -114,28 +116,32 @@ func nftMessage(typ uint16, flags netlink.HeaderFlags, attrs ...attr) netlink.Me
 	}
 }
 
-// attr is one netlink attribute: bytes, or other attributes.
-type attr struct {
+// Attr is one netlink attribute: bytes, or other attributes.
+type Attr struct {
 	typ   uint16
 	value []byte
-	nest  []attr
+	nest  []Attr
 }
 
-func str(typ uint16, s string) attr { return attr{typ: typ, value: append([]byte(s), 0)} }
+// Str is a string, with its end.
+func Str(typ uint16, s string) Attr { return Attr{typ: typ, value: append([]byte(s), 0)} }
 
-func num(typ uint16, v uint32) attr {
-	return attr{typ: typ, value: binary.BigEndian.AppendUint32(nil, v)}
+// Num is a number of 32 bits.
+func Num(typ uint16, v uint32) Attr {
+	return Attr{typ: typ, value: binary.BigEndian.AppendUint32(nil, v)}
 }
 
-func num64(typ uint16, v uint64) attr {
-	return attr{typ: typ, value: binary.BigEndian.AppendUint64(nil, v)}
+// Num64 is a number of 64 bits.
+func Num64(typ uint16, v uint64) Attr {
+	return Attr{typ: typ, value: binary.BigEndian.AppendUint64(nil, v)}
 }
 
-func nest(typ uint16, attrs ...attr) attr {
-	return attr{typ: typ | unix.NLA_F_NESTED, nest: attrs}
+// Nest is made of attributes.
+func Nest(typ uint16, attrs ...Attr) Attr {
+	return Attr{typ: typ | unix.NLA_F_NESTED, nest: attrs}
 }
 
-func (a attr) append(b []byte) []byte {
+func (a Attr) append(b []byte) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0)
 	if a.nest != nil {
@@ -153,16 +159,17 @@ func (a attr) append(b []byte) []byte {
 	return b
 }
 
-// decode calls each for every attribute of an answer.
-func decode(m netlink.Message, each func(typ uint16, value []byte)) error {
+// Decode calls each for every attribute of an answer.
+func Decode(m netlink.Message, each func(typ uint16, value []byte)) error {
 	const header = 4 // nfgenmsg
 	if len(m.Data) < header {
 		return errors.New("answer of nftables cut short")
 	}
-	return decodeNest(m.Data[header:], each)
+	return DecodeNest(m.Data[header:], each)
 }
 
-func decodeNest(b []byte, each func(typ uint16, value []byte)) error {
+// DecodeNest is Decode for the value of an attribute.
+func DecodeNest(b []byte, each func(typ uint16, value []byte)) error {
 	d, err := netlink.NewAttributeDecoder(b)
 	if err != nil {
 		return err
@@ -173,8 +180,8 @@ func decodeNest(b []byte, each func(typ uint16, value []byte)) error {
 	return d.Err()
 }
 
-// text is a string attribute without its end.
-func text(value []byte) string {
+// Text is a string attribute without its end.
+func Text(value []byte) string {
 	for i, c := range value {
 		if c == 0 {
 			return string(value[:i])
@@ -183,8 +190,8 @@ func text(value []byte) string {
 	return string(value)
 }
 
-// number is a 32-bit attribute, 0 if it is none.
-func number(value []byte) uint32 {
+// Number is a 32-bit attribute, 0 if it is none.
+func Number(value []byte) uint32 {
 	if len(value) != 4 {
 		return 0
 	}
