@@ -42,6 +42,8 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            routers of a LAN are changed from 2 to 3
   --checksum FORM          of VRRPv3 over IPv4, as sent: auto (the default; as
                            the peer's), rfc9568, rfc5798; both are accepted
+  --no-accept              forward for the virtual addresses and answer ARP and
+                           neighbour discovery, but drop what is sent to them
   --name IFNAME            the virtual router's interface (default vrrpVRID,
                            vrrpVRIDv6 for IPv6)
   --auth-active ID         hmac: the key to sign with
@@ -108,6 +110,7 @@ func rows() []row {
 		{Option{'c', "config", "FILE"}, setConfigFile, true},
 		{Option{0, "vrrp-version", "2|3|2+3"}, setVersion, false},
 		{Option{0, "checksum", "FORM"}, setChecksum, false},
+		{Option{0, "no-accept", ""}, func(f *form, _, _ string) error { f.router.NoAccept = true; return nil }, false},
 		{Option{0, "auth-active", "ID"}, setAuthActive, false},
 		{Option{0, "auth-mode", "MODE"}, setAuthMode, false},
 		{Option{0, "auth-replay", "RULE"}, setAuthReplay, false},

@@ -150,6 +150,7 @@ func TestAccepted(t *testing.T) {
 		{base + "--vrrp-version 3 --checksum rfc5798", plain(func(r *Router) { r.Version, r.Checksum = 3, ChecksumRFC5798 })},
 		{base + "-d 0.1 --checksum=rfc9568", plain(func(r *Router) { r.Version, r.Interval, r.Checksum = 3, 100*time.Millisecond, ChecksumRFC9568 })},
 		{base + "--checksum rfc9568 --checksum auto", plain()},
+		{base + "--no-accept", plain(func(r *Router) { r.NoAccept = true })},
 		{base + "--vrrp-version 2+3", plain(func(r *Router) { r.Version, r.Beside2 = 3, true })},
 		{base + "--vrrp-version 2+3 -d 0.3 --checksum rfc5798", plain(func(r *Router) {
 			r.Version, r.Beside2, r.Interval, r.Checksum = 3, true, 300*time.Millisecond, ChecksumRFC5798

@@ -54,6 +54,9 @@ type Router struct {
 	Generated netip.Addr
 	// NoVMAC: the addresses sit on the parent, with its own MAC.
 	NoVMAC bool
+	// NoAccept: packets to the addresses are dropped (Accept_Mode False, RFC 9568
+	// section 6.1), unless this machine is the owner.
+	NoAccept bool
 	// Checksum is that of VRRPv3 adverts over IPv4.
 	Checksum Checksum
 	// Auth is how adverts are authenticated.

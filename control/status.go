@@ -131,6 +131,7 @@ type Router struct {
 	Priority          uint8   `json:"priority"`
 	EffectivePriority uint8   `json:"effective-priority"`
 	Preempt           Preempt `json:"preempt"`
+	AcceptMode        bool    `json:"accept-mode"`
 	IsOwner           bool    `json:"is-owner"`
 
 	AdvertiseIntervalSec      uint16          `json:"advertise-interval-sec,omitempty"`

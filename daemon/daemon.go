@@ -58,20 +58,21 @@ type Daemon struct {
 	guards  *lease.Guards
 	perTick bool // leases may end a tick of the kernel late: see renew
 	// watching: somebody listens to what the kernel tells of that kind of guard.
-	watching map[lease.Rung]bool
-	settings *vmacif.SettingsWatch // nil: nobody tells of sysctls
-	later    func(func())          // has something done when everything is taken down
-	group    *grouplock.Group
-	board    election.Board // group
-	machine  *election.Machine
-	hooks    *hooks.Runner
-	runAs    *hooks.Identity // of --script-user; nil: as the daemon
-	worker   *worker
-	roll     siblings.Roll // siblings that died and have not come back
-	routers  []*router
-	parents  []*parent
-	links    map[int]rtnl.Link   // every interface of the machine
-	addrs    map[int][]rtnl.Addr // of every interface of the machine
+	watching        map[lease.Rung]bool
+	watchingFilters bool
+	settings        *vmacif.SettingsWatch // nil: nobody tells of sysctls
+	later           func(func())          // has something done when everything is taken down
+	group           *grouplock.Group
+	board           election.Board // group
+	machine         *election.Machine
+	hooks           *hooks.Runner
+	runAs           *hooks.Identity // of --script-user; nil: as the daemon
+	worker          *worker
+	roll            siblings.Roll // siblings that died and have not come back
+	routers         []*router
+	parents         []*parent
+	links           map[int]rtnl.Link   // every interface of the machine
+	addrs           map[int][]rtnl.Addr // of every interface of the machine
 
 	agenda    agenda
 	announcer announcer

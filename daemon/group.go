@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"vrrpd/accept"
 	"vrrpd/election"
 	"vrrpd/grouplock"
 	"vrrpd/grouplock/siblings"
@@ -66,7 +67,7 @@ func (d *Daemon) bury(name string) {
 	// is held meanwhile, so that its owner cannot come back half way.
 	d.agenda.add(boottime()+int64(downAfter), func() {
 		d.work(func() {
-			if err := errors.Join(buryFiles(d.hands, d.cfg.RunDir, corpse), d.guards.Sweep()); err != nil {
+			if err := errors.Join(buryFiles(d.hands, d.cfg.RunDir, corpse), d.guards.Sweep(), accept.Sweep()); err != nil {
 				d.log.Error("cannot clean up after "+name, "err", err)
 			}
 		})

@@ -20,12 +20,15 @@ const (
 )
 
 // ensure makes the virtual interface of a router stand, down and empty, behind a
-// closed guard.
+// closed guard, and with the filter of --no-accept in force.
 func (d *Daemon) ensure(r *router) error {
 	iface, err := d.hands.Ensure(r.spec(d.owner()))
 	if err == nil {
 		r.iface, r.index = iface, iface.Index()
 		err = d.attachGuard(r)
+	}
+	if err == nil && r.filter != nil {
+		err = r.filter.Install()
 	}
 	r.round++
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"vrrpd/accept"
 	"vrrpd/config"
 	"vrrpd/grouplock"
 	"vrrpd/grouplock/siblings"
@@ -88,7 +89,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	// Of a guard the interface was the end, but for a table of nftables.
 	g, err := guards()
 	if err == nil {
-		err = errors.Join(g.Sweep(), g.Close())
+		err = errors.Join(g.Sweep(), accept.Sweep(), g.Close())
 	}
 	return errors.Join(append(errs, err)...)
 }

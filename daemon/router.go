@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vrrpd/accept"
 	"vrrpd/config"
 	"vrrpd/election"
 	"vrrpd/lan"
@@ -55,6 +56,10 @@ type router struct {
 	until    int64        // deadline that the guard was given last, boottime ns; 0: closed
 	checking atomic.Bool  // the worker has yet to look at the guard
 	mending  bool         // the worker is putting the guard back
+
+	filter         *accept.Filter // nil: packets to the addresses are accepted
+	filterChecking atomic.Bool    // the worker has yet to look at the filter
+	filterMending  bool           // the worker is putting the filter back
 
 	// Of the announcer: another gen makes scheduled announcements void.
 	announceGen   int

@@ -62,6 +62,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	go d.worker.run()
 	later(d.worker.end)
+	if err := d.filter(later); err != nil {
+		return err
+	}
 	if err := d.stand(changes, later); err != nil {
 		return err
 	}
@@ -94,6 +97,9 @@ func (d *Daemon) check() error {
 		return err
 	}
 	if err := d.checkScriptUser(); err != nil {
+		return err
+	}
+	if err := d.checkAccept(); err != nil {
 		return err
 	}
 	hands, err := openHands(d.cfg.RunDir)
@@ -379,6 +385,12 @@ func (d *Daemon) becomeReady() {
 	for _, r := range d.routers {
 		if note := r.cfg.GeneratedNote(); note != "" {
 			d.log.Info(note, d.about(r)...)
+		}
+		switch {
+		case r.filter != nil:
+			d.log.Info("packets to the virtual addresses are dropped, but for ARP and neighbour discovery (--no-accept)", d.about(r)...)
+		case r.cfg.NoAccept:
+			d.log.Info("packets to the virtual addresses are accepted in spite of --no-accept: the owner (priority 255) always accepts them", d.about(r)...)
 		}
 	}
 	d.opt.Ready()

@@ -104,6 +104,7 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 		State: control.StateName(state), Held: state == election.Held,
 		Priority: r.cfg.Priority, EffectivePriority: v.Priority,
 		Preempt:         control.Preempt{Enabled: v.Preempt, HoldTime: uint16(r.cfg.PreemptDelay / time.Second)},
+		AcceptMode:      r.accepts(),
 		IsOwner:         r.cfg.Priority == vrrp.PriorityOwner,
 		LastEvent:       control.LastEvent(v.Word.Reason()),
 		NewMasterReason: control.NewMasterReason(state, v.Word.Reason()),

@@ -304,8 +304,8 @@ func vandals(l *lab, g *Guard) map[string]func() {
 		return map[string]func(){
 			"vrrpd-lease-vrrp51 is missing":                  nftDo(unix.NFT_MSG_DELTABLE, nftables.Str(unix.NFTA_TABLE_NAME, table)),
 			"(chain egress) is not as this process made it":  nftDo(unix.NFT_MSG_DELRULE, nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, "egress")),
-			"(chain ingress) is not as this process made it": nftDo(unix.NFT_MSG_NEWCHAIN, nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, "ingress"), nftables.Num(unix.NFTA_CHAIN_POLICY, nfAccept)),
-			"has been switched off":                          nftDo(unix.NFT_MSG_NEWTABLE, nftables.Str(unix.NFTA_TABLE_NAME, table), nftables.Num(unix.NFTA_TABLE_FLAGS, tableDormant)),
+			"(chain ingress) is not as this process made it": nftDo(unix.NFT_MSG_NEWCHAIN, nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, "ingress"), nftables.Num(unix.NFTA_CHAIN_POLICY, nftables.Accept)),
+			"has been switched off":                          nftDo(unix.NFT_MSG_NEWTABLE, nftables.Str(unix.NFTA_TABLE_NAME, table), nftables.Num(unix.NFTA_TABLE_FLAGS, 1)),
 		}
 	}
 }

@@ -451,7 +451,7 @@ func (l *lab) guarded() []string {
 		}
 	}
 	var n nft
-	tables, err := n.tables()
+	tables, err := n.wire.Tables(unix.NFPROTO_NETDEV)
 	if err == nil {
 		all = append(all, fmt.Sprint("nftables ", tables))
 	}

@@ -182,10 +182,8 @@ func TestSweep(t *testing.T) {
 	defer func() { l.must(w.Close()) }()
 	l.must(w.Commit(message(unix.NFT_MSG_NEWTABLE, 0, nftables.Str(unix.NFTA_TABLE_NAME, "firewall"))))
 	tables := func() string {
-		var n nft
-		all, err := n.tables()
+		all, err := w.Tables(unix.NFPROTO_NETDEV)
 		l.must(err)
-		l.must(n.close())
 		slices.Sort(all)
 		return fmt.Sprint(all)
 	}

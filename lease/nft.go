@@ -1,10 +1,8 @@
 package lease
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
-	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -43,13 +41,6 @@ var nftHooks = [...]struct {
 	{"egress", 1},  // NF_NETDEV_EGRESS
 }
 
-// Of linux/netfilter.h and linux/netfilter/nf_tables.h, not in package unix.
-const (
-	nfDrop       = 0
-	nfAccept     = 1
-	tableDormant = 1 // NFT_TABLE_F_DORMANT
-)
-
 // stalled is how long a renewal may take before its timeout, which the kernel
 // counts from the end, is taken to be too long.
 const stalled = 20 * time.Millisecond
@@ -74,7 +65,9 @@ func (n *nft) close() error {
 
 // trial asks for something that any kernel with nftables can answer.
 func (n *nft) trial() error {
-	_, err := n.tables()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, err := n.wire.Tables(unix.NFPROTO_NETDEV)
 	return err
 }
 
@@ -103,7 +96,7 @@ func (n *nft) install(t target) error {
 					nftables.Num(unix.NFTA_HOOK_HOOKNUM, h.hook),
 					nftables.Num(unix.NFTA_HOOK_PRIORITY, uint32(0xffffffff&(1<<32+earlyPriority))),
 					nftables.Str(unix.NFTA_HOOK_DEV, t.name)),
-				nftables.Num(unix.NFTA_CHAIN_POLICY, nfDrop),
+				nftables.Num(unix.NFTA_CHAIN_POLICY, nftables.Drop),
 				nftables.Str(unix.NFTA_CHAIN_TYPE, "filter")),
 			message(unix.NFT_MSG_NEWRULE, netlink.Create|netlink.Append,
 				nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, h.chain),
@@ -117,16 +110,11 @@ func (n *nft) install(t target) error {
 
 // acceptIfOpen is the rule: load the key, look it up, accept.
 func acceptIfOpen() []nftables.Attr {
-	expr := func(name string, data ...nftables.Attr) nftables.Attr {
-		return nftables.Nest(unix.NFTA_LIST_ELEM, nftables.Str(unix.NFTA_EXPR_NAME, name), nftables.Nest(unix.NFTA_EXPR_DATA, data...))
-	}
 	return []nftables.Attr{
-		expr("immediate", nftables.Num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_1),
+		nftables.Expr("immediate", nftables.Num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_1),
 			nftables.Nest(unix.NFTA_IMMEDIATE_DATA, nftables.Num(unix.NFTA_DATA_VALUE, openKey))),
-		expr("lookup", nftables.Str(unix.NFTA_LOOKUP_SET, openSet), nftables.Num(unix.NFTA_LOOKUP_SET_ID, openSetID),
-			nftables.Num(unix.NFTA_LOOKUP_SREG, unix.NFT_REG_1)),
-		expr("immediate", nftables.Num(unix.NFTA_IMMEDIATE_DREG, unix.NFT_REG_VERDICT),
-			nftables.Nest(unix.NFTA_IMMEDIATE_DATA, nftables.Nest(unix.NFTA_DATA_VERDICT, nftables.Num(unix.NFTA_VERDICT_CODE, nfAccept)))),
+		nftables.InSet(openSet, openSetID),
+		nftables.Verdict(nftables.Accept),
 	}
 }
 
@@ -146,8 +134,7 @@ func (n *nft) set(name string, until int64) error {
 		if until > 0 && left > 0 {
 			msgs = append(msgs, message(unix.NFT_MSG_NEWSETELEM, netlink.Create,
 				nftables.Str(unix.NFTA_SET_ELEM_LIST_TABLE, table), nftables.Str(unix.NFTA_SET_ELEM_LIST_SET, openSet),
-				nftables.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, nftables.Nest(unix.NFTA_LIST_ELEM,
-					nftables.Nest(unix.NFTA_SET_ELEM_KEY, nftables.Num(unix.NFTA_DATA_VALUE, openKey)),
+				nftables.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS, nftables.Element(binary.BigEndian.AppendUint32(nil, openKey),
 					nftables.Num64(unix.NFTA_SET_ELEM_TIMEOUT, uint64(left))))))
 		}
 		if err := n.wire.Commit(msgs...); err != nil {
@@ -163,17 +150,7 @@ func (n *nft) check(t target) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	table := tablePrefix + t.name
-	dormant := false
-	err := n.look(unix.NFT_MSG_GETTABLE, 0, []nftables.Attr{nftables.Str(unix.NFTA_TABLE_NAME, table)}, func(m netlink.Message) error {
-		return nftables.Decode(m, func(typ uint16, value []byte) {
-			if typ == unix.NFTA_TABLE_FLAGS {
-				dormant = nftables.Number(value)&tableDormant != 0
-			}
-		})
-	})
-	if err == nil && dormant {
-		err = errors.New("has been switched off")
-	}
+	err := n.wire.CheckTable(unix.NFPROTO_NETDEV, table)
 	for _, h := range nftHooks {
 		if err == nil {
 			if err = n.checkChain(table, h.chain, t.name); err != nil {
@@ -189,8 +166,8 @@ func (n *nft) check(t target) error {
 
 // checkChain wants the hook, the policy and the one rule.
 func (n *nft) checkChain(table, chain, device string) error {
-	policy, on := uint32(nfAccept), ""
-	err := n.look(unix.NFT_MSG_GETCHAIN, 0, []nftables.Attr{nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, chain)}, func(m netlink.Message) error {
+	policy, on := uint32(nftables.Accept), ""
+	err := n.wire.Look(message(unix.NFT_MSG_GETCHAIN, 0, nftables.Str(unix.NFTA_CHAIN_TABLE, table), nftables.Str(unix.NFTA_CHAIN_NAME, chain)), func(m netlink.Message) error {
 		var hook []byte
 		err := nftables.Decode(m, func(typ uint16, value []byte) {
 			switch typ {
@@ -212,108 +189,26 @@ func (n *nft) checkChain(table, chain, device string) error {
 	if err != nil {
 		return err
 	}
-	rules := 0
-	err = n.look(unix.NFT_MSG_GETRULE, netlink.Dump, []nftables.Attr{nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, chain)}, func(netlink.Message) error {
-		rules++
-		return nil
-	})
+	rules, err := n.wire.Count(message(unix.NFT_MSG_GETRULE, netlink.Dump, nftables.Str(unix.NFTA_RULE_TABLE, table), nftables.Str(unix.NFTA_RULE_CHAIN, chain)))
 	if err != nil {
 		return err
 	}
-	if policy != nfDrop || on != device || rules != 1 {
+	if policy != nftables.Drop || on != device || rules != 1 {
 		return errForeign
 	}
 	return nil
 }
 
-// look asks and hands out the answers; what does not exist is errMissing.
-func (n *nft) look(typ uint16, flags netlink.HeaderFlags, attrs []nftables.Attr, each func(netlink.Message) error) error {
-	got, err := n.wire.Ask(message(typ, flags, attrs...))
-	if errors.Is(err, unix.ENOENT) {
-		return errMissing
-	}
-	if err != nil {
-		return err
-	}
-	for _, m := range got {
-		if err := each(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// remove deletes the table of an interface, which may have gone. A kernel or a
-// process that cannot do it could not have made it either. It looks first: the
-// kernel takes a grace period of RCU (14 ms) to say that a table to be deleted
-// does not exist.
+// remove deletes the table of an interface, which may have gone.
 func (n *nft) remove(t target) error {
 	n.mu.Lock()
-	err := n.look(unix.NFT_MSG_GETTABLE, 0, []nftables.Attr{nftables.Str(unix.NFTA_TABLE_NAME, tablePrefix+t.name)}, func(netlink.Message) error { return nil })
-	n.mu.Unlock()
-	switch {
-	case errors.Is(err, errMissing) || unavailable(err):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for the nftables table %s%s: %w", tablePrefix, t.name, err)
-	}
-	return n.delete(tablePrefix + t.name)
-}
-
-func (n *nft) delete(table string) error {
-	n.mu.Lock()
 	defer n.mu.Unlock()
-	err := n.wire.Commit(message(unix.NFT_MSG_DELTABLE, 0, nftables.Str(unix.NFTA_TABLE_NAME, table)))
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return fmt.Errorf("delete the nftables table %s: %w", table, err)
-}
-
-// unavailable tells that this process has no nftables.
-func unavailable(err error) bool {
-	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) ||
-		errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EINVAL)
+	return n.wire.Remove(unix.NFPROTO_NETDEV, tablePrefix+t.name)
 }
 
 // sweep deletes the tables of interfaces that do not exist.
 func (n *nft) sweep() error {
-	tables, err := n.tables()
-	if err != nil {
-		if unavailable(err) {
-			return nil
-		}
-		return err
-	}
-	var errs []error
-	for _, table := range tables {
-		name, ours := strings.CutPrefix(table, tablePrefix)
-		if !ours {
-			continue
-		}
-		// The table was made after its interface, so an interface that is
-		// missing now has gone since.
-		if _, err := net.InterfaceByName(name); err != nil {
-			errs = append(errs, n.delete(table))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// tables lists the tables of the netdev family.
-func (n *nft) tables() ([]string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var names []string
-	err := n.look(unix.NFT_MSG_GETTABLE, netlink.Dump, nil, func(m netlink.Message) error {
-		return nftables.Decode(m, func(typ uint16, value []byte) {
-			if typ == unix.NFTA_TABLE_NAME {
-				names = append(names, nftables.Text(value))
-			}
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the nftables tables: %w", err)
-	}
-	return names, nil
+	return n.wire.Sweep(unix.NFPROTO_NETDEV, tablePrefix)
 }

@@ -60,9 +60,16 @@ func (f Frame) Neighbour() (n Neighbour, ok bool) {
 func (n Neighbour) Frame() []byte {
 	t := n.Target.As16()
 	group := [16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]}
-	b := append([]byte{solicitation, 0, 0, 0, 0, 0, 0, 0}, t[:]...)
+	return n.solicitation(MAC{0x33, 0x33, 0xff, t[13], t[14], t[15]}, netip.AddrFrom16(group))
+}
+
+// FrameTo returns one to the target itself, which is thought to be at mac.
+func (n Neighbour) FrameTo(mac MAC) []byte { return n.solicitation(mac, n.Target) }
+
+func (n Neighbour) solicitation(to MAC, dst netip.Addr) []byte {
+	b := append([]byte{solicitation, 0, 0, 0, 0, 0, 0, 0}, n.Target.AsSlice()...)
 	b = append(append(b, 1, 1), n.MAC[:]...)
-	return icmp6(n.MAC, MAC{0x33, 0x33, 0xff, t[13], t[14], t[15]}, n.Src, netip.AddrFrom16(group), b)
+	return icmp6(n.MAC, to, n.Src, dst, b)
 }
 
 // icmp6 is an Ethernet frame with an ICMPv6 message, whose checksum it fills in.

@@ -136,6 +136,9 @@ func Num64(typ uint16, v uint64) Attr {
 	return Attr{typ: typ, value: binary.BigEndian.AppendUint64(nil, v)}
 }
 
+// Bytes is whatever else there is.
+func Bytes(typ uint16, b []byte) Attr { return Attr{typ: typ, value: b} }
+
 // Nest is made of attributes.
 func Nest(typ uint16, attrs ...Attr) Attr {
 	return Attr{typ: typ | unix.NLA_F_NESTED, nest: attrs}
@@ -157,6 +160,24 @@ func (a Attr) append(b []byte) []byte {
 		b = append(b, 0)
 	}
 	return b
+}
+
+// TypeOf is what a message is about (unix.NFT_MSG_...).
+func TypeOf(m netlink.Message) uint16 { return uint16(m.Header.Type) & 0xff }
+
+// TableOf is the table that a message of the kernel's is about, whose name is the first
+// attribute of every message about a table and what is in it; "" for all others.
+func TableOf(m netlink.Message) (family uint8, table string) {
+	if TypeOf(m) == unix.NFT_MSG_NEWGEN {
+		return 0, ""
+	}
+	// A message that cannot be decoded leads nowhere.
+	_ = Decode(m, func(typ uint16, value []byte) {
+		if typ == unix.NFTA_TABLE_NAME && table == "" {
+			family, table = m.Data[0], Text(value)
+		}
+	})
+	return family, table
 }
 
 // Decode calls each for every attribute of an answer.

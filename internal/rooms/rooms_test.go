@@ -17,7 +17,7 @@ import (
 // floors are the packages from the ground up: each imports only from floors below.
 var floors = [][]string{
 	{"election", "vrrp", "lan", "rtnl", "internal/rundir", "internal/nftables", "internal/nlwatch"},
-	{"lease"},
+	{"lease", "accept"},
 	{"grouplock/siblings", "vmacif", "control", "hooks", "sysd", "config"},
 	{"grouplock"},
 	{"daemon", "cmd/atropos/internal/args", "cmd/atropos/internal/show"},

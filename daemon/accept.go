@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+
+	"vrrpd/accept"
+	"vrrpd/config"
+	"vrrpd/election"
+	"vrrpd/vrrp"
+)
+
+// accepts is Accept_Mode: this machine, when MASTER, takes packets to the virtual
+// addresses. The owner always does (RFC 9568 section 6.1).
+func (r *router) accepts() bool {
+	return !r.cfg.NoAccept || r.cfg.Priority == vrrp.PriorityOwner
+}
+
+// checkAccept refuses --no-accept where nothing can be filtered. It changes nothing.
+func (d *Daemon) checkAccept() error {
+	for _, r := range d.routers {
+		if r.accepts() {
+			continue
+		}
+		if err := accept.Available(); err != nil {
+			return config.UsageError(fmt.Sprintf("--no-accept: packets to the virtual addresses are dropped by nftables, which is not to be had: %v; without that option they are accepted", err))
+		}
+		return nil
+	}
+	return nil
+}
+
+// filter has what is sent to the virtual addresses dropped from before they are there
+// until they have gone, where they are not accepted, and takes away what a dead instance
+// with other options has left.
+func (d *Daemon) filter(later func(func())) error {
+	if err := accept.Sweep(); err != nil {
+		d.log.Warn("cannot remove what dead instances have left", "err", err)
+	}
+	for _, r := range d.routers {
+		f := accept.New(r.cfg.Name, r.vips)
+		if r.accepts() {
+			if err := f.Remove(); err != nil {
+				d.log.Error("cannot remove a filter that a dead instance has left: packets to the virtual addresses may be dropped", d.about(r, "err", err)...)
+			}
+			continue
+		}
+		if err := d.watchFilters(); err != nil {
+			return err
+		}
+		r.filter = f // ensure installs it
+		later(func() {
+			if err := f.Remove(); err != nil {
+				d.log.Error("cannot remove the filter", d.about(r, "err", err)...)
+			}
+		})
+	}
+	return nil
+}
+
+// watchFilters begins to listen for what others do to filters.
+func (d *Daemon) watchFilters() error {
+	if d.watchingFilters {
+		return nil
+	}
+	w, err := accept.Watch()
+	if err != nil {
+		return err
+	}
+	d.watchingFilters = true
+	d.goRead(d.later, func(ctx context.Context) error {
+		return w.Run(ctx, func(name string) { d.inbox.call(func() { d.filterTouched(name) }) })
+	})
+	return nil
+}
+
+// filterTouched: something has happened to the filter of an interface ("": of any),
+// perhaps by our own hand.
+func (d *Daemon) filterTouched(name string) {
+	for _, r := range d.routers {
+		if name == "" || name == r.cfg.Name {
+			d.checkFilter(r)
+		}
+	}
+}
+
+// checkFilter has the worker see whether the filter is in place: that may wait for the
+// kernel.
+func (d *Daemon) checkFilter(r *router) {
+	f := r.filter
+	if f == nil || !r.filterChecking.CompareAndSwap(false, true) {
+		return
+	}
+	d.work(func() {
+		r.filterChecking.Store(false) // what happens from here on is another occasion
+		if found := f.Verify(); found != nil {
+			d.inbox.call(func() { d.filterBroken(r, found) })
+		}
+	})
+}
+
+// filterBroken has the worker put the filter back. If that cannot be done, the machine
+// must not serve: it would take what is not for it.
+func (d *Daemon) filterBroken(r *router, found error) {
+	if r.filterMending || !d.mayRepair(r, found.Error()) {
+		return
+	}
+	r.filterMending = true
+	d.work(func() {
+		err := r.filter.Install()
+		d.inbox.call(func() {
+			r.filterMending = false
+			if err != nil {
+				d.setFault(r, election.FaultInterface, true, err.Error())
+				d.retryInterface(r)
+				return
+			}
+			d.checkFilter(r) // what was found meanwhile was left alone
+		})
+	})
+}
