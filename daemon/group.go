@@ -55,7 +55,7 @@ func (d *Daemon) bury(name string) {
 	}
 	d.log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", name, corpse.Member.Pid),
 		d.about(d.routers[0], slog.String(sysd.KeyReason, election.MemberDead.String()))...)
-	burial := siblings.Bury(remains(&corpse.Member), d.knows())
+	burial := siblings.Bury(d.remains(&corpse.Member), d.knows())
 	for _, id := range corpse.Member.Routers {
 		if id.VMAC == "" {
 			continue
@@ -75,13 +75,17 @@ func (d *Daemon) bury(name string) {
 }
 
 // remains are what is known of a sibling that is dead or stuck.
-func remains(m *grouplock.Member) siblings.Sibling {
-	return siblings.Sibling{Realised: m.Realised, Facts: m.Facts}
+func (d *Daemon) remains(m *grouplock.Member) siblings.Sibling {
+	s := siblings.Sibling{Realised: m.Realised}
+	for i := range m.Facts {
+		s.Expelled = s.Expelled || d.machine.Expelled(&m.Facts[i])
+	}
+	return s
 }
 
 // knows is what is known here of the machine.
 func (d *Daemon) knows() siblings.Machine {
-	return siblings.Machine{Word: d.board.Load(), Since: d.machine.View().Since, Interval: d.interval()}
+	return siblings.Machine{Word: d.board.Load(), Interval: d.interval()}
 }
 
 // expel ends the service of siblings that live but do not move: SIGSTOP, a disk
@@ -89,7 +93,7 @@ func (d *Daemon) knows() siblings.Machine {
 // epoch first.
 func (d *Daemon) expel(from election.State, epoch uint64) {
 	for _, m := range d.group.Members() {
-		burial, ok := siblings.Expel(remains(&m), from, d.knows(), d.group.Slot())
+		burial, ok := siblings.Expel(d.remains(&m), from, d.knows(), d.group.Slot())
 		if m.Status != grouplock.Alive || !ok {
 			continue
 		}

@@ -161,7 +161,7 @@ func lastWords(dead *grouplock.Member) []time.Duration {
 	if len(dead.Facts) > 0 {
 		interval = min(interval, time.Duration(dead.Facts[0].Interval))
 	}
-	return siblings.Bury(remains(dead), siblings.Machine{Word: dead.Realised, Interval: interval}).Words
+	return siblings.Bury(siblings.Sibling{Realised: dead.Realised}, siblings.Machine{Word: dead.Realised, Interval: interval}).Words
 }
 
 func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.Guards, error), instance string, log *slog.Logger) error {

@@ -141,11 +141,6 @@ func (f *Facts) down(p uint8) int64 { return int64(MasterDownInterval(f.Version,
 // silent reports that no master is heard on the member's LAN any more.
 func (f *Facts) silent(now Time) bool { return now >= f.DownAt }
 
-// MovedAt reports that the owner's loop was seen to turn within an interval before
-// t. If a sibling is stuck, and t is when the machine became HELD for that, this
-// tells those that speak for themselves from those that are expelled.
-func (f *Facts) MovedAt(t Time) bool { return t-f.BeatAt < f.Interval }
-
 // Deaf reports that nobody, of whatever priority, has been heard for the
 // master-down interval of the most patient router.
 func (f *Facts) Deaf(now Time) bool { return f.HeardAt == 0 || now-f.HeardAt > f.down(1) }

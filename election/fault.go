@@ -167,19 +167,30 @@ func (m *Machine) stuck(f *Facts) bool {
 	return !m.off(RuleExpel) && m.now >= m.graceAt && m.now >= m.stuckAt(f)
 }
 
-func (m *Machine) stuckAt(f *Facts) Time {
+func (m *Machine) stuckAt(f *Facts) Time { return m.stuckIn(f, m.seen, m.since) }
+
+// stuckIn is stuckAt for a state that the machine has had since then.
+func (m *Machine) stuckIn(f *Facts, w Word, since Time) Time {
 	t := f.BeatAt + m.leaseSpan() + 1
-	if m.seen.State() != Master || f.Joining == 1 {
+	if w.State() != Master || f.Joining == 1 {
 		return t
 	}
-	if f.Seen == m.seen.Epoch() && f.LeaseAt != 0 {
+	if f.Seen == w.Epoch() && f.LeaseAt != 0 {
 		t = min(t, f.LeaseAt)
 	}
-	if f.SentAt < m.since {
+	if f.SentAt < since {
 		// It has not even spoken once: nothing of its LAN is served.
-		t = min(t, max(f.BeatAt, m.since)+max(prepareLimit, m.interval()/4))
+		t = min(t, max(f.BeatAt, since)+max(prepareLimit, m.interval()/4))
 	}
 	return t
+}
+
+// Expelled reports whether the machine is HELD because a process is stuck, and f
+// are the facts of one that was so when that was decided: it is the same judgement,
+// at the same time, whoever makes it. What others see of a process that is stuck
+// it finds itself when it wakes up, before it does anything else.
+func (m *Machine) Expelled(f *Facts) bool {
+	return m.seen.State() == Held && m.seen.Reason() == MemberStuck && m.since >= m.stuckIn(f, m.before, m.beforeSince)
 }
 
 // softFault says why this machine should stop serving as soon as somebody else

@@ -278,6 +278,21 @@ func TestStuckMemberIsExpelled(t *testing.T) {
 	if e := s.shared.word.Epoch(); e != before+1 {
 		t.Errorf("epoch %d after %d", e, before)
 	}
+	// Who carries that out finds the same process, also one that gave a sign of life
+	// less than an interval ago because it was late to speak; and none that moved.
+	stuck := *s.facts(B)
+	late, awake := stuck, stuck
+	late.BeatAt = lease - int64(s.interval)/2
+	awake.BeatAt, awake.LeaseAt = lease-1, lease+1
+	for _, c := range []struct {
+		name string
+		f    *Facts
+		want bool
+	}{{"stuck", &stuck, true}, {"late", &late, true}, {"awake", &awake, false}, {"itself", s.facts(A), false}} {
+		if got := s.host[A].m.Expelled(c.f); got != c.want {
+			t.Errorf("%s: expelled %v", c.name, got)
+		}
+	}
 	s.pass("10s")
 	s.is(Held, MemberStuck)
 	s.did(B)
@@ -311,8 +326,8 @@ func TestExpelledDoesNotResign(t *testing.T) {
 	s.pass("60ms") // two words of three
 	s.is(Linger, OperatorBackup)
 	s.stall(B)
-	s.pass("1.5s")
-	s.shared.word, s.shared.since = s.shared.word.Next(Held, MemberStuck), s.now
+	s.pass("2.5s")
+	s.is(Held, MemberStuck)
 	s.fresh()
 	s.awaken(B)
 	s.pass("1s")

@@ -59,6 +59,10 @@ type Machine struct {
 	preempt     bool  // all members want preemption
 	preemptFrom Time
 
+	before      Word // what seen was before, and since when
+	beforeSince Time
+	expelled    bool // seen is that which we were expelled by
+
 	nextAdvert Time   // MASTER: the grid
 	resign     resign // priority 0 still to be repeated
 	linger     linger

@@ -15,6 +15,7 @@ func (m *Machine) obey() bool {
 	}
 	old := m.seen
 	m.seen = w
+	m.before, m.beforeSince = old, m.since
 	// Who changed the word knew more than what was read before: with wishes or
 	// facts older than the word its transition would be undone at once.
 	m.refresh()
@@ -23,14 +24,18 @@ func (m *Machine) obey() bool {
 	if m.since == 0 || m.since > m.now {
 		m.since = m.now
 	}
+	m.expelled = false
+	for i := range m.own {
+		m.expelled = m.expelled || m.Expelled(&m.own[i])
+	}
+	if m.expelled {
+		m.resign = resign{} // our siblings have resigned for us, and have said more than that
+	}
 	for i := range m.own {
 		m.own[i].Seen = w.Epoch()
 	}
 	if old.State() != w.State() { // else it is where we left it, whatever has been
 		m.reportTransition(old, w)
-	}
-	if m.expelled() {
-		m.resign = resign{} // whoever expelled us has said more than that
 	}
 	switch {
 	case w.State().Serving():
@@ -62,12 +67,6 @@ func (m *Machine) obey() bool {
 		m.join()
 	}
 	return true
-}
-
-// expelled: the machine is HELD because we were stuck. Our siblings have ended our
-// service, and have resigned for us.
-func (m *Machine) expelled() bool {
-	return m.seen.State() == Held && m.seen.Reason() == MemberStuck && !m.own[0].MovedAt(m.since)
 }
 
 func (m *Machine) servingAny() bool {
@@ -219,7 +218,7 @@ func (m *Machine) leave(w Word) {
 	case NoSuccessor, Stop, OperatorHold:
 		m.resigning(resign{due: [3]Time{m.now}, count: 1})
 	default:
-		if m.expelled() {
+		if m.expelled {
 			break
 		}
 		var due [3]Time

@@ -11,13 +11,12 @@ type Sibling struct {
 	// Realised is the last word that it had carried out, or was about to if that
 	// one serves.
 	Realised election.Word
-	Facts    []election.Facts // which it has published
+	Expelled bool // the election says so of its facts; false if it has published none
 }
 
 // Machine is what whoever takes care of a sibling knows of the machine.
 type Machine struct {
 	Word     election.Word
-	Since    election.Time // when that was set
 	Interval time.Duration // of the adverts
 }
 
@@ -36,7 +35,7 @@ type Burial struct {
 // this, and only he.
 func Bury(dead Sibling, m Machine) Burial {
 	b := Burial{epoch: m.Word.Epoch()}
-	if dead.Realised.State().Serving() && !(held(m.Word) && dead.stuck(m.Since)) {
+	if dead.Realised.State().Serving() && !dead.Expelled {
 		words := election.ResignTimes(m.Interval)
 		b.Words = words[:]
 	}
@@ -44,14 +43,14 @@ func Bury(dead Sibling, m Machine) Burial {
 }
 
 // Expel is what a survivor does for a sibling that lives, when the machine was in
-// the state from and has just become HELD because one is stuck; ok is false for
+// the state from and has just become HELD because one is stuck; it does nothing for
 // those that are not. The lock of a stuck one cannot be taken, so all survivors take
 // its addresses away, which does no harm twice. The one that has made the
 // transition, and has the slot, speaks, if it is one that ends a service: otherwise
 // the machine has left before, and another one serves.
 func Expel(s Sibling, from election.State, m Machine, slot uint8) (b Burial, ok bool) {
 	b.epoch = m.Word.Epoch()
-	if !held(m.Word) || !s.stuck(m.Since) {
+	if !s.Expelled {
 		return b, false
 	}
 	if s.Realised.State().Serving() && from.Serving() && m.Word.Slot() == slot {
@@ -64,14 +63,3 @@ func Expel(s Sibling, from election.State, m Machine, slot uint8) (b Burial, ok 
 // Holds reports whether the word for the other one may still be said: a later epoch
 // has words of its own, and it may be served again by then.
 func (b Burial) Holds(now election.Word) bool { return now.Epoch() == b.epoch }
-
-// held: the machine is HELD because a sibling is stuck, which has been expelled.
-func held(w election.Word) bool {
-	return w.State() == election.Held && w.Reason() == election.MemberStuck
-}
-
-// stuck: its loop did not turn when the machine became HELD for that. Without facts
-// there is nothing that it could serve.
-func (s Sibling) stuck(since election.Time) bool {
-	return len(s.Facts) > 0 && !s.Facts[0].MovedAt(since)
-}

@@ -28,7 +28,7 @@ var floors = [][]string{
 // scaffold is for tests and demonstrations; none of the floors may lean on it.
 var scaffold = []string{
 	"internal/acceptance", "internal/demo", "internal/interleave", "internal/interop", "internal/netlab",
-	"internal/rooms", "internal/sim", "internal/systemdtest", "lan/lantest",
+	"internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm", "internal/vm/guest", "lan/lantest",
 }
 
 // pure are the packages without a clock, a file or a goroutine, and what else they

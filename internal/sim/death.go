@@ -65,7 +65,7 @@ func (q *proc) bury(p *proc) {
 	}
 	p.buried = true
 	q.w.logf("%s cleans up after %s", q.name, p.name)
-	q.endService(p, siblings.Bury(p.remains(), q.knows()))
+	q.endService(p, siblings.Bury(q.remains(p), q.knows()))
 	for _, r := range q.group.processes() {
 		if r != q {
 			r := r
@@ -78,20 +78,25 @@ func (q *proc) bury(p *proc) {
 func (q *proc) expel(from election.State) {
 	w := q.w
 	for _, p := range q.roster {
-		if burial, ok := siblings.Expel(p.remains(), from, q.knows(), q.slot()); ok && p.alive {
+		if burial, ok := siblings.Expel(q.remains(p), from, q.knows(), q.slot()); ok && p.alive {
 			w.logf("%s expels %s", q.name, p.name)
 			q.endService(p, burial)
 		}
 	}
 }
 
-// remains are what is known of a process that is dead or stuck.
-func (p *proc) remains() siblings.Sibling {
-	return siblings.Sibling{Realised: p.realised, Facts: p.latest()}
+// remains are what is known of a sibling that is dead or stuck.
+func (q *proc) remains(p *proc) siblings.Sibling {
+	s := siblings.Sibling{Realised: p.realised}
+	facts := p.latest()
+	for i := range facts {
+		s.Expelled = s.Expelled || q.machine.Expelled(&facts[i])
+	}
+	return s
 }
 
 func (q *proc) knows() siblings.Machine {
-	return siblings.Machine{Word: q.group.word, Since: q.machine.View().Since, Interval: q.w.Interval}
+	return siblings.Machine{Word: q.group.word, Interval: q.w.Interval}
 }
 
 // endService silences the ports of a sibling that cannot do so itself, and says
