@@ -27,6 +27,10 @@ func keepalived(settings string) func(*machine) {
 			for _, a := range m.addresses {
 				addresses = append(addresses, fmt.Sprintf("        %s/%d", a, a.BitLen()))
 			}
+			more := settings
+			if m.waits {
+				more += "    nopreempt\n"
+			}
 			conf := fmt.Sprintf(`
 global_defs {
     router_id peer
@@ -42,11 +46,11 @@ vrrp_instance V {
     }
 %s
 }
-`, vrid, priority, strings.Join(addresses, "\n"), settings)
+`, vrid, priority, strings.Join(addresses, "\n"), more)
 			check(m.t, m.WriteFile("/etc/keepalived/keepalived.conf", netlab.File{Text: conf}))
 			return netlab.Command{
 				Path: "keepalived",
-				Args: []string{"-n", "-l", "-D", "-f", "/etc/keepalived/keepalived.conf", "-p", "/run/k.pid", "-r", "/run/kv.pid"},
+				Args: []string{"-n", "-l", "-f", "/etc/keepalived/keepalived.conf", "-p", "/run/k.pid", "-r", "/run/kv.pid"},
 				Env:  []string{"TMPDIR=/run"},
 			}
 		}

@@ -22,27 +22,63 @@ func run(m *testing.M) int {
 	if netlab.Available() != nil {
 		return m.Run() // every test says what is missing, and is skipped or fails
 	}
-	dir, err := os.MkdirTemp("", "vrrpd-interop-")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		var out []byte
-		if out, err = exec.Command("go", "build", "-o", filepath.Join(dir, "vrrpd"), "vrrpd/cmd/vrrpd").CombinedOutput(); err != nil {
-			err = fmt.Errorf("build vrrpd: %w\n%s", err, out)
+	dir, err := os.Getenv(programsEnv), error(nil)
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "vrrpd-interop-"); err == nil {
+			defer os.RemoveAll(dir)
+			err = build(dir)
 		}
 	}
 	if err == nil {
 		err = os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")+string(os.PathListSeparator)+"/usr/sbin")
 	}
 	if err == nil {
-		// The elections at 1 s adverts wait nearly all of their time: six at a time
-		// do not disturb each other.
-		err = flag.Set("test.parallel", "6")
+		// The elections at 1 s adverts wait nearly all of their time: many at a time
+		// do not disturb each other. More would run into the kernel's limit of 128
+		// inotify instances.
+		err = flag.Set("test.parallel", "14")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if code == 0 && *writeDoc {
+		if err := writeDocument(documentPath); err != nil {
+			fmt.Fprintln(os.Stderr, "interop:", err)
+			return 1
+		}
+	}
+	return code
+}
+
+// writeDoc has the results of this run written down.
+var writeDoc = flag.Bool("write-doc", false, "write docs/interop.md from the results of this run")
+
+// programsEnv names the directory with vrrpd where it cannot, or need not, be built.
+const programsEnv = "VRRPD_TEST_PROGRAMS"
+
+// build makes vrrpd as make build does.
+func build(dir string) error {
+	out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "vrrpd"), "vrrpd/cmd/vrrpd").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build vrrpd: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// programs are what the implementations need to be there.
+var programs = map[string][]string{
+	nameKeepalived: {"keepalived"},
+	nameFRR:        {frrZebra, frrVRRP},
+}
+
+// need skips the test without what the peer runs.
+func (c peering) need(t *testing.T) {
+	t.Helper()
+	for _, p := range programs[c.implementation()] {
+		need(t, p)
+	}
 }
 
 // need skips a test, or ends it, if a program is not there.

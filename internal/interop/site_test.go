@@ -2,8 +2,10 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,15 +41,21 @@ func host(n byte) []netip.Prefix {
 // machine is one of the two routers, whatever it runs.
 type machine struct {
 	*netlab.Host
-	t     *testing.T
-	cable *netlab.Cable
-	proc  *netlab.Proc
+	t      *testing.T
+	number byte // in its addresses
+	cable  *netlab.Cable
+	proc   *netlab.Proc
 	// line starts its program with a priority.
 	line func(priority int) netlab.Command
+	// waits says that it does not preempt.
+	waits bool
 	// addresses are the virtual ones, as a peer has to be given them.
 	addresses []netip.Addr
 	// serves is where the virtual address is when it serves.
 	serves string
+	// rests tells of this interface whether the machine does not serve; nil: it has
+	// none of the virtual addresses.
+	rests func(netlab.Link) bool
 	// clean removes what SIGKILL has left.
 	clean func()
 }
@@ -55,6 +63,7 @@ type machine struct {
 // site is a LAN with a machine of ours, one of the other implementation and a client.
 type site struct {
 	t          *testing.T
+	c          peering
 	lab        *netlab.Lab
 	lan        *netlab.Switch
 	ours, peer *machine
@@ -65,11 +74,15 @@ type site struct {
 
 func newSite(t *testing.T, c peering) *site {
 	t.Helper()
-	s := &site{t: t, lab: netlab.ForTest(t)}
+	s := &site{t: t, c: c, lab: netlab.ForTest(t)}
 	var err error
 	s.lan, err = s.lab.Switch("lan", netlab.SwitchOptions{})
 	check(t, err)
-	s.ours, s.peer = s.machine("ours", 1), s.machine("peer", 2)
+	ours, peer := byte(1), byte(2)
+	if c.swapped {
+		ours, peer = peer, ours
+	}
+	s.ours, s.peer = s.machine("ours", ours), s.machine("peer", peer)
 	given := vip
 	addresses := []netip.Addr{vip}
 	s.ours.serves, s.instance = fmt.Sprintf("vrrp%d", vrid), fmt.Sprintf("eth0-%d", vrid)
@@ -98,6 +111,9 @@ func newSite(t *testing.T, c peering) *site {
 func (s *site) speak(options string) {
 	s.ours.line = func(priority int) netlab.Command {
 		args := fmt.Sprintf("-F -i eth0 -v %d -p %d %s %s", vrid, priority, s.vip, options)
+		if s.ours.waits {
+			args += " -s"
+		}
 		return netlab.Command{Path: "vrrpd", Args: strings.Fields(args)}
 	}
 }
@@ -106,8 +122,9 @@ func (s *site) machine(name string, n byte) *machine {
 	s.t.Helper()
 	h, err := s.lab.Host(name, netlab.HostOptions{})
 	check(s.t, err)
-	m := &machine{Host: h, t: s.t}
-	m.cable, err = s.lab.Connect(h, "eth0", s.lan, netlab.CableOptions{Addrs: host(n)})
+	m := &machine{Host: h, t: s.t, number: n}
+	// The link-local address comes of the MAC: it decides ties as the other one does.
+	m.cable, err = s.lab.Connect(h, "eth0", s.lan, netlab.CableOptions{Addrs: host(n), MAC: netlab.MAC{2, 0, 0, 0, 0, n << 4}})
 	check(s.t, err)
 	return m
 }
@@ -128,47 +145,112 @@ func (m *machine) end(sig syscall.Signal) {
 	check(m.t, err)
 }
 
+// fail is a power failure: nothing of the machine is on the LAN any more, and nothing
+// runs. What is left of it is cleaned up before it comes back.
+func (m *machine) fail() {
+	m.t.Helper()
+	check(m.t, m.cable.Cut())
+	all, err := m.Processes()
+	check(m.t, err)
+	for _, p := range all {
+		if err := p.Signal(syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+			check(m.t, err) // some die of each other
+		}
+	}
+	netlab.Eventually(m.t, patience, func() (bool, string) {
+		left, err := m.Processes()
+		return err == nil && len(left) == 0, fmt.Sprint(left, err)
+	})
+}
+
+// revive gives the power back.
+func (m *machine) revive() {
+	m.t.Helper()
+	m.clean()
+	check(m.t, m.cable.Plug())
+}
+
 // waitServing waits until the machine has the virtual address, and fails if that
 // takes longer than limit.
 func (m *machine) waitServing(limit time.Duration) time.Duration {
 	m.t.Helper()
 	began := time.Now()
-	_, err := m.WaitLink(within(m.t, limit), m.serves, func(l netlab.Link) bool { return l.Up && m.hasAll(l) })
+	_, err := m.WaitLink(within(m.t, limit), m.serves, m.serving)
 	if err != nil {
 		m.t.Fatalf("%s does not serve: %v", m.Name(), err)
 	}
 	return time.Since(began)
 }
 
+func (m *machine) serving(l netlab.Link) bool { return l.Up && l.Carrier && m.hasAll(l) }
+
+// wantServing ends the test if it does not serve at this moment.
+func (m *machine) wantServing() {
+	m.t.Helper()
+	l, err := m.Link(m.serves)
+	check(m.t, err)
+	if !m.serving(l) {
+		m.t.Fatalf("%s does not serve: %+v", m.Name(), l)
+	}
+}
+
+// waitGone waits until it does not serve.
 func (m *machine) waitGone() {
 	m.t.Helper()
-	_, err := m.WaitLink(within(m.t, patience), m.serves, func(l netlab.Link) bool { return !slices.ContainsFunc(m.addresses, l.Has) })
+	_, err := m.WaitLink(within(m.t, patience), m.serves, m.resting)
 	if err != nil {
 		m.t.Fatalf("%s serves on: %v", m.Name(), err)
 	}
+}
+
+func (m *machine) resting(l netlab.Link) bool {
+	if m.rests != nil {
+		return m.rests(l)
+	}
+	return !slices.ContainsFunc(m.addresses, l.Has)
 }
 
 func (m *machine) hasAll(l netlab.Link) bool {
 	return !slices.ContainsFunc(m.addresses, func(a netip.Addr) bool { return !l.Has(a) })
 }
 
+// wantResting ends the test if it serves at this moment.
+func (m *machine) wantResting() {
+	m.t.Helper()
+	l, err := m.Link(m.serves)
+	check(m.t, err)
+	if !m.resting(l) {
+		m.t.Fatalf("%s serves: %+v", m.Name(), l)
+	}
+}
+
 // virtual reports whether an address is one of the virtual ones.
 func (m *machine) virtual(a netip.Addr) bool { return slices.Contains(m.addresses, a) }
 
 // peerAddr is the peer's own address.
-func (s *site) peerAddr() netip.Addr { return host(2)[0].Addr() }
+func (s *site) peerAddr() netip.Addr { return host(s.peer.number)[0].Addr() }
 
-// status asks our process.
+// tryStatus asks our process.
+func (s *site) tryStatus() (control.Router, error) {
+	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, s.instance))
+	st, err := control.NewClient(path).Status(within(s.t, patience))
+	if err == nil && len(st.Routers) != 1 {
+		err = fmt.Errorf("%d virtual routers", len(st.Routers))
+	}
+	if err != nil {
+		return control.Router{}, err
+	}
+	return st.Routers[0], nil
+}
+
+// status asks our process, which may be starting.
 func (s *site) status() control.Router {
 	s.t.Helper()
-	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, s.instance))
 	var r control.Router
 	netlab.Eventually(s.t, patience, func() (bool, string) {
-		st, err := control.NewClient(path).Status(within(s.t, patience))
-		if err == nil && len(st.Routers) == 1 {
-			r = st.Routers[0]
-		}
-		return err == nil && len(st.Routers) == 1, fmt.Sprint(err)
+		var err error
+		r, err = s.tryStatus()
+		return err == nil, fmt.Sprint(err)
 	})
 	return r
 }
@@ -179,6 +261,39 @@ func (s *site) waitStatus(what string, cond func(control.Router) bool) {
 	netlab.Eventually(s.t, patience, func() (bool, string) {
 		r := s.status()
 		return cond(r), fmt.Sprintf("wait until %s: %+v", what, r)
+	})
+}
+
+// outage has the client ask for the virtual address while do runs, records how long
+// nobody answered under what happened, and fails if that was longer than limit.
+func (s *site) outage(what column, limit time.Duration, do func()) {
+	s.t.Helper()
+	gap := s.during(do).Longest(0)
+	s.record(what, milliseconds(gap))
+	if gap.Length() > limit {
+		s.t.Errorf("%s: nobody answered for %v, more than %v", what, gap.Length(), limit)
+	}
+}
+
+// adverts is how many were heard by our process since it was started, or sent; 0 if it
+// does not run.
+func (s *site) adverts(heard bool) uint64 {
+	r, err := s.tryStatus()
+	switch {
+	case err != nil:
+		return 0
+	case heard:
+		return r.Statistics.AdvertisementRcvd
+	}
+	return r.Statistics.AdvertisementSent
+}
+
+// waitAdverts waits until our process has heard, or sent, so many.
+func (s *site) waitAdverts(heard bool, n uint64) {
+	s.t.Helper()
+	netlab.Eventually(s.t, patience, func() (bool, string) {
+		is := s.adverts(heard)
+		return is >= n, fmt.Sprintf("%d adverts (heard: %v), want %d", is, heard, n)
 	})
 }
 
