@@ -3,6 +3,7 @@ package vrrp
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -177,4 +178,50 @@ func FuzzReceive(f *testing.F) {
 			t.Fatalf("received % x\nsent     % x", p.Payload, wire)
 		}
 	})
+}
+
+// Long lists are compared by a table, short ones each with each: the same answer.
+func TestSameAddrs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pool := rapid.IntRange(1, 400).Draw(t, "pool")
+		addr := rapid.Custom(func(t *rapid.T) netip.Addr {
+			n := rapid.IntRange(0, pool).Draw(t, "n")
+			return netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)})
+		})
+		want := rapid.SliceOfN(addr, 0, MaxAddrs).Draw(t, "want")
+		got := rapid.Permutation(want).Draw(t, "order")
+		if !sameAddrs(got, want) {
+			t.Fatalf("%v and %v are the same addresses", got, want)
+		}
+		if len(want) == 0 {
+			return
+		}
+		got = slices.Clone(got)
+		got[rapid.IntRange(0, len(got)-1).Draw(t, "changed")] = addr.Draw(t, "by")
+		count := func(list []netip.Addr) map[netip.Addr]int {
+			n := map[netip.Addr]int{}
+			for _, a := range list {
+				n[a]++
+			}
+			return n
+		}
+		if same := maps.Equal(count(got), count(want)); sameAddrs(got, want) != same {
+			t.Fatalf("%v and %v: %t, want %t", got, want, !same, same)
+		}
+	})
+}
+
+func TestSameAddrsAllocatesNothing(t *testing.T) {
+	var got, want []netip.Addr
+	for i := range MaxAddrs {
+		got = append(got, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
+		want = append(want, netip.AddrFrom4([4]byte{10, 0, 0, byte(MaxAddrs - 1 - i)}))
+	}
+	if n := testing.AllocsPerRun(100, func() {
+		if !sameAddrs(got, want) {
+			t.Error("not the same")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }

@@ -266,16 +266,57 @@ func (a *Advert) decode(message []byte, family Family) {
 	}
 }
 
+// fewAddrs is up to how many addresses comparing each with each is the fastest way.
+const fewAddrs = 8
+
 // sameAddrs compares without regard to order, with regard to repetition. got is
 // off the wire and has at most MaxAddrs.
 func sameAddrs(got, want []netip.Addr) bool {
 	if slices.Equal(got, want) {
 		return true
 	}
-	if len(got) != len(want) {
+	switch {
+	case len(got) != len(want) || len(want) > MaxAddrs:
 		return false
+	case len(want) <= fewAddrs:
+		return sameFew(got, want)
+	}
+	// A table of what is wanted, twice as large as it has to be, in which the place
+	// of an address follows from its bits: a long list costs microseconds, as a
+	// peer that keeps its addresses in another order sends it with every advert.
+	var table [2 * (MaxAddrs + 1)]uint8 // 1 + index in want; 0: free
+	for i, w := range want {
+		at := place(w) % len(table)
+		for table[at] != 0 {
+			at = (at + 1) % len(table)
+		}
+		table[at] = uint8(i + 1)
 	}
 	var taken [MaxAddrs]bool
+	for _, g := range got {
+		at := place(g) % len(table)
+		for table[at] != 0 && (want[table[at]-1] != g || taken[table[at]-1]) {
+			at = (at + 1) % len(table)
+		}
+		if table[at] == 0 {
+			return false
+		}
+		taken[table[at]-1] = true
+	}
+	return true
+}
+
+// place spreads addresses over a table. Whoever forges addresses that meet at one
+// place makes us compare each with each, as for a short list.
+func place(a netip.Addr) int {
+	b := a.As16()
+	h := binary.BigEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(b[8:])
+	h *= 0xff51afd7ed558ccd
+	return int(h >> 40)
+}
+
+func sameFew(got, want []netip.Addr) bool {
+	var taken [fewAddrs]bool
 next:
 	for _, g := range got {
 		for i, w := range want {
