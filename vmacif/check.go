@@ -17,7 +17,11 @@ func (h *Hands) Check(spec Spec) (warnings []string, err error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	s, err := h.survey(spec)
+	l, err := h.look()
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.survey(l, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -36,16 +40,15 @@ func (h *Hands) Check(spec Spec) (warnings []string, err error) {
 
 // judgeAddresses refuses virtual addresses that the machine has elsewhere.
 func (h *Hands) judgeAddresses(spec Spec, s survey, addrs []held) error {
-	byIndex := make(map[int]device, len(s.all))
-	for _, d := range s.all {
-		byIndex[d.Index] = d
-	}
+	// What a predecessor of ours has left is emptied before anything is served, and
+	// what is ours alive is in the same configuration.
 	leaving := func(d device) bool {
-		return d.Name == spec.Name || slices.ContainsFunc(s.stale, func(x device) bool { return x.Index == d.Index })
+		owner, _ := ownerOf(d.Alias)
+		return d.Name == spec.Name || owner == spec.Owner || slices.ContainsFunc(s.stale, func(x device) bool { return x.Index == d.Index })
 	}
 	for _, vip := range spec.Addresses {
 		for _, a := range addrs {
-			d := byIndex[a.Index]
+			d := s.device(a.Index)
 			ip := a.Prefix.Addr()
 			if linkLocal(vip) && d.Index != s.parent.Index && d.Parent != s.parent.Index {
 				continue // on another link it is another address
@@ -55,7 +58,7 @@ func (h *Hands) judgeAddresses(spec Spec, s survey, addrs []held) error {
 				switch {
 				case d.Index == s.parent.Index:
 					return refuse("%s is the own address of %s: a virtual address must belong to no machine, so choose a free one of the LAN, or give %s another address first", vip, d.Name, d.Name)
-				case ours && h.alive(owner):
+				case ours && s.alive(owner):
 					return refuse("%s is already served on %s by the instance %s: choose another address", vip, d.Name, owner)
 				case ours:
 					return refuse("%s is still on %s, which the dead instance %s left: clean up with vrrpd --release", vip, d.Name, owner)
@@ -85,10 +88,6 @@ func broadcastOf(net netip.Prefix) netip.Addr {
 // warn collects what is allowed and probably not meant.
 func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
 	say := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	byIndex := make(map[int]device, len(s.all))
-	for _, d := range s.all {
-		byIndex[d.Index] = d
-	}
 	var nets []netip.Prefix
 	for _, a := range addrs {
 		if a.Index == s.parent.Index && a.Prefix.Addr().Is4() && a.Prefix.Bits() < 32 {
@@ -116,7 +115,7 @@ func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
 	if sysctl(s.parent.Name, "arp_ignore") == "0" && sysctl("all", "arp_ignore") == "0" {
 		var silent []string
 		for _, a := range addrs {
-			d, ip := byIndex[a.Index], a.Prefix.Addr()
+			d, ip := s.device(a.Index), a.Prefix.Addr()
 			_, ours := ownerOf(d.Alias)
 			if a.Index == s.parent.Index || ours || !ip.Is4() || ip.IsLoopback() || a.Scope >= unix.RT_SCOPE_HOST {
 				continue

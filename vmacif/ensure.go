@@ -24,13 +24,105 @@ const (
 	replace             // a leftover that cannot
 )
 
+// look is the machine at one moment.
+type look struct {
+	all     []device
+	owners  []string // of each device; "": vrrpd did not make it
+	byIndex map[int]device
+	byName  map[string]int
+	living  map[string]bool // owners asked about so far
+	h       *Hands
+}
+
+func (h *Hands) look() (*look, error) {
+	all, err := h.wire.devices()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	l := &look{
+		all: all, owners: make([]string, len(all)), byIndex: make(map[int]device, len(all)), byName: make(map[string]int, len(all)),
+		living: make(map[string]bool), h: h,
+	}
+	for i, d := range all {
+		l.owners[i], _ = ownerOf(d.Alias)
+		l.byIndex[d.Index], l.byName[d.Name] = d, i
+	}
+	return l, nil
+}
+
+func (l *look) named(name string) (device, bool) {
+	if i, ok := l.byName[name]; ok {
+		return l.all[i], true
+	}
+	return device{}, false
+}
+
+func (l *look) device(index int) device { return l.byIndex[index] }
+
+// alive asks about each owner once.
+func (l *look) alive(owner string) bool {
+	living, known := l.living[owner]
+	if !known {
+		living = l.h.alive(owner)
+		l.living[owner] = living
+	}
+	return living
+}
+
 // survey is the machine as one Spec sees it. Nothing in it is a refusal.
 type survey struct {
+	*look
 	parent   device
 	existing device // meaningful unless fate is create
 	fate     fate
 	stale    []device // other interfaces of this owner, or dead twins: to be deleted
-	all      []device
+}
+
+// Expect tells which virtual routers this owner has, all of them: interfaces of its
+// own with other names are leftovers, and parents that none of them stands on are not
+// used any more. Without it an owner has what Ensure made, and the one that is asked
+// for.
+func (h *Hands) Expect(specs []Spec) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.expected = make(map[string]string, len(specs))
+	for _, s := range specs {
+		h.expected[s.Name] = s.Parent
+	}
+}
+
+// keeps reports whether an interface of this owner belongs to one of its present
+// virtual routers.
+func (h *Hands) keeps(name string) bool {
+	h.mu.Lock()
+	_, expected := h.expected[name]
+	h.mu.Unlock()
+	return expected || h.has(name)
+}
+
+// has reports whether an interface was made here.
+func (h *Hands) has(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.names[name] != nil
+}
+
+// used are the parents of the owner's virtual routers.
+func (h *Hands) used(l *look, owner string) map[int]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	used := make(map[int]bool)
+	for _, parent := range h.expected {
+		if d, ok := l.named(parent); ok {
+			used[d.Index] = true
+		}
+	}
+	for i := range h.made {
+		if p := int(i.parent.Load()); i.spec.Owner == owner && l.device(p).Index == p {
+			used[p] = true
+		}
+	}
+	return used
 }
 
 // Ensure makes the interface of a virtual router: a macvlan in bridge mode on
@@ -43,29 +135,100 @@ type survey struct {
 // The caller must hold whatever makes spec.Owner the only living instance of
 // that name. A Refused error means that spec cannot be had on this machine.
 func (h *Hands) Ensure(spec Spec) (*Iface, error) {
-	if err := spec.validate(); err != nil {
-		return nil, err
+	made, errs := h.EnsureAll([]Spec{spec})
+	return made[0], errs[0]
+}
+
+// EnsureAll does so for several virtual routers of one owner, after one look at the
+// machine. The results are in the order of specs; of each either is nil.
+func (h *Hands) EnsureAll(specs []Spec) ([]*Iface, []error) {
+	made, errs := make([]*Iface, len(specs)), make([]error, len(specs))
+	fail := func(err error) ([]*Iface, []error) {
+		for i := range errs {
+			if errs[i] == nil && made[i] == nil {
+				errs[i] = err
+			}
+		}
+		return made, errs
 	}
-	s, err := h.survey(spec)
+	l, err := h.look()
 	if err != nil {
-		return nil, err
+		return fail(err)
 	}
-	for _, d := range s.stale {
-		if err := h.discard(d); err != nil {
-			return nil, err
+	acquired, discarded := make(map[int]bool), make(map[int]bool)
+	for n, spec := range specs {
+		if errs[n] = spec.validate(); errs[n] != nil {
+			continue
+		}
+		s, err := h.survey(l, spec)
+		for _, d := range s.stale {
+			if err == nil && !discarded[d.Index] {
+				err = h.discard(d)
+				discarded[d.Index] = true
+			}
+		}
+		if err == nil && s.fate != create && discarded[s.existing.Index] {
+			s.fate = create // it was in the way of another one
+		}
+		if err == nil && spec.Family == 4 && !acquired[s.parent.Index] {
+			j, used := h.journals(), h.used(l, spec.Owner)
+			used[s.parent.Index] = true
+			if _, err = j.acquire(s.parent, spec, used); err != nil {
+				err = advise(err)
+			}
+			acquired[s.parent.Index] = err == nil
+		}
+		if err != nil {
+			errs[n] = err
+			continue
+		}
+		i := &Iface{h: h, spec: spec}
+		i.parent.Store(int64(s.parent.Index))
+		if err := i.build(s.fate, s.existing, s.parent); err != nil {
+			errs[n] = advise(errors.Join(err, h.letGo(i)))
+			continue
+		}
+		h.remember(i)
+		made[n] = i
+	}
+	return made, errs
+}
+
+// letGo takes the owner of an interface that is no more off the list of those who
+// use the settings of its parent, unless another of its interfaces stands there; and
+// dead ones off all lists. Of a leftover the parent is not known.
+func (h *Hands) letGo(i *Iface) error {
+	j, owner, parent := h.journals(), i.spec.Owner, int(i.parent.Load())
+	// An IPv6 router uses none of the parent's settings.
+	stays := i.spec.Family == 6 || parent != 0 && h.standsOn(owner, parent)
+	if stays && h.busy() {
+		return nil // the last one looks after the dead
+	}
+	return j.release(func(on int, u string) bool {
+		if u == owner {
+			return !stays && (parent == 0 || on == parent)
+		}
+		return !j.alive(u)
+	})
+}
+
+// busy reports whether there is any interface that was made here.
+func (h *Hands) busy() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.made) > 0
+}
+
+// standsOn reports whether an IPv4 router of the owner has an interface on a parent.
+func (h *Hands) standsOn(owner string, parent int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.made {
+		if i.spec.Owner == owner && i.spec.Family != 6 && int(i.parent.Load()) == parent {
+			return true
 		}
 	}
-	j := h.journals()
-	if _, err := j.acquire(s.parent, spec); err != nil {
-		return nil, advise(err)
-	}
-	i := &Iface{h: h, spec: spec}
-	if err := i.build(s.fate, s.existing, s.parent); err != nil {
-		undo := j.release(func(u string) bool { return u == spec.Owner })
-		return nil, advise(errors.Join(err, undo))
-	}
-	h.remember(i)
-	return i, nil
+	return false
 }
 
 // build makes the interface, or makes it right, and leaves it down and empty.
@@ -152,42 +315,44 @@ func advise(err error) error {
 }
 
 // survey looks at what Ensure would have to do, and refuses what it must not.
-func (h *Hands) survey(spec Spec) (survey, error) {
-	var s survey
-	var err error
-	if s.all, err = h.wire.devices(); err != nil {
-		return s, fmt.Errorf("list interfaces: %w", err)
+func (h *Hands) survey(l *look, spec Spec) (survey, error) {
+	s := survey{look: l}
+	var known bool
+	if s.parent, known = l.named(spec.Parent); !known {
+		return s, noParent(spec, l.all)
 	}
-	for _, d := range s.all {
-		if d.Name == spec.Parent {
-			s.parent = d
-		}
-	}
-	if s.parent.Index == 0 {
-		return s, noParent(spec, s.all)
-	}
-	if err := judgeParent(spec, s.parent, s.all); err != nil {
+	if err := judgeParent(spec, s.parent, l); err != nil {
 		return s, err
 	}
-	for _, d := range s.all {
-		if d.Name == spec.Name {
-			if s.fate, err = h.judge(spec, d, s.parent); err != nil {
-				return s, err
-			}
-			s.existing = d
+	if d, exists := l.named(spec.Name); exists {
+		var err error
+		if s.fate, err = h.judge(l, spec, d, s.parent); err != nil {
+			return s, err
+		}
+		s.existing = d
+	}
+	for i := range l.all {
+		d, owner := &l.all[i], l.owners[i]
+		if d.Name == spec.Name || d.Kind != "macvlan" {
 			continue
 		}
-		owner, tagged := ownerOf(d.Alias)
-		mine := tagged && d.Kind == "macvlan" && (owner == spec.Owner || !h.alive(owner))
-		twin := d.Kind == "macvlan" && !d.Foreign && d.Parent == s.parent.Index && d.MAC == spec.MAC
+		tagged := owner != ""
+		sibling := tagged && owner == spec.Owner
+		twin := !d.Foreign && d.Parent == s.parent.Index && d.MAC == spec.MAC
+		if !twin && (!tagged || sibling && h.keeps(d.Name)) {
+			continue
+		}
+		mine := sibling || tagged && !l.alive(owner)
 		switch {
+		case twin && sibling && h.has(d.Name):
+			return s, refuse("VRID %d on %s is served by the interface %s of this instance already", spec.VRID, spec.Parent, d.Name)
 		case twin && tagged && !mine:
 			return s, refuse("VRID %d on %s is already served by the running instance %s with the interface %s: choose another VRID, or stop that instance", spec.VRID, spec.Parent, owner, d.Name)
 		case twin && !mine:
 			return s, refuse("%s on %s already has the virtual MAC %s and was not made by vrrpd: stop the program that uses it, or choose another VRID", d.Name, spec.Parent, macString(spec.MAC))
-		case twin, mine && owner == spec.Owner:
-			s.stale = append(s.stale, d)
-		case tagged && d.Kind == "macvlan" && !d.Foreign && d.Parent == s.parent.Index && h.apart(owner) && h.alive(owner):
+		case twin, sibling:
+			s.stale = append(s.stale, *d)
+		case !mine && !d.Foreign && d.Parent == s.parent.Index && h.apart(owner):
 			return s, refuse("%s of the running instance %s stands on %s, too, and what the settings of %s were is noted in another place than by this one, so that each would undo what the other needs: give both the same run directory (-f), or run both as the same user", d.Name, owner, spec.Parent, spec.Parent)
 		}
 	}
@@ -195,7 +360,7 @@ func (h *Hands) survey(spec Spec) (survey, error) {
 }
 
 // judge decides about an interface of the wanted name.
-func (h *Hands) judge(spec Spec, d, parent device) (fate, error) {
+func (h *Hands) judge(l *look, spec Spec, d, parent device) (fate, error) {
 	owner, tagged := ownerOf(d.Alias)
 	fits := d.Kind == "macvlan" && !d.Foreign && d.Parent == parent.Index && d.Mode == modeBridge && d.MAC == spec.MAC
 	// An instance that died between the two messages of creation left no
@@ -204,7 +369,7 @@ func (h *Hands) judge(spec Spec, d, parent device) (fate, error) {
 	switch {
 	case d.Kind != "macvlan" || (!tagged && !unborn):
 		return 0, refuse("an interface %s exists that vrrpd did not make: choose another name with --name, or delete it", spec.Name)
-	case tagged && owner != spec.Owner && h.alive(owner):
+	case tagged && owner != spec.Owner && l.alive(owner):
 		return 0, refuse("the interface %s belongs to the running instance %s: choose another name with --name", spec.Name, owner)
 	case fits:
 		return adopt, nil

@@ -59,6 +59,11 @@ type Hands struct {
 
 	mu   sync.Mutex
 	made map[*Iface]struct{} // interfaces that Ensure returned and nobody deleted
+	// names are the latest of them that have a name; expected are the parents of
+	// the owner's virtual routers by the names of their interfaces, nil before
+	// Expect.
+	names    map[string]*Iface
+	expected map[string]string
 }
 
 // Open connects to the kernel. It changes nothing.
@@ -79,7 +84,7 @@ func Open(c Config) (*Hands, error) {
 		slow.Close()
 		return nil, fmt.Errorf("open interface control: %w", err)
 	}
-	h := &Hands{notes: c.Notes, apart: c.Apart, group: c.Group, alive: c.Alive, slow: slow, wire: w, made: make(map[*Iface]struct{})}
+	h := &Hands{notes: c.Notes, apart: c.Apart, group: c.Group, alive: c.Alive, slow: slow, wire: w, made: make(map[*Iface]struct{}), names: make(map[string]*Iface)}
 	if h.group == 0 {
 		h.group = groupMark | uint32(os.Getpid())&^uint32(groupMask)
 	}
@@ -155,11 +160,17 @@ func (h *Hands) deleteGroup(ours map[int]bool) error {
 func (h *Hands) remember(i *Iface) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.made[i] = struct{}{}
+	if old := h.names[i.spec.Name]; old != nil {
+		delete(h.made, old) // it went with its parent
+	}
+	h.made[i], h.names[i.spec.Name] = struct{}{}, i
 }
 
 func (h *Hands) forget(i *Iface) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.made, i)
+	if h.names[i.spec.Name] == i {
+		delete(h.names, i.spec.Name)
+	}
 }

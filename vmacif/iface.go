@@ -19,7 +19,8 @@ type Iface struct {
 	h    *Hands
 	spec Spec // of a leftover: Name, MAC and Owner only; Parent is under mu
 
-	index atomic.Int64 // set by Ensure
+	index  atomic.Int64 // set by Ensure
+	parent atomic.Int64 // index of the parent, set by Ensure; 0 of a leftover
 
 	// up is what was asked for last, and mu keeps a Down that a worker carries
 	// out late from undoing an Up that came after it was ordered.
@@ -218,9 +219,7 @@ func (i *Iface) Delete() error {
 		return fmt.Errorf("delete %s: %w", i.spec.Name, err)
 	}
 	i.h.forget(i)
-	j := i.h.journals()
-	// An IPv6 router uses none of the parent's settings.
-	return j.release(func(u string) bool { return u == i.spec.Owner && i.spec.Family != 6 || !j.alive(u) })
+	return i.h.letGo(i)
 }
 
 // link is what the library wants to see. The index is never zero, with which

@@ -119,10 +119,11 @@ func (j *journal) restore(parent string) error {
 	return errors.Join(errs...)
 }
 
-// namespaceOf is the namespace in the name of a journal.
-func namespaceOf(name string) (netns uint64, ok bool) {
+// parentOf is the index of the parent in the name of a journal.
+func parentOf(name string) (index int, ok bool) {
 	text, ok := strings.CutSuffix(name, journalSuffix)
-	ns, _, dash := strings.Cut(text, "-")
-	netns, err := strconv.ParseUint(ns, 10, 64)
-	return netns, ok && dash && err == nil
+	ns, at, dash := strings.Cut(text, "-")
+	_, err1 := strconv.ParseUint(ns, 10, 64)
+	index, err2 := strconv.Atoi(at)
+	return index, ok && dash && err1 == nil && err2 == nil
 }

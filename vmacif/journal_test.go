@@ -297,13 +297,13 @@ func TestJournalConcurrently(t *testing.T) {
 			done <- inNamespace(int(l.here), func() error {
 				for range 20 {
 					owner := spec(uint8(50+k), "eth0").Owner
-					if _, err := j.acquire(parent, Spec{Family: 4, Owner: owner}); err != nil {
+					if _, err := j.acquire(parent, Spec{Family: 4, Owner: owner}, map[int]bool{parent.Index: true}); err != nil {
 						return err
 					}
 					if k == 0 {
 						continue // stays to the end
 					}
-					if err := j.release(func(u string) bool { return u == owner }); err != nil {
+					if err := j.release(func(_ int, u string) bool { return u == owner }); err != nil {
 						return err
 					}
 				}
@@ -318,6 +318,6 @@ func TestJournalConcurrently(t *testing.T) {
 		t.Errorf("journal %+v", got)
 	}
 	l.wantParent("1", "2")
-	l.must(j.release(func(u string) bool { return u == "eth0-50" }))
+	l.must(j.release(func(_ int, u string) bool { return u == "eth0-50" }))
 	l.wantParent("0", "0")
 }

@@ -121,9 +121,9 @@ func (j *journals) store(n *journal) error {
 	return j.dir.Replace(journalName(n.NetNS, n.Index), append(b, '\n'))
 }
 
-// acquire makes owner a user of the parent's settings, and of no other
-// parent's, and sets them; changed says which were not as they should be.
-func (d journalDir) acquire(parent device, spec Spec) (changed []string, err error) {
+// acquire makes owner a user of the parent's settings, and of no parent's but those
+// used, and sets them; changed says which were not as they should be.
+func (d journalDir) acquire(parent device, spec Spec, used map[int]bool) (changed []string, err error) {
 	if spec.Family != 4 {
 		return nil, nil // an IPv6 router uses none
 	}
@@ -138,7 +138,7 @@ func (d journalDir) acquire(parent device, spec Spec) (changed []string, err err
 	defer j.unlock()
 	name := journalName(j.netns, parent.Index)
 	// The parent may have been deleted and made again under a new index.
-	if err := j.dropAll(name, func(u string) bool { return u == owner }); err != nil {
+	if err := j.dropAll(used, func(_ int, u string) bool { return u == owner }); err != nil {
 		return fail(err)
 	}
 	n, err := j.load(name)
@@ -162,10 +162,10 @@ func (d journalDir) acquire(parent device, spec Spec) (changed []string, err err
 	return settle(false, parent.Name, parentWanted(spec.Family))
 }
 
-// release takes every owner for whom gone is true off the lists of all parents,
-// and restores the settings of those that have nobody left. It is no error if
-// there is no such owner.
-func (d journalDir) release(gone func(owner string) bool) error {
+// release takes every owner for whom gone is true off the lists of the parents, by
+// their indexes, and restores the settings of those that have nobody left. It is no
+// error if there is no such owner.
+func (d journalDir) release(gone func(parent int, owner string) bool) error {
 	if _, err := os.Lstat(d.path); errors.Is(err, fs.ErrNotExist) {
 		return nil // nobody is on any list
 	}
@@ -174,29 +174,29 @@ func (d journalDir) release(gone func(owner string) bool) error {
 		return fmt.Errorf("restore sysctls: %w", err)
 	}
 	defer j.unlock()
-	if err := j.dropAll("", gone); err != nil {
+	if err := j.dropAll(nil, gone); err != nil {
 		return fmt.Errorf("restore sysctls: %w", err)
 	}
 	return nil
 }
 
-// dropAll does so for all parents but one, and removes what a process has left
-// that died while it was writing.
-func (j *journals) dropAll(except string, gone func(string) bool) error {
+// dropAll does so with the lock held, but for some parents, and removes what a process
+// has left that died while it was writing.
+func (j *journals) dropAll(except map[int]bool, gone func(parent int, owner string) bool) error {
 	names, err := j.dir.Names()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range names {
-		_, ok := namespaceOf(name)
+		index, ok := parentOf(name)
 		switch {
 		case strings.HasSuffix(name, newSuffix):
 			err = j.dir.Remove(name)
-		case !ok || name == except:
+		case !ok || except[index]:
 			continue
 		default:
-			err = j.drop(name, gone)
+			err = j.drop(name, func(owner string) bool { return gone(index, owner) })
 		}
 		// What is no file is not ours, and in nobody's way.
 		if err != nil && !errors.Is(err, unix.EISDIR) {

@@ -32,7 +32,7 @@ func TestJournalDirComesAndGoes(t *testing.T) {
 			done <- inNamespace(int(l.here), func() error {
 				for range 50 {
 					owner := spec(uint8(50+k), "eth0").Owner
-					if _, err := j.acquire(parent, Spec{Family: 4, Owner: owner}); err != nil {
+					if _, err := j.acquire(parent, Spec{Family: 4, Owner: owner}, map[int]bool{parent.Index: true}); err != nil {
 						return err
 					}
 					for _, s := range parentSettings {
@@ -40,7 +40,7 @@ func TestJournalDirComesAndGoes(t *testing.T) {
 							return errors.Join(errors.New(s.key+" is "+now+" while it is used"), err)
 						}
 					}
-					if err := j.release(func(u string) bool { return u == owner }); err != nil {
+					if err := j.release(func(_ int, u string) bool { return u == owner }); err != nil {
 						return err
 					}
 				}

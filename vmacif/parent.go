@@ -9,11 +9,8 @@ import (
 
 // judgeParent refuses what cannot carry a macvlan, or would carry it elsewhere
 // than the user thinks, and names what to use instead.
-func judgeParent(spec Spec, p device, all []device) error {
-	byIndex := make(map[int]device, len(all))
-	for _, d := range all {
-		byIndex[d.Index] = d
-	}
+func judgeParent(spec Spec, p device, l *look) error {
+	all, byIndex := l.all, l.byIndex
 	switch p.Kind {
 	case "macvlan", "macvtap", "ipvlan", "ipvtap":
 		if _, ours := ownerOf(p.Alias); ours {

@@ -66,5 +66,5 @@ func (h *Hands) Release(name string) error {
 // is for an instance whose interface no longer exists.
 func (h *Hands) ReleaseOwner(owner string) error {
 	j := h.journals()
-	return j.release(func(u string) bool { return u == owner || !j.alive(u) })
+	return j.release(func(_ int, u string) bool { return u == owner || !j.alive(u) })
 }
