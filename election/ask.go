@@ -93,6 +93,10 @@ func (m *Machine) ask() {
 			f.AskFrom, f.Probes, f.AnsAt = t0, 0, 0
 			v.probeAt = t0 + m.grace()
 		}
+		if l := m.spokesman(i); l != i {
+			f.Probes, f.AnsAt, v.probeAt = m.own[l].Probes, m.own[l].AnsAt, m.vr[l].probeAt
+			continue
+		}
 		if m.now >= v.probeAt {
 			m.do(Action{Kind: DoProbe, VR: i})
 			f.Probes++
@@ -107,4 +111,21 @@ func (m *Machine) ask() {
 			m.askNext = v.probeAt
 		}
 	}
+}
+
+// spokesman is the member that is asked about for member i: the first on its LAN
+// that follows the same master and has to be asked about. A machine with hundreds of
+// virtual routers on one LAN asks one question; routers whose masters are different
+// machines are different questions.
+func (m *Machine) spokesman(i int) int {
+	f, v := &m.own[i], &m.vr[i]
+	if v.lan == 0 {
+		return i
+	}
+	for j := v.lanHead; j < i; j++ {
+		if g := &m.own[j]; m.vr[j].lan == v.lan && g.P0At == 0 && g.NoAsk == 0 && g.Joining == f.Joining && g.AccSrc == f.AccSrc {
+			return j
+		}
+	}
+	return i
 }

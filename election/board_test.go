@@ -131,14 +131,14 @@ func TestWord(t *testing.T) {
 
 func TestWordsOfTheClosedLists(t *testing.T) {
 	seen := map[string]bool{}
-	for r := NoReason; r <= SamePriorityPeer; r++ {
+	for r := NoReason; r <= StaysOut; r++ {
 		if s := r.String(); s == "" || s == "unknown" || seen[s] {
 			t.Errorf("reason %d is %q", r, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	if s := (SamePriorityPeer + 1).String(); s != "unknown" {
+	if s := (StaysOut + 1).String(); s != "unknown" {
 		t.Errorf("a reason that does not exist is %q", s)
 	}
 	for s := Init; s <= Listen; s++ {

@@ -35,7 +35,8 @@ const (
 	EvBackup
 	EvHold
 	EvRelease
-	// EvPriority: the operator sets the group's priority (Priority, 1..255).
+	// EvPriority: the operator sets the group's priority (Priority, 1..255; 0: as
+	// configured again).
 	EvPriority
 	// EvStop: the process wants to leave for good.
 	EvStop
@@ -45,7 +46,7 @@ const (
 // ignored.
 type Event struct {
 	Kind     EventKind
-	VR       int // index of the local member
+	VR       int // the local member: its index in New, or its id in Add
 	Addr     netip.Addr
 	MAC      MAC
 	Priority uint8
@@ -97,6 +98,9 @@ const (
 	DoReport
 	// DoExit: everything is left in order; the process may go.
 	DoExit
+	// DoGone: the member VR that was to be retired serves no more and is none of
+	// the machine's any longer.
+	DoGone
 )
 
 // Action is one thing to carry out, in order. VR is the local member, or -1

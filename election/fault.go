@@ -32,6 +32,14 @@ func (h *holdDown) note(now, promoted Time, base int64) {
 	}
 }
 
+// holdBase is the hold-down of what does not flap.
+func (m *Machine) holdBase() int64 {
+	if m.cfg.HoldDown > 0 {
+		return int64(m.cfg.HoldDown)
+	}
+	return 2 * m.interval()
+}
+
 // fault sets or clears a fault of a local member.
 func (m *Machine) fault(vr int, bit Fault, on bool) {
 	f := &m.own[vr]
@@ -40,8 +48,8 @@ func (m *Machine) fault(vr int, bit Fault, on bool) {
 	}
 	if on {
 		// Several members on one parent fail together; that is one fault.
-		if !m.faulty() {
-			m.hold.note(m.now, m.lastPromoted, 2*m.interval())
+		if f.Joining == 0 && !m.faulty() {
+			m.hold.note(m.now, m.lastPromoted, m.holdBase())
 		}
 		f.Faults |= bit
 		m.ring = true
@@ -68,10 +76,10 @@ func (m *Machine) voting() bool {
 	return false
 }
 
-// faulty reports whether any local member has a fault.
+// faulty reports whether any local member that has a vote has a fault.
 func (m *Machine) faulty() bool {
 	for i := range m.own {
-		if m.own[i].Faults != 0 {
+		if m.own[i].Faults != 0 && m.own[i].Joining == 0 {
 			return true
 		}
 	}

@@ -260,6 +260,6 @@ func text(a *Action) string {
 	return map[ActionKind]string{
 		DoRenew: "renew", DoCloseGuard: "close", DoPrepare: "prepare", DoUnprepare: "unprepare",
 		DoPromote: "promote", DoDemote: "demote", DoAnnounce: "announce", DoAnnounceOwn: "own",
-		DoProbe: "probe", DoExit: "exit",
+		DoProbe: "probe", DoExit: "exit", DoGone: "gone",
 	}[a.Kind]
 }

@@ -17,6 +17,9 @@ type Router struct {
 	VIP      netip.Addr // first virtual address
 	Source   netip.Addr // own primary address; invalid: not known yet
 	NoAsk    bool       // unicast peers: nobody to ask
+	// LAN tells which members of this process stand on one parent: of those that
+	// follow the same master one is asked about for all. 0: on one of its own.
+	LAN int
 }
 
 // Config is what concerns the machine rather than one member. The zero value
@@ -30,6 +33,9 @@ type Config struct {
 	// LeaseIntervals is the length of the lease in advertisement intervals;
 	// 0: two, or three below 100 ms.
 	LeaseIntervals int
+	// HoldDown is how long a member that has recovered must wait before the machine
+	// may be elected again; 0: two intervals.
+	HoldDown time.Duration
 	// MixedLimit bounds how long a mixed view vetoes preemption; 0: 60 s,
 	// negative: for ever.
 	MixedLimit time.Duration
@@ -45,6 +51,7 @@ type Machine struct {
 	board  Board
 	own    []Facts  // facts of the local members, published after every Step
 	vr     []member // what nobody else needs to know of them
+	slots  []int    // where in own and vr each VR of events and actions is; -1: nowhere
 	others []Facts  // scratch: facts of the other processes, re-read every round
 
 	seen     Word // the word as obeyed
@@ -59,9 +66,10 @@ type Machine struct {
 	preempt     bool  // all members want preemption
 	preemptFrom Time
 
-	before      Word // what seen was before, and since when
-	beforeSince Time
-	expelled    bool // seen is that which we were expelled by
+	before       Word // what seen was before, and since when
+	beforeSince  Time
+	expelled     bool  // seen is that which we were expelled by
+	lastInterval int64 // ns, of the time when there was a member
 
 	nextAdvert Time   // MASTER: the grid
 	resign     resign // priority 0 still to be repeated
@@ -93,6 +101,11 @@ type Machine struct {
 
 // member is the private side of one local member.
 type member struct {
+	id         int  // VR of events and actions
+	lan        int  // Router.LAN
+	lanHead    int  // index of the first member on the same LAN
+	added      Time // when it was added to a machine at work; 0: was there from the start
+	retiring   retiring
 	source     Addr16
 	serving    bool // DoPromote was given
 	prepared   bool // DoPrepare was given
@@ -128,13 +141,10 @@ func New(cfg Config, board Board, routers []Router) *Machine {
 	m.own = make([]Facts, len(routers))
 	m.vr = make([]member, len(routers))
 	for i, r := range routers {
-		m.own[i] = Facts{
-			VIP: AddrFrom(r.VIP), Interval: int64(r.Interval), Family: r.Family, VRID: r.VRID,
-			Version: r.Version, Priority: r.Priority, Preempt: flag(r.Preempt),
-			NoAsk: int64(flag(r.NoAsk)), Learned: int64(r.Interval),
-		}
-		m.vr[i].source = AddrFrom(r.Source)
+		m.own[i].configure(r)
+		m.vr[i].id, m.vr[i].lan, m.vr[i].source = i, r.LAN, AddrFrom(r.Source)
 	}
+	m.number()
 	return m
 }
 
@@ -153,7 +163,7 @@ func (m *Machine) Start(now Time, acts []Action) []Action {
 	m.now, m.acts = now, acts
 	m.refresh()
 	iv := m.interval()
-	m.hold.now = 2 * iv
+	m.hold.now = m.holdBase()
 	running := m.begin()
 	for i := range m.own {
 		f := &m.own[i]
@@ -319,7 +329,12 @@ func (m *Machine) preempting() bool {
 }
 
 // interval is the advertisement interval of the group, in ns.
-func (m *Machine) interval() int64 { return m.own[0].Interval }
+func (m *Machine) interval() int64 {
+	if len(m.own) > 0 {
+		m.lastInterval = m.own[0].Interval
+	}
+	return m.lastInterval
+}
 
 // leaseSpan is how long one advert that was really sent lets us serve, in ns:
 // shorter than any peer's master-down interval, so that a dead master is silent
@@ -338,8 +353,14 @@ func (m *Machine) leaseSpan() int64 {
 	return n * m.interval()
 }
 
+// do asks for an action; its VR is an index here.
 func (m *Machine) do(a Action) {
 	a.Epoch = m.seen.Epoch()
+	if a.VR >= 0 && a.VR < len(m.vr) {
+		a.VR = m.vr[a.VR].id
+	} else {
+		a.VR = -1
+	}
 	m.acts = append(m.acts, a)
 }
 

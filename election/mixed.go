@@ -23,6 +23,9 @@ func (m *Machine) mixedUntil() Time {
 
 // watchMembers raises the alarms about members that want different things.
 func (m *Machine) watchMembers() {
+	if len(m.own) == 0 {
+		return
+	}
 	var priority, preempt bool
 	m.each(func(f *Facts) {
 		priority = priority || f.Priority != m.own[0].Priority

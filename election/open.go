@@ -57,8 +57,14 @@ func (m *Machine) open() {
 			// not hear us, and waiting for it would leave the other LANs dark.
 			v.openBy = max(v.openBy, at+m.leaseSpan())
 		}
+		l := m.spokesman(i)
 		switch {
 		case f.Joining == 1 || f.Quiet == m.shutEpoch:
+		case l != i && m.own[l].Quiet == m.shutEpoch:
+			f.Quiet = m.shutEpoch
+			m.ring = true
+		case l != i && m.now < v.openBy:
+			v.probeAt = m.vr[l].probeAt
 		case m.now >= v.openBy || f.Probes >= openProbes && m.now >= v.probeAt:
 			f.Quiet = m.shutEpoch
 			m.ring = true

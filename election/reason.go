@@ -58,6 +58,7 @@ const (
 	MixedView        // an inferior master on one LAN, silence on another
 	PartitionOver    // the partition or mixed view has gone
 	SamePriorityPeer // a peer with our priority: the address decides
+	StaysOut         // a router that was added to a MASTER meets another one, and waits
 )
 
 var reasonWords = [...]string{
@@ -99,6 +100,7 @@ var reasonWords = [...]string{
 	MixedView:        "mixed-view",
 	PartitionOver:    "partition-over",
 	SamePriorityPeer: "same-priority-peer",
+	StaysOut:         "stays-out",
 }
 
 func (r Reason) String() string {

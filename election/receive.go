@@ -13,41 +13,11 @@ func (f *Facts) vmac() MAC {
 // the whole batch.
 func (m *Machine) apply(e *Event) {
 	switch e.Kind {
-	case EvAdvert:
-		if m.valid(e.VR) {
-			m.receive(e)
-		}
-	case EvAnswer:
-		if !m.valid(e.VR) {
-			return
-		}
-		// Proxy-ARP hosts answer for anything: only the virtual MAC, or the MAC
-		// from which the master's adverts came, is an answer.
-		f := &m.own[e.VR]
-		if e.MAC == f.vmac() || (e.MAC != MAC{} && e.MAC == f.AccMAC) || m.off(RuleRightAnswer) {
-			f.AnsAt, f.Probes = m.now, 0
-			m.ring = true
-		}
-	case EvFault:
-		if m.valid(e.VR) {
-			m.fault(e.VR, e.Fault, e.On)
-		}
-	case EvSource:
-		if m.valid(e.VR) {
-			m.vr[e.VR].source = AddrFrom(e.Addr)
-		}
-	case EvSent:
-		if m.valid(e.VR) {
-			m.sent(e)
-		}
-	case EvSendFailed:
-		if m.valid(e.VR) {
-			m.sendFailed(e.VR)
-		}
-	case EvPrepared:
-		if m.valid(e.VR) {
-			m.own[e.VR].Prepared = e.Epoch
-			m.ring = true
+	case EvAdvert, EvAnswer, EvFault, EvSource, EvSent, EvSendFailed, EvPrepared:
+		if i := m.index(e.VR); i >= 0 {
+			here := *e
+			here.VR = i
+			m.applyTo(&here)
 		}
 	case EvMemberGone:
 		m.gone = e.Reason
@@ -61,9 +31,7 @@ func (m *Machine) apply(e *Event) {
 	case EvRelease:
 		m.wish(func(w *Wishes) { w.Soft, w.Hold = false, false })
 	case EvPriority:
-		if e.Priority != 0 {
-			m.wish(func(w *Wishes) { w.Priority = e.Priority })
-		}
+		m.wish(func(w *Wishes) { w.Priority = e.Priority })
 	case EvStop:
 		m.stopping = true
 		for i := range m.own {
@@ -73,7 +41,32 @@ func (m *Machine) apply(e *Event) {
 	}
 }
 
-func (m *Machine) valid(vr int) bool { return vr >= 0 && vr < len(m.own) }
+// applyTo is apply for what concerns one member; VR is its index.
+func (m *Machine) applyTo(e *Event) {
+	f, v := &m.own[e.VR], &m.vr[e.VR]
+	switch e.Kind {
+	case EvAdvert:
+		m.receive(e)
+	case EvAnswer:
+		// Proxy-ARP hosts answer for anything: only the virtual MAC, or the MAC
+		// from which the master's adverts came, is an answer.
+		if e.MAC == f.vmac() || (e.MAC != MAC{} && e.MAC == f.AccMAC) || m.off(RuleRightAnswer) {
+			f.AnsAt, f.Probes = m.now, 0
+			m.ring = true
+		}
+	case EvFault:
+		m.fault(e.VR, e.Fault, e.On)
+	case EvSource:
+		v.source = AddrFrom(e.Addr)
+	case EvSent:
+		m.sent(e)
+	case EvSendFailed:
+		m.sendFailed(e.VR)
+	case EvPrepared:
+		f.Prepared = e.Epoch
+		m.ring = true
+	}
+}
 
 // awake: while the machine slept nothing was heard, and what that seems to say
 // about the other masters is not true. Listen for as long as after a start: a
@@ -109,6 +102,9 @@ func (m *Machine) receive(e *Event) {
 	}
 	f.HeardAt = m.now
 	m.heard = m.heard || f.Joining == 0
+	if v.added != 0 && f.Joining == 1 && m.seen.State() == Master && v.retiring.since == 0 && m.now >= v.added+f.down(m.priority) {
+		m.alarm(e.VR, StaysOut, src)
+	}
 	switch st {
 	case Master:
 		m.receiveAsMaster(e, src)
@@ -244,15 +240,26 @@ func (m *Machine) accept(e *Event, src Addr16) {
 
 // isReference reports whether f is the lowest member of the machine.
 func (m *Machine) isReference(f *Facts) bool {
+	i := m.reference()
+	return i >= 0 && f == &m.own[i]
+}
+
+// reference is the local member that is the lowest of the machine; -1: it is another
+// process's.
+func (m *Machine) reference() int {
+	lowest := -1
 	for i := range m.own {
-		if g := &m.own[i]; g.Joining == 0 && g.before(f) {
-			return false
+		if g := &m.own[i]; g.Joining == 0 && (lowest < 0 || g.before(&m.own[lowest])) {
+			lowest = i
 		}
+	}
+	if lowest < 0 {
+		return -1
 	}
 	for i := range m.others {
-		if g := &m.others[i]; g.Joining == 0 && g.before(f) {
-			return false
+		if g := &m.others[i]; g.Joining == 0 && g.before(&m.own[lowest]) {
+			return -1
 		}
 	}
-	return true
+	return lowest
 }

@@ -13,8 +13,8 @@ const repliesPerInterval = 4
 func (m *Machine) replies() {
 	master := m.seen.State() == Master
 	if master && m.contested() {
-		for i := range m.vr {
-			m.vr[i].reply = m.vr[i].reply || m.isReference(&m.own[i])
+		if i := m.reference(); i >= 0 {
+			m.vr[i].reply = true
 		}
 	}
 	for i := range m.vr {

@@ -28,13 +28,16 @@ func (m *Machine) timers() {
 			m.nextAdvert = m.nextTick()
 		}
 		for i := range m.vr {
-			if v := &m.vr[i]; v.failSince != 0 && m.now >= v.retryAt && m.own[i].Faults == 0 {
+			if v := &m.vr[i]; v.failSince != 0 && m.now >= v.retryAt && m.own[i].Faults == 0 && m.own[i].Joining == 0 {
 				v.retryAt = m.now + m.interval()/8
 				m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
 			}
 		}
 		m.joinLate()
+	case Backup, Listen:
+		m.joinQuietly()
 	}
+	m.retire()
 	m.ask()
 	if m.now >= m.beatNext {
 		m.beat()
@@ -55,8 +58,8 @@ func (m *Machine) joinLate() {
 	}
 	joined := false
 	for i := range m.own {
-		if f := &m.own[i]; f.Joining == 1 && f.Faults == 0 && f.silent(m.now) {
-			f.Joining, f.Quiet = 0, m.seen.Epoch()
+		if f := &m.own[i]; f.Joining == 1 && m.vr[i].retiring.since == 0 && f.Faults == 0 && f.silent(m.now) {
+			f.Joining, f.Quiet, m.vr[i].added = 0, m.seen.Epoch(), 0
 			joined = true
 		}
 	}
@@ -84,6 +87,7 @@ func (m *Machine) Deadline() Time {
 			soon(v.retryAt)
 		}
 	}
+	t = min(t, m.retireDue())
 	for i := range m.others {
 		soon(max(m.stuckAt(&m.others[i]), m.graceAt))
 	}
@@ -95,6 +99,7 @@ func (m *Machine) Deadline() Time {
 		if m.askNext != 0 {
 			soon(m.askNext)
 		}
+		m.joinDue(soon)
 	case Prepare:
 		soon(m.since + prepareLimit)
 	case Master:
@@ -113,8 +118,9 @@ func (m *Machine) Deadline() Time {
 		}
 	case Listen:
 		t = min(t, m.listenEnd())
+		m.joinDue(soon)
 	}
-	if m.partedAt != 0 && m.parted == NoReason {
+	if m.partedAt != 0 && m.parted == NoReason && len(m.own) > 0 {
 		soon(m.partedAt + m.own[0].down(m.priority))
 	}
 	return t

@@ -81,7 +81,9 @@ func (m *Machine) servingAny() bool {
 // join gives a vote to members that were added while the group was serving.
 func (m *Machine) join() {
 	for i := range m.own {
-		m.own[i].Joining = 0
+		if v := &m.vr[i]; v.retiring.since == 0 && v.added == 0 { // else see joinQuietly
+			m.own[i].Joining = 0
+		}
 	}
 }
 

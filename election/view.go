@@ -36,15 +36,28 @@ func (m *Machine) View() View {
 	return v
 }
 
-// Facts returns the facts of local member vr, to be read only.
-func (m *Machine) Facts(vr int) *Facts { return &m.own[vr] }
+// Facts returns the facts of local member vr, to be read only; of one that has gone
+// the zero Facts.
+func (m *Machine) Facts(vr int) *Facts {
+	if i := m.index(vr); i >= 0 {
+		return &m.own[i]
+	}
+	return new(Facts)
+}
+
+// Added reports that local member vr was added while the machine was at work and has
+// no vote yet.
+func (m *Machine) Added(vr int) bool {
+	i := m.index(vr)
+	return i >= 0 && m.own[i].Joining == 1 && m.vr[i].retiring.since == 0
+}
 
 // Skew is member vr's present skew time.
 func (m *Machine) Skew(vr int) time.Duration {
-	return time.Duration(m.own[vr].skew(m.priority))
+	return time.Duration(m.Facts(vr).skew(m.priority))
 }
 
 // MasterDown is member vr's present master-down interval.
 func (m *Machine) MasterDown(vr int) time.Duration {
-	return time.Duration(m.own[vr].down(m.priority))
+	return time.Duration(m.Facts(vr).down(m.priority))
 }
