@@ -22,9 +22,11 @@ const (
 	Release
 	// Check has validated the configuration, and exits 0.
 	Check
+	// Example prints Example() to stdout and exits 0.
+	Example
 )
 
-var modeWords = [...]string{"run", "help", "version", "release", "check"}
+var modeWords = [...]string{"run", "help", "version", "release", "check", "example"}
 
 func (m Mode) String() string {
 	if int(m) < len(modeWords) {
@@ -55,11 +57,26 @@ const (
 // Config is everything the user asked for.
 type Config struct {
 	Mode Mode
+	// ConfigFile has everything else, but for RunDir if that is not empty, Mode and
+	// Foreground; see ParseFile. "": nothing is in a file.
+	ConfigFile string
 	// RunDir is where the processes of the machine meet: an absolute, clean
 	// path.
 	RunDir string
 	// Foreground: do not go to the background.
 	Foreground bool
+	// Group is the name of a group of a configuration file, which is also that of
+	// its instance in RunDir; "": the classic form, where both follow from the rest.
+	Group string
+	// HoldDown is how long a machine that has recovered from a fault waits before it
+	// may be elected; 0: two intervals.
+	HoldDown time.Duration
+	// MixedLimit bounds how long contradicting views keep the machine from
+	// preempting; 0: as package election chooses, negative: for ever.
+	MixedLimit time.Duration
+	// SocketGroup is the group, a name or a number, whose members may ask the control
+	// socket; "": that of the process.
+	SocketGroup string
 	// Monitor is how many processes of this machine share one state, 1 to 9;
 	// 0: not given.
 	Monitor int
@@ -90,7 +107,7 @@ type Config struct {
 // UsageError. Everything that Parse returns has passed it.
 func (c Config) Validate() error {
 	switch {
-	case c.Mode == Help || c.Mode == Version:
+	case c.Mode == Help || c.Mode == Version || c.Mode == Example:
 		return nil
 	case !path.IsAbs(c.RunDir) || path.Clean(c.RunDir) != c.RunDir:
 		return usagef("run directory %s: an absolute path is needed, like %s", show(c.RunDir), DefaultRunDir)

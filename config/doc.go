@@ -6,6 +6,10 @@
 // accepts is complete and consistent (Config.Validate says so), and what it
 // refuses has changed nothing.
 //
+// A configuration file is read by ParseFile. Its keys are a table (keys.go), from which
+// the example and the manual page are made, too; what a key means is what the option of
+// the command line means.
+//
 // Two layers: Grammar (getopt.go) knows how C programs spell options and
 // nothing about vrrpd, so that atropos uses it too; Parse (flags.go) knows what
 // vrrpd's options mean. What a later release will bring is recognised and

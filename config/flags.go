@@ -7,10 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Usage is the text of vrrpd --help, in the order of the manual.
 const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
+       vrrpd -c FILE [options]
 
   -h, --help               this text
   -V, --version            the version
@@ -36,7 +39,9 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            else /run/vrrpd)
   -z PRIO, -x PRIO         priority after SIGTTIN, SIGTTOU instead of -10, +10
   -F, --foreground         stay in the foreground
-  -c, --config FILE        read FILE instead (not in this release)
+  -c, --config FILE        virtual routers and groups are those of FILE, see
+                           vrrpd.toml(5); besides it only -F, -f, --check and
+                           --release
   --vrrp-version 2|3|2+3   protocol version (default 2; 3 for IPv6, or if
                            SECONDS has a fraction); 2+3: both, while the
                            routers of a LAN are changed from 2 to 3
@@ -61,7 +66,9 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            as MASTER, announce the addresses again so often
                            (1-86400; default 0: not without a reason)
   --script-user NAME       run the commands of -U and -D as this user
-  --check                  validate this command line and exit
+  --check                  validate this command line, or FILE, say what it
+                           comes to, and exit
+  --example                print a configuration file with every key
   --release                clean up after a dead instance: that of -i and -v;
                            without them, after every dead one
 
@@ -71,11 +78,10 @@ COMMAND is split into words without a shell: quote with '...', "..." or \.
 // form is a classic command line while it is being read.
 type form struct {
 	Config
-	router     Router
-	version    uint8 // as asked for; 0: not given
-	auth       authOptions
-	runDir     string // of -f; "": not given
-	configFile string // of -c; "": not given
+	router  Router
+	version uint8 // as asked for; 0: not given
+	auth    authOptions
+	runDir  string // of -f; "": not given
 }
 
 // row is one option of vrrpd and what it means.
@@ -93,6 +99,7 @@ func rows() []row {
 		{Option: Option{'V', "version", ""}},
 		{Option: Option{0, "check", ""}},
 		{Option: Option{0, "release", ""}},
+		{Option: Option{0, "example", ""}},
 		{Option{'n', "no-vmac", ""}, func(f *form, _, _ string) error { f.router.NoVMAC = true; return nil }, false},
 		{Option{'i', "interface", "IFNAME"}, setInterface, true},
 		{Option{'v', "vrid", "VRID"}, setVRID, true},
@@ -149,6 +156,8 @@ func Parse(args []string, getenv func(string) string) (Config, error) {
 			return Config{Mode: Help}, nil
 		case "version":
 			return Config{Mode: Version}, nil
+		case "example":
+			return Config{Mode: Example}, nil
 		case "release":
 			f.Mode = Release
 		case "check":
@@ -165,6 +174,9 @@ func Parse(args []string, getenv func(string) string) (Config, error) {
 			}
 		}
 	}
+	if f.ConfigFile != "" {
+		return f.ofFile(table, given, operands)
+	}
 	if f.RunDir, err = RunDir(f.runDir, getenv); err != nil {
 		return Config{}, err
 	}
@@ -177,6 +189,26 @@ func Parse(args []string, getenv func(string) string) (Config, error) {
 		return Config{}, err
 	}
 	return f.finish(operands)
+}
+
+// besidesFile are the options that -c leaves room for.
+var besidesFile = [...]string{"config", "foreground", "run-dir", "check", "release"}
+
+// ofFile is a command line that names a file for everything else.
+func (f *form) ofFile(table []row, given []Given, operands []string) (Config, error) {
+	for _, g := range given {
+		if !slices.Contains(besidesFile[:], table[g.Option].Long) {
+			return Config{}, usagef("%s and -c %s: with a configuration file that stands in the file", g.As, show(f.ConfigFile))
+		}
+	}
+	if len(operands) > 0 {
+		return Config{}, usagef("%s and -c %s: with a configuration file the addresses stand in the file", show(operands[0]), show(f.ConfigFile))
+	}
+	var err error
+	if f.runDir != "" {
+		f.RunDir, err = RunDir(f.runDir, nil)
+	}
+	return f.Config, err
 }
 
 func asked(table []row, given []Given, long string) bool {
@@ -196,6 +228,19 @@ func (f *form) finish(operands []string) (Config, error) {
 		f.Routers = f.released(operands)
 		return f.Config, f.Config.Validate()
 	}
+	if err := f.complete(); err != nil {
+		return Config{}, err
+	}
+	f.Routers = []Router{f.router}
+	if err := f.Config.Validate(); err != nil {
+		return Config{}, err
+	}
+	return f.Config, nil
+}
+
+// complete fills in what follows from the rest of a virtual router.
+func (f *form) complete() error {
+	r := &f.router
 	r.Family = familyOf(r.Addresses)
 	if r.Name == "" {
 		r.Name = DefaultName(r.VRID, r.Family)
@@ -207,14 +252,7 @@ func (f *form) finish(operands []string) (Config, error) {
 	if r.Version == 0 {
 		r.Version = DefaultVersion(r.Family, r.Interval)
 	}
-	if err := f.auth.finish(&r.Auth); err != nil {
-		return Config{}, err
-	}
-	f.Routers = []Router{f.router}
-	if err := f.Config.Validate(); err != nil {
-		return Config{}, err
-	}
-	return f.Config, nil
+	return f.auth.finish(&r.Auth)
 }
 
 // missing names everything at once that has to be added.
@@ -410,7 +448,10 @@ func setConfigFile(f *form, as, value string) error {
 	if value == "" {
 		return usagef(`%s "": give the path of a file`, as)
 	}
-	f.configFile = value
+	if !utf8.ValidString(value) || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return usagef("%s %s: a character in the name of the file that cannot be printed", as, show(value))
+	}
+	f.ConfigFile = value
 	return nil
 }
 

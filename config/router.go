@@ -61,6 +61,8 @@ type Router struct {
 	Checksum Checksum
 	// Auth is how adverts are authenticated.
 	Auth Auth
+	// OnMaster and OnBackup run for this virtual router, besides those of the group.
+	OnMaster, OnBackup Command
 }
 
 // DefaultName is the name of the interface of a virtual router that the user

@@ -5,8 +5,6 @@ package config
 // goes when its feature comes.
 func (f *form) unsupported() error {
 	switch {
-	case f.configFile != "":
-		return usagef("-c %s: a configuration file is not in this release; give -i, -v and the addresses instead", show(f.configFile))
 	case f.Mode == Release:
 		return nil
 	case f.router.NoVMAC:

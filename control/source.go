@@ -26,10 +26,11 @@ const (
 	Release  Verb = "release"  // forget Backup and Hold
 	Reduce   Verb = "reduce"   // priority -10, or the -z value
 	Increase Verb = "increase" // priority +10, or the -x value
+	Reload   Verb = "reload"   // read the configuration, and what it refers to, again
 )
 
 // Verbs lists every verb.
-func Verbs() []Verb { return []Verb{Backup, Hold, Release, Reduce, Increase} }
+func Verbs() []Verb { return []Verb{Backup, Hold, Release, Reduce, Increase, Reload} }
 
 // repeatable says that doing it twice is doing it once.
 func (v Verb) repeatable() bool { return v != Reduce && v != Increase }

@@ -107,13 +107,14 @@ type Transition struct {
 
 // HookResult is how a -U or -D command ended.
 type HookResult struct {
-	State    string    `json:"state"` // MASTER for -U, BACKUP for -D
-	Command  string    `json:"command"`
-	Started  time.Time `json:"started"`
-	MS       int64     `json:"duration-ms"`
-	Running  bool      `json:"running"`
-	ExitCode int       `json:"exit-code"`
-	Error    string    `json:"error,omitempty"` // why it could not run, or was killed
+	Interface string    `json:"interface,omitempty"` // of the virtual router whose command it is; "": the group's
+	State     string    `json:"state"`               // MASTER for -U, BACKUP for -D
+	Command   string    `json:"command"`
+	Started   time.Time `json:"started"`
+	MS        int64     `json:"duration-ms"`
+	Running   bool      `json:"running"`
+	ExitCode  int       `json:"exit-code"`
+	Error     string    `json:"error,omitempty"` // why it could not run, or was killed
 }
 
 // Router is one virtual router. The names are those of RFC 8347; durations that

@@ -37,24 +37,37 @@ func (d *Daemon) filter(later func(func())) error {
 	if err := accept.Sweep(); err != nil {
 		d.log.Warn("cannot remove what dead instances have left", "err", err)
 	}
-	for _, r := range d.routers {
-		f := accept.New(r.cfg.Name, r.vips)
-		if r.accepts() {
-			if err := f.Remove(); err != nil {
-				d.log.Error("cannot remove a filter that a dead instance has left: packets to the virtual addresses may be dropped", d.about(r, "err", err)...)
+	later(func() {
+		for _, r := range d.routers {
+			if r.filter == nil {
+				continue
 			}
-			continue
-		}
-		if err := d.watchFilters(); err != nil {
-			return err
-		}
-		r.filter = f // ensure installs it
-		later(func() {
-			if err := f.Remove(); err != nil {
+			if err := r.filter.Remove(); err != nil {
 				d.log.Error("cannot remove the filter", d.about(r, "err", err)...)
 			}
-		})
+		}
+	})
+	for _, r := range d.routers {
+		if err := d.chooseFilter(r); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// chooseFilter gives a router the filter that it needs; ensured installs it.
+func (d *Daemon) chooseFilter(r *router) error {
+	f := accept.New(r.cfg.Name, r.vips)
+	if r.accepts() {
+		if err := f.Remove(); err != nil {
+			d.log.Error("cannot remove a filter that a dead instance has left: packets to the virtual addresses may be dropped", d.about(r, "err", err)...)
+		}
+		return nil
+	}
+	if err := d.watchFilters(); err != nil {
+		return err
+	}
+	r.filter = f
 	return nil
 }
 

@@ -114,6 +114,10 @@ func (d *Daemon) alarmWords(a *election.Action) words {
 		return words{p + " has the same priority, so the higher address becomes MASTER",
 			"give the machines different priorities (-p) if it matters which of them serves"}
 	}
+	if a.Reason == election.StaysOut {
+		return words{"this virtual router was added, and stays out as long as " + p + " serves it",
+			"give the other machine the same configuration, or stop what serves there"}
+	}
 	return words{what: a.Reason.String()}
 }
 

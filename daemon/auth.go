@@ -56,54 +56,72 @@ func (d *Daemon) prepareAuth() error {
 		if err != nil {
 			return err
 		}
-		if r.auth.signer, r.rules.Auth, err = newAuth(c); err != nil {
-			return config.UsageError(fmt.Sprintf("-a %s: %v", c.Kind, err))
-		}
-		r.auth.config, r.rules.Marks = c, &r.marks
-		if c.Kind == vrrp.TrailerAuth {
-			r.parent.timed = true
+		if err := r.authenticate(c); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// authenticate prepares the authentication of a router that is not at work yet.
+func (r *router) authenticate(c vrrp.AuthConfig) (err error) {
+	if r.auth.signer, r.rules.Auth, err = newAuth(c); err != nil {
+		return config.UsageError(fmt.Sprintf("-a %s: %v", c.Kind, err))
+	}
+	r.auth.config, r.rules.Marks = c, &r.marks
 	return nil
 }
 
 // remember continues the numbering where the last process of this instance stopped.
 // The instance's lock is held.
 func (d *Daemon) remember(later func(func())) error {
-	for _, r := range d.routers {
-		a := &r.auth
-		switch a.signer.Kind() {
-		case vrrp.HeaderAuth, vrrp.TrailerAuth:
-		default:
-			continue
+	later(func() {
+		for _, r := range d.routers {
+			r.closeAuth()
 		}
-		path := filepath.Join(d.cfg.RunDir, instanceName(r.cfg)+".auth")
-		file, state, damage, err := openAuthFile(path, func(err error) {
-			d.log.Error(err.Error()+": after a restart an old advert could be taken for new, or ours be refused", d.about(r)...)
-		})
-		if err != nil {
+	})
+	for _, r := range d.routers {
+		if err := d.rememberNumbers(r); err != nil {
 			return err
 		}
-		if damage != "" {
-			d.log.Warn(damage, d.about(r)...)
+	}
+	return nil
+}
+
+// rememberNumbers does so for one router.
+func (d *Daemon) rememberNumbers(r *router) error {
+	a := &r.auth
+	switch a.signer.Kind() {
+	case vrrp.HeaderAuth, vrrp.TrailerAuth:
+	default:
+		return nil
+	}
+	path := filepath.Join(d.cfg.RunDir, instanceName(r.cfg)+".auth")
+	file, state, damage, err := openAuthFile(path, func(err error) {
+		d.log.Error(err.Error()+": after a restart an old advert could be taken for new, or ours be refused", d.about(r)...)
+	})
+	if err != nil {
+		return err
+	}
+	if damage != "" {
+		d.log.Warn(damage, d.about(r)...)
+	}
+	if state.scheme != a.signer.Kind() || state.tag != keyTag(a.config) {
+		state = authState{} // another key: another numbering
+	}
+	r.marks = state.marks
+	a.file = file
+	a.signer.Begin(&a.sequence, state.reserve, wallClock())
+	for _, sequence := range r.marks.All() {
+		a.signer.Heard(&a.sequence, sequence)
+	}
+	state.scheme, state.tag = a.signer.Kind(), keyTag(a.config)
+	file.keep(func(s *authState) { *s = state })
+	go file.run()
+	r.closeAuth = func() {
+		if err := file.close(); err != nil {
+			d.log.Error("cannot close "+path, d.about(r, "err", err)...)
 		}
-		if state.scheme != a.signer.Kind() || state.tag != keyTag(a.config) {
-			state = authState{} // another key: another numbering
-		}
-		r.marks = state.marks
-		a.file = file
-		a.signer.Begin(&a.sequence, state.reserve, wallClock())
-		for _, sequence := range r.marks.All() {
-			a.signer.Heard(&a.sequence, sequence)
-		}
-		state.scheme, state.tag = a.signer.Kind(), keyTag(a.config)
-		file.keep(func(s *authState) { *s = state })
-		go file.run()
-		later(func() {
-			if err := file.close(); err != nil {
-				d.log.Error("cannot close "+path, d.about(r, "err", err)...)
-			}
-		})
 	}
 	return nil
 }
@@ -223,7 +241,7 @@ func (p *parent) noteAuth(r *router, a *vrrp.Advert, src note, drop vrrp.Drop) {
 
 // reloadKeys reads the keys' files again (SIGHUP). A mistake in one changes nothing.
 // The worker reads: a file system may hang.
-func (d *Daemon) reloadKeys() {
+func (d *Daemon) reloadKeys(done func(string, error)) {
 	routers := make([]config.Router, len(d.routers)) // what may change is the loop's
 	for i, r := range d.routers {
 		routers[i] = r.cfg
@@ -234,38 +252,43 @@ func (d *Daemon) reloadKeys() {
 			c, e := routers[i].AuthConfig(readKeyFile)
 			configs[i], err = c, errors.Join(err, e)
 		}
-		d.inbox.call(func() { d.takeKeys(configs, err) })
+		d.inbox.call(func() { done("the keys were read again", d.takeKeys(configs, err)) })
 	})
 }
 
 // takeKeys puts new keys in force between two adverts.
-func (d *Daemon) takeKeys(configs []vrrp.AuthConfig, err error) {
-	defer d.notify.Ready()
+func (d *Daemon) takeKeys(configs []vrrp.AuthConfig, err error) error {
 	signers, judges := make([]*vrrp.Auth, len(configs)), make([]*vrrp.Auth, len(configs))
 	for i := 0; i < len(configs) && err == nil; i++ {
 		signers[i], judges[i], err = newAuth(configs[i])
 	}
 	if err != nil {
-		d.log.Error("the keys stay as they are: "+err.Error(), d.about(d.routers[0])...)
-		return
+		d.log.Error("the keys stay as they are: "+err.Error(), d.aboutMachine()...)
+		return fmt.Errorf("the keys stay as they are: %w", err)
 	}
 	for i, r := range d.routers {
-		a := &r.auth
-		a.config, a.signer = configs[i], signers[i]
-		r.frames, r.beside2, a.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
-		r.parent.mu.Lock()
-		r.rules.Auth = judges[i]
-		r.parent.mu.Unlock()
-		if a.file != nil {
-			a.file.keep(func(s *authState) { s.tag = keyTag(a.config) })
-		}
-		d.identityChanged(r)
-		text := "the key was read again"
-		if a.config.Kind == vrrp.TrailerAuth {
-			text = fmt.Sprintf("the keys were read again: %v are accepted, %d signs", keyIDs(a.config), a.config.Active)
-		}
-		d.log.Info(text, d.about(r)...)
+		d.takeKey(r, configs[i], signers[i], judges[i])
 	}
+	return nil
+}
+
+// takeKey puts new keys of a router in force.
+func (d *Daemon) takeKey(r *router, c vrrp.AuthConfig, signer, judge *vrrp.Auth) {
+	a := &r.auth
+	a.config, a.signer = c, signer
+	r.frames, r.beside2, a.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
+	r.parent.mu.Lock()
+	r.rules.Auth = judge
+	r.parent.mu.Unlock()
+	if a.file != nil {
+		a.file.keep(func(s *authState) { s.tag = keyTag(a.config) })
+	}
+	d.identityChanged(r)
+	text := "the key was read again"
+	if a.config.Kind == vrrp.TrailerAuth {
+		text = fmt.Sprintf("the keys were read again: %v are accepted, %d signs", keyIDs(a.config), a.config.Active)
+	}
+	d.log.Info(text, d.about(r)...)
 }
 
 func keyIDs(c vrrp.AuthConfig) []int {

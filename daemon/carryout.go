@@ -25,23 +25,24 @@ func (d *Daemon) carryOut(actions []election.Action) {
 			d.advertise(actions[i:n])
 			i = n - 1
 		case election.DoRenew:
-			d.renew(d.routers[a.VR], a.Epoch, a.Until)
+			d.renew(d.byVR[a.VR], a.Epoch, a.Until)
 		case election.DoCloseGuard:
-			d.closeGuard(d.routers[a.VR])
+			d.closeGuard(d.byVR[a.VR])
 		case election.DoPrepare:
-			d.prepare(d.routers[a.VR], a.Epoch)
+			d.prepare(d.byVR[a.VR], a.Epoch)
 		case election.DoPromote:
-			d.promote(d.routers[a.VR], a.Epoch)
+			d.promote(d.byVR[a.VR], a.Epoch)
+			d.promotedAlone(d.byVR[a.VR], a)
 		case election.DoDemote, election.DoUnprepare:
-			d.demote(d.routers[a.VR])
+			d.demote(d.byVR[a.VR])
 		case election.DoAnnounce:
-			if r := d.routers[a.VR]; !d.passed(a.Epoch) || d.board.Load().State().Serving() {
+			if r := d.byVR[a.VR]; !d.passed(a.Epoch) || d.board.Load().State().Serving() {
 				d.announceAll(r)
 			}
 		case election.DoAnnounceOwn:
-			d.announceOwn(d.routers[a.VR].parent)
+			d.announceOwn(d.byVR[a.VR].parent)
 		case election.DoProbe:
-			d.probe(d.routers[a.VR])
+			d.probe(d.byVR[a.VR])
 		case election.DoHook:
 			d.runHook(a)
 		case election.DoReport:
@@ -49,6 +50,8 @@ func (d *Daemon) carryOut(actions []election.Action) {
 			if from, epoch := a.From, a.Epoch; a.To == election.Held && from != a.To && a.Reason == election.MemberStuck {
 				d.afterStep = append(d.afterStep, func() { d.expel(from, epoch) })
 			}
+		case election.DoGone:
+			d.gone(d.byVR[a.VR])
 		case election.DoExit:
 			// Deleting the interfaces may wait as setting them down does.
 			d.agenda.add(d.leftAt+int64(downAfter), func() { d.exit = true })
@@ -63,16 +66,16 @@ func (d *Daemon) passed(epoch uint64) bool { return d.board.Load().Epoch() != ep
 // advertise sends a run of adverts: those of one parent as one batch.
 func (d *Daemon) advertise(run []election.Action) {
 	for len(run) > 0 {
-		p := d.routers[run[0].VR].parent
+		p := d.byVR[run[0].VR].parent
 		n := 0
 		d.batch, d.batched = d.batch[:0], d.batched[:0]
-		for n < len(run) && d.routers[run[n].VR].parent == p {
+		for n < len(run) && d.byVR[run[n].VR].parent == p {
 			a := &run[n]
 			n++
 			if d.passed(a.Epoch) || a.Priority > 0 && d.overslept() {
 				continue
 			}
-			if p.port == nil || !d.enqueue(d.routers[a.VR], a) {
+			if p.port == nil || !d.enqueue(d.byVR[a.VR], a) {
 				d.unsent(a)
 			}
 		}
@@ -117,7 +120,7 @@ func (d *Daemon) sendBatch(p *parent) {
 		after := boottime()
 		for i := range parts[:sent] {
 			a := &parts[i]
-			r := d.routers[a.VR]
+			r := d.byVR[a.VR]
 			r.sent.adverts++
 			if a.Priority == 0 {
 				r.sent.zero++
@@ -146,7 +149,7 @@ func (d *Daemon) sendBatch(p *parent) {
 }
 
 func (d *Daemon) unsent(a *election.Action) {
-	d.routers[a.VR].sent.failed++
+	d.byVR[a.VR].sent.failed++
 	d.results = append(d.results, election.Event{Kind: election.EvSendFailed, VR: a.VR, Priority: a.Priority})
 }
 

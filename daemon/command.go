@@ -23,6 +23,14 @@ type waiter struct {
 
 // Command implements control.Source.
 func (d *Daemon) Command(ctx context.Context, c control.Command) (control.Result, error) {
+	if c.Verb == control.Reload && d.opt.Reload != nil {
+		d.log.Info("operator: "+string(c.Verb), d.aboutMachine(slog.Int("uid", int(c.UID)), slog.Int("pid", int(c.PID)))...)
+		text, err := d.opt.Reload(ctx)
+		if err != nil {
+			return control.Result{Message: err.Error()}, nil
+		}
+		return control.Result{Done: true, Message: text}, nil
+	}
 	reply := make(chan control.Result, 1)
 	d.inbox.call(func() { d.command(c, reply) })
 	select {
@@ -38,7 +46,7 @@ func (d *Daemon) Command(ctx context.Context, c control.Command) (control.Result
 // command carries out a wish. It runs on the loop.
 func (d *Daemon) command(c control.Command, reply chan control.Result) {
 	view := d.machine.View()
-	d.log.Info("operator: "+string(c.Verb), d.about(d.routers[0], slog.Int("uid", int(c.UID)), slog.Int("pid", int(c.PID)))...)
+	d.log.Info("operator: "+string(c.Verb), d.aboutMachine(slog.Int("uid", int(c.UID)), slog.Int("pid", int(c.PID)))...)
 	d.feed.Publish(control.Event{At: time.Now(), Kind: control.KindCommand, Group: d.groupName, Message: string(c.Verb), Epoch: view.Word.Epoch()})
 	switch c.Verb {
 	case control.Backup, control.Hold:
@@ -53,8 +61,16 @@ func (d *Daemon) command(c control.Command, reply chan control.Result) {
 		reply <- control.Result{Done: true, Message: "released: the election decides again"}
 	case control.Reduce, control.Increase:
 		p := d.shiftPriority(c.Verb == control.Increase)
-		d.log.Info(fmt.Sprintf("priority is now %d, was %d", p, view.Priority), d.about(d.routers[0], slog.Int(sysd.KeyPriority, int(p)))...)
+		d.log.Info(fmt.Sprintf("priority is now %d, was %d", p, view.Priority), d.aboutMachine(slog.Int(sysd.KeyPriority, int(p)))...)
 		reply <- control.Result{Done: true, Message: fmt.Sprintf("priority is now %d, was %d", p, view.Priority)}
+	case control.Reload:
+		d.reloadOwn(func(text string, err error) {
+			if err != nil {
+				reply <- control.Result{Message: err.Error()}
+				return
+			}
+			reply <- control.Result{Done: true, Message: text}
+		})
 	default:
 		reply <- control.Result{Message: fmt.Sprintf("unknown command %q", c.Verb)}
 	}

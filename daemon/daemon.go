@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +17,6 @@ import (
 	"vrrpd/hooks"
 	"vrrpd/lease"
 	"vrrpd/rtnl"
-	"vrrpd/sysd"
 	"vrrpd/vmacif"
 )
 
@@ -27,21 +27,26 @@ const machineGroup = "machine"
 type Options struct {
 	Log     *slog.Logger
 	Version string
-	Notify  *sysd.Notifier
+	Notify  Notifier
 	// Warn is told what the user should know at start. nil: nobody.
 	Warn func(string)
 	// Ready is called once, when the interface and the sockets stand and the
 	// first state is reached. nil: nobody waits.
 	Ready func()
+	// Reload reads the configuration again and says what came of it; it may take as
+	// long as a hand-over. nil: there is none but the keys.
+	Reload func(context.Context) (string, error)
+	// Supervised: signals are somebody else's business.
+	Supervised bool
 }
 
 // Daemon is one vrrpd process. Fields belong to the loop unless they say
 // otherwise.
 type Daemon struct {
-	cfg       config.Config // fixed
+	cfg       config.Config // fixed, but for a reload
 	opt       Options       // fixed
 	log       *slog.Logger
-	notify    *sysd.Notifier
+	notify    Notifier
 	instance  string // name in the run directory: eth0-51
 	groupName string
 	started   time.Time
@@ -65,18 +70,26 @@ type Daemon struct {
 	group           *grouplock.Group
 	board           election.Board // group
 	machine         *election.Machine
-	hooks           *hooks.Runner
+	hooks           *hooks.Runner   // of the group's commands
+	scripts         chan struct{}   // how many commands may run side by side
 	runAs           *hooks.Identity // of --script-user; nil: as the daemon
 	worker          *worker
 	roll            siblings.Roll // siblings that died and have not come back
 	routers         []*router
+	byVR            []*router // by VR of events and actions; nil: nobody has that number
+	freeVRs         []int
+	faceless        *router // the last one that there was, if there is none
 	parents         []*parent
-	links           map[int]rtnl.Link   // every interface of the machine
-	addrs           map[int][]rtnl.Addr // of every interface of the machine
+	lans            int // parents that there have been
+	reload          reload
+	moved           func(config.Router) bool // another group of this process still has it; nil: none
+	ends            sync.WaitGroup           // of what routers that have gone leave behind
+	links           map[int]rtnl.Link        // every interface of the machine
+	addrs           map[int][]rtnl.Addr      // of every interface of the machine
 
 	agenda    agenda
 	announcer announcer
-	heldHooks []hooks.Job // until the addresses are announced
+	heldHooks []heldHook // until the addresses are announced
 	events    []election.Event
 	results   []election.Event // facts for the next step
 	calls     []func()
@@ -102,7 +115,7 @@ type Daemon struct {
 	lastPeer      netip.Addr
 	history       []control.Transition
 	alarms        []control.Alarm
-	hookLog       [2]*control.HookResult // on-backup, on-master
+	hookLog       map[hookKey]*control.HookResult
 	lastSendError error
 	// watchingOddities: the agenda has a look at what lasts.
 	watchingOddities bool
@@ -120,26 +133,26 @@ func New(cfg config.Config, opt Options) *Daemon {
 	}
 	d := &Daemon{
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
-		instance: instanceName(cfg.Routers[0]),
+		instance: configName(cfg),
 		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
 		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, watching: map[lease.Rung]bool{}, started: time.Now(),
+		hookLog: map[hookKey]*control.HookResult{}, scripts: make(chan struct{}, scriptsAtOnce),
 	}
 	d.announcer = d.newAnnouncer()
 	d.readers, d.stopReaders = context.WithCancel(context.Background())
-	byName := map[string]*parent{}
-	for i, c := range cfg.Routers {
-		p := byName[c.Interface]
-		if p == nil {
-			p = &parent{d: d, name: c.Interface, configured: c.Interface, noted: map[note]*sighting{}}
-			byName[c.Interface] = p
-			d.parents = append(d.parents, p)
-		}
-		r := newRouter(i, c, p)
-		p.routers = append(p.routers, r)
-		p.byVRID[familyIndex(r.rules.Family)][c.VRID] = r
-		d.routers = append(d.routers, r)
+	for _, c := range cfg.Routers {
+		d.enlist(newRouter(d.freeVR(), c, d.parentNamed(c.Interface)))
 	}
 	return d
+}
+
+// configName is the name of a configuration in the run directory: that of its group,
+// or in the classic form that of its virtual router.
+func configName(c config.Config) string {
+	if c.Group != "" {
+		return c.Group
+	}
+	return instanceName(c.Routers[0])
 }
 
 // instanceName is the name of a process in the run directory: eth0-51, or eth0-51v6

@@ -35,7 +35,7 @@ func (d *Daemon) follow(p *parent, link rtnl.Link, gone bool) bool {
 func (d *Daemon) renamed(p *parent, name string) {
 	old := p.name
 	if p.port != nil && p.opened.Index == p.link.Index {
-		d.log.Warn("parent interface was renamed", d.about(p.routers[0], "was", old, "is", name)...)
+		d.log.Warn("parent interface was renamed", d.aboutMachine("was", old, "is", name)...)
 	}
 	p.name = name
 	if d.settings != nil {
@@ -63,7 +63,7 @@ func (d *Daemon) parentChanged(p *parent) {
 		}
 	}
 	if was.MAC != is.MAC {
-		d.log.Warn(fmt.Sprintf("the MAC of %s was changed from %s to %s", is.Name, macText(was.MAC), macText(is.MAC)), d.about(p.routers[0])...)
+		d.log.Warn(fmt.Sprintf("the MAC of %s was changed from %s to %s", is.Name, macText(was.MAC), macText(is.MAC)), d.aboutMachine("parent", is.Name)...)
 		d.afterStep = append(d.afterStep, func() { d.announceOwn(p) })
 	}
 	if was.MTU != is.MTU {

@@ -24,11 +24,11 @@ func (d *Daemon) bell(b grouplock.Bell) {
 			continue
 		}
 		d.results = append(d.results, e)
-		d.log.Info(name+" has left the group", d.about(d.routers[0])...)
+		d.log.Info(name+" has left the group", d.aboutMachine()...)
 	}
 	for _, name := range b.Joined {
 		d.roll.Joined(name)
-		d.log.Info(name+" has joined the group", d.about(d.routers[0])...)
+		d.log.Info(name+" has joined the group", d.aboutMachine()...)
 	}
 	for _, name := range b.Dead {
 		d.results = append(d.results, d.roll.Died(name))
@@ -38,7 +38,7 @@ func (d *Daemon) bell(b grouplock.Bell) {
 	}
 	for _, name := range b.Lost {
 		d.log.Error("the file "+name+" of this process was removed from the run directory: nobody can join the group any more; restart the vrrpd processes of this machine",
-			d.about(d.routers[0])...)
+			d.aboutMachine()...)
 	}
 }
 
@@ -50,11 +50,11 @@ func (d *Daemon) bury(name string) {
 	case errors.Is(err, grouplock.ErrBusy), errors.Is(err, grouplock.ErrAlive), errors.Is(err, grouplock.ErrClean):
 		return
 	case err != nil:
-		d.log.Error("cannot clean up after "+name, d.about(d.routers[0], "err", err)...)
+		d.log.Error("cannot clean up after "+name, d.aboutMachine("err", err)...)
 		return
 	}
 	d.log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", name, corpse.Member.Pid),
-		d.about(d.routers[0], slog.String(sysd.KeyReason, election.MemberDead.String()))...)
+		d.aboutMachine(slog.String(sysd.KeyReason, election.MemberDead.String()))...)
 	burial := siblings.Bury(d.remains(&corpse.Member), d.knows())
 	for _, id := range corpse.Member.Routers {
 		if id.VMAC == "" {
@@ -98,7 +98,7 @@ func (d *Daemon) expel(from election.State, epoch uint64) {
 			continue
 		}
 		d.log.Warn(fmt.Sprintf("%s (pid %d) does not move: ending its service", m.Instance, m.Pid),
-			d.about(d.routers[0], slog.String(sysd.KeyReason, election.MemberStuck.String()))...)
+			d.aboutMachine(slog.String(sysd.KeyReason, election.MemberStuck.String()))...)
 		for _, id := range m.Routers {
 			if id.VMAC == "" {
 				continue
@@ -209,7 +209,7 @@ func (d *Daemon) identityChanged(r *router) {
 	if d.group == nil {
 		return
 	}
-	if err := d.group.Describe(r.vr, r.identity()); err != nil {
+	if err := d.group.Describe(r.at, r.identity()); err != nil {
 		d.log.Error("cannot describe the virtual router to the group", d.about(r, "err", err)...)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vrrpd/election"
+	"vrrpd/vmacif"
 )
 
 const (
@@ -23,6 +24,26 @@ const (
 // closed guard, and with the filter of --no-accept in force.
 func (d *Daemon) ensure(r *router) error {
 	iface, err := d.hands.Ensure(r.spec(d.owner()))
+	return d.ensured(r, iface, err)
+}
+
+// ensureAll does so for many, and ends with the first that cannot be had.
+func (d *Daemon) ensureAll(routers []*router) error {
+	specs := make([]vmacif.Spec, len(routers))
+	for i, r := range routers {
+		specs[i] = r.spec(d.owner())
+	}
+	made, errs := d.hands.EnsureAll(specs)
+	for i, r := range routers {
+		if err := d.ensured(r, made[i], errs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensured takes an interface that was made, or not.
+func (d *Daemon) ensured(r *router, iface *vmacif.Iface, err error) error {
 	if err == nil {
 		r.iface, r.index = iface, iface.Index()
 		err = d.attachGuard(r)

@@ -117,13 +117,13 @@ func (d *Daemon) drainIfLate() {
 		}
 	}
 	if suspended > 0 {
-		d.log.Warn(fmt.Sprintf("the machine was suspended for %v", suspended.Round(time.Millisecond)), d.about(d.routers[0])...)
+		d.log.Warn(fmt.Sprintf("the machine was suspended for %v", suspended.Round(time.Millisecond)), d.aboutMachine()...)
 		d.results = append(d.results, election.Event{Kind: election.EvSuspended})
 	}
 }
 
 // interval is the advertisement interval, which all routers of a group share.
-func (d *Daemon) interval() time.Duration { return d.routers[0].cfg.Interval }
+func (d *Daemon) interval() time.Duration { return d.first().cfg.Interval }
 
 // alive tells the service manager that the loop turns. It is here and nowhere
 // else, so that a stuck loop is noticed.

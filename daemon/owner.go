@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,12 +53,21 @@ func dirOf(owner string) (instance, dir string) {
 // a card for instance, must find each other's notes, or the first to go would
 // restore what the other needs. Who may not write there notes it in its own, and
 // is told if that keeps it apart from somebody on the same parent.
-func openHands(runDir string) (*vmacif.Hands, error) {
+//
+// The link group of the interfaces follows from the owner, so that one message
+// deletes those of one group where a process has several.
+func openHands(runDir, owner string) (*vmacif.Hands, error) {
 	notes := runDir
 	if ownDir(config.DefaultRunDir) {
 		notes = config.DefaultRunDir
 	}
-	return vmacif.Open(vmacif.Config{Notes: notes, Alive: ownerAlive, Apart: func(owner string) bool {
+	var link uint32
+	if owner != "" {
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(owner)) // it cannot fail
+		link = vmacif.LinkGroup(h.Sum32())
+	}
+	return vmacif.Open(vmacif.Config{Notes: notes, Group: link, Alive: ownerAlive, Apart: func(owner string) bool {
 		_, dir := dirOf(owner)
 		switch {
 		case dir == notes || dir == runDir:

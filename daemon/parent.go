@@ -25,14 +25,16 @@ type parent struct {
 	d          *Daemon
 	name       string    // at present, or when it was deleted
 	configured string    // what the user calls it; fixed
+	lan        int       // its number in the election, from 1; fixed
 	link       rtnl.Link // as last seen; the zero Link: it does not exist
 
+	heard   []uint8   // families that port hears
 	port    *lan.Port // nil while the interface does not exist
 	opened  rtnl.Link // the link that port was opened on, as last seen
 	stop    context.CancelFunc
 	stopped chan struct{}
 
-	routers []*router // fixed
+	routers []*router // the loop's; written under mu, too
 
 	announcing bool // the announcement of the machine's own addresses is due
 
@@ -43,7 +45,7 @@ type parent struct {
 	noted    map[note]*sighting
 	sources  [2]netip.Addr    // our own primary addresses, by familyIndex; invalid: none
 	batch    []election.Event // scratch of the reader
-	timed    bool             // some router wants to know the time of day; fixed
+	timed    bool             // some router wants to know the time of day
 	clock    vrrp.Stamp       // time of day of the present batch, if timed
 }
 
@@ -57,9 +59,10 @@ func (p *parent) open() error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(p.d.readers)
-	p.port, p.stop, p.stopped, p.opened = port, cancel, make(chan struct{}), p.link
+	stopped := make(chan struct{})
+	p.port, p.stop, p.stopped, p.opened, p.heard = port, cancel, stopped, p.link, families
 	go func() {
-		defer close(p.stopped)
+		defer close(stopped)
 		err := port.Run(ctx, p.deliver)
 		switch {
 		case err == nil:

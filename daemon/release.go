@@ -45,7 +45,7 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	if err := capable(); err != nil {
 		return err
 	}
-	hands, err := openHands(cfg.RunDir)
+	hands, err := openHands(cfg.RunDir, "")
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,16 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	// Opening them takes a millisecond, which the peers wait for.
 	guards := sync.OnceValues(func() (*lease.Guards, error) { return lease.Open(lease.Config{}) })
 	var only []string
+	names := map[string][]string{} // of the interfaces of each instance
 	for _, r := range cfg.Routers {
-		only = append(only, instanceName(r))
+		instance := cfg.Group
+		if instance == "" {
+			instance = instanceName(r)
+		}
+		if names[instance] == nil {
+			only = append(only, instance)
+		}
+		names[instance] = append(names[instance], r.Name)
 	}
 	members, err := grouplock.List(cfg.RunDir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -74,14 +82,15 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	}
 	// The record may be gone (a run directory that was emptied) while the
 	// interface still stands.
-	for i, instance := range only {
+	for _, instance := range only {
 		if instanceAlive(cfg.RunDir, instance) {
 			continue
 		}
-		name := cfg.Routers[i].Name
-		if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, instance) {
-			log.Warn("removing " + name + ", which a dead " + instance + " has left")
-			errs = append(errs, hands.Release(name))
+		for _, name := range names[instance] {
+			if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, instance) {
+				log.Warn("removing " + name + ", which a dead " + instance + " has left")
+				errs = append(errs, hands.Release(name))
+			}
 		}
 		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, instance)))
 	}

@@ -32,7 +32,10 @@ func (d *Daemon) about(r *router, more ...any) []any {
 // report makes a DoReport a log record, an event for atropos --watch, and, if
 // it is a transition, history.
 func (d *Daemon) report(a *election.Action) {
-	r := d.routers[max(a.VR, 0)]
+	r := d.first()
+	if a.VR >= 0 && d.byVR[a.VR] != nil {
+		r = d.byVR[a.VR]
+	}
 	e := control.Event{
 		At: time.Now(), Group: d.groupName, Interface: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID,
 		Reason: a.Reason.String(), Peer: peerText(a.Peer), Epoch: a.Epoch,
@@ -80,7 +83,7 @@ func (d *Daemon) report(a *election.Action) {
 		slog.String(sysd.KeyPeer, peerText(a.Peer)),
 		slog.Uint64(sysd.KeyEpoch, a.Epoch),
 	)
-	if d.cfg.Monitor > 0 {
+	if d.cfg.Monitor > 0 || d.cfg.Group != "" {
 		attrs = append(attrs, slog.String(sysd.KeyGroup, d.groupName))
 	}
 	if a.Reason == election.SendFailed && d.lastSendError != nil {
@@ -152,7 +155,7 @@ func (d *Daemon) followHolding() {
 		if d.holding != v.Holding || now.Word.Epoch() != v.Word.Epoch() {
 			return
 		}
-		d.log.Warn("still HELD: "+d.holdingWords(now).String(), d.about(d.routers[0],
+		d.log.Warn("still HELD: "+d.holdingWords(now).String(), d.aboutMachine(
 			slog.String(sysd.KeyMessageID, sysd.MessageHeld),
 			slog.String(sysd.KeyState, election.Held.String()),
 			slog.String(sysd.KeyReason, v.Holding.String()))...)
@@ -192,7 +195,7 @@ func (d *Daemon) notifyStatus() {
 	if !d.ready {
 		return
 	}
-	r := d.routers[0]
+	r := d.first()
 	v := d.machine.View()
 	what := r.cfg.Name + " (" + r.cfg.Interface + ")"
 	if n := len(d.routers); n > 1 {

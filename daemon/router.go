@@ -9,6 +9,7 @@ import (
 	"vrrpd/accept"
 	"vrrpd/config"
 	"vrrpd/election"
+	"vrrpd/hooks"
 	"vrrpd/lan"
 	"vrrpd/lease"
 	"vrrpd/vmacif"
@@ -18,7 +19,8 @@ import (
 // router is one virtual router at work. The loop owns it; what the reader of
 // its parent touches besides is under parent.mu.
 type router struct {
-	vr     int // index in the election
+	vr     int // its number in the election
+	at     int // place of its facts and identity in the group's record
 	cfg    config.Router
 	parent *parent
 	mac    [6]byte
@@ -67,11 +69,18 @@ type router struct {
 	announceAgain bool  // and another one was asked for meanwhile
 	announcedAt   int64 // boottime ns of the first round's beginning; 0: not since the promotion
 
+	hooks  *hooks.Runner // of its own commands; nil: it has none
+	ending []func()      // what ends with it, in reverse; not what ends with the process
+
 	sent    struct{ adverts, zero, failed, announced uint64 }
 	masters uint64 // times promoted
 
-	rules vrrp.Rules // fixed after set-up, but for Auth, which a reload exchanges
-	auth  auth
+	rules     vrrp.Rules // fixed after set-up, but for a reload, which holds parent.mu
+	auth      auth
+	closeAuth func()        // never nil
+	asked     config.Router // as the user wrote it; cfg follows the parent's name
+	late      bool          // added while the process was at work, and not promoted since
+	hookedIn  uint64        // epoch in which its own -U was run on its own account
 
 	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted, which
 	// the reader writes and the loop reads.
@@ -105,7 +114,7 @@ type frame struct {
 }
 
 func newRouter(vr int, c config.Router, p *parent) *router {
-	r := &router{vr: vr, cfg: c, parent: p, present: map[netip.Addr]bool{}}
+	r := &router{vr: vr, cfg: c, asked: c, parent: p, present: map[netip.Addr]bool{}, closeAuth: func() {}}
 	for _, a := range c.Addresses {
 		r.vips = append(r.vips, a.Addr())
 	}
@@ -124,6 +133,15 @@ func (r *router) spec(owner string) vmacif.Spec {
 		Name: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Family: uint8(r.rules.Family),
 		MAC: r.mac, Addresses: r.vips, Owner: owner,
 	}
+}
+
+// specs are those of all routers.
+func (d *Daemon) specs() []vmacif.Spec {
+	all := make([]vmacif.Spec, len(d.routers))
+	for i, r := range d.routers {
+		all[i] = r.spec(d.owner())
+	}
+	return all
 }
 
 // frame returns the router's advert with the priority, ready to be sent.

@@ -37,7 +37,7 @@ func (d *Daemon) catchSignals() (stop func()) {
 
 // signal does what the manual says of a signal. It runs on the loop.
 func (d *Daemon) signal(s os.Signal) {
-	d.log.Info("signal "+unix.SignalName(s.(unix.Signal)), d.about(d.routers[0])...)
+	d.log.Info("signal "+unix.SignalName(s.(unix.Signal)), d.aboutMachine()...)
 	switch s {
 	case unix.SIGTERM, unix.SIGINT:
 		d.notify.Stopping()
@@ -48,16 +48,25 @@ func (d *Daemon) signal(s os.Signal) {
 		d.results = append(d.results, election.Event{Kind: election.EvBackup})
 	case unix.SIGTTIN, unix.SIGTTOU:
 		p := d.shiftPriority(s == unix.SIGTTOU)
-		d.log.Info(fmt.Sprintf("priority is now %d", p), d.about(d.routers[0])...)
+		d.log.Info(fmt.Sprintf("priority is now %d", p), d.aboutMachine()...)
 	case unix.SIGHUP:
 		d.notify.Reloading()
-		if d.keysInFiles() {
-			d.reloadKeys()
-			return
-		}
-		d.log.Info("nothing to reload: this instance is configured by its command line", d.about(d.routers[0])...)
-		d.notify.Ready()
+		d.reloadOwn(func(text string, err error) {
+			if err == nil {
+				d.log.Info(text, d.aboutMachine()...)
+			}
+			d.notify.Ready()
+		})
 	}
+}
+
+// reloadOwn reads again what a process without a file of its own has in files.
+func (d *Daemon) reloadOwn(done func(string, error)) {
+	if d.keysInFiles() {
+		d.reloadKeys(done)
+		return
+	}
+	done("nothing to reload: this instance is configured by its command line", nil)
 }
 
 // writeState writes the state to the log and to INSTANCE.state.
@@ -68,7 +77,7 @@ func (d *Daemon) writeState() {
 	if m.Peer != "" {
 		line += ", peer " + m.Peer
 	}
-	d.log.Info("state: "+line, d.about(d.routers[0])...)
+	d.log.Info("state: "+line, d.aboutMachine()...)
 	text := line + "\n"
 	for _, r := range s.Routers {
 		text += fmt.Sprintf("%s %s vrid %d %s %v: sent %d, received %d\n", r.Interface, r.Parent, r.VRID, r.State,

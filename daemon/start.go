@@ -17,7 +17,6 @@ import (
 	"vrrpd/control"
 	"vrrpd/election"
 	"vrrpd/grouplock"
-	"vrrpd/hooks"
 	"vrrpd/rtnl"
 	"vrrpd/sysd"
 	"vrrpd/vmacif"
@@ -35,8 +34,11 @@ import (
 // and the place in the group is given back last, because as long as it is held
 // nobody cleans up after us.
 func (d *Daemon) Run(ctx context.Context) (err error) {
-	defer d.catchSignals()()
+	if !d.opt.Supervised {
+		defer d.catchSignals()()
+	}
 	defer d.stopReaders()
+	defer d.ends.Wait()
 	var undo []func()
 	defer func() {
 		for i := len(undo) - 1; i >= 0; i-- {
@@ -47,11 +49,13 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.later = later
 	later(func() {
 		if d.ready {
-			d.log.Info("stopped", d.about(d.routers[0], sysd.KeyMessageID, sysd.MessageStopped)...)
+			d.log.Info("stopped", d.aboutMachine(sysd.KeyMessageID, sysd.MessageStopped)...)
 		}
 	})
-	if err := d.check(); err != nil {
-		return err
+	if d.hands == nil { // else that has been done
+		if err := d.check(); err != nil {
+			return err
+		}
 	}
 	if err := d.join(later); err != nil {
 		return err
@@ -74,10 +78,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	d.startHooks(later)
 	d.startNotifier(later)
-	d.machine = election.New(election.Config{
-		Guard: d.guarded(), LeaseIntervals: d.cfg.LeaseIntervals,
-		PreemptDelay: d.routers[0].cfg.PreemptDelay,
-	}, d.board, d.electionRouters())
+	d.machine = election.New(d.electionConfig(), d.board, d.electionRouters())
 	// The group's doorbell rings on the loop, which owns the machine.
 	d.goRead(later, func(ctx context.Context) error {
 		return d.group.Run(ctx, func(b grouplock.Bell) { d.inbox.call(func() { d.bell(b) }) })
@@ -102,12 +103,19 @@ func (d *Daemon) check() error {
 	if err := d.checkAccept(); err != nil {
 		return err
 	}
-	hands, err := openHands(d.cfg.RunDir)
+	if _, err := lookupGroup(d.cfg.SocketGroup); err != nil {
+		return err
+	}
+	hands, err := openHands(d.cfg.RunDir, d.owner())
 	if err != nil {
 		return err
 	}
 	d.hands = hands
+	hands.Expect(d.specs())
 	for _, r := range d.routers {
+		if d.moved != nil && d.moved(r.cfg) {
+			continue
+		}
 		warnings, err := hands.Check(r.spec(d.owner()))
 		for _, w := range warnings {
 			d.opt.Warn(w)
@@ -154,7 +162,7 @@ func (d *Daemon) join(later func(func())) error {
 		ids[i] = r.identity()
 	}
 	g, err := grouplock.Join(grouplock.Config{
-		Dir: d.cfg.RunDir, Group: group, Instance: d.instance, Wanted: d.cfg.Monitor, Routers: ids,
+		Dir: d.cfg.RunDir, Group: group, Instance: d.instance, Wanted: d.cfg.Monitor, Routers: ids, Capacity: d.capacity(),
 	})
 	if err != nil {
 		return err
@@ -178,7 +186,7 @@ func (d *Daemon) join(later func(func())) error {
 		}
 	}
 	if p := g.Previous(); p != nil {
-		d.log.Warn(fmt.Sprintf("the previous instance (pid %d) did not leave in order: cleaning up after it", p.Pid), d.about(d.routers[0])...)
+		d.log.Warn(fmt.Sprintf("the previous instance (pid %d) did not leave in order: cleaning up after it", p.Pid), d.aboutMachine()...)
 	}
 	// Also what a predecessor was writing when it was killed.
 	later(func() {
@@ -193,6 +201,16 @@ func (d *Daemon) join(later func(func())) error {
 		d.log.Warn("the run directory is on a disk; put it on a tmpfs (/run), or a busy disk may delay adverts", "dir", d.cfg.RunDir)
 	}
 	return nil
+}
+
+// capacity is how many virtual routers the group's record has room for: of a file
+// some may be added later.
+func (d *Daemon) capacity() int {
+	n := len(d.routers)
+	if d.cfg.Group == "" {
+		return n
+	}
+	return min(n+max(n/4, 64), grouplock.MaxRouters)
 }
 
 // watchKernel starts the eyes and returns the kernel's state at this moment.
@@ -218,7 +236,7 @@ func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
 			overruns = lost
 			d.inbox.call(func() {
 				if again {
-					d.log.Warn("events of the kernel were lost: links and addresses were read anew", d.about(d.routers[0])...)
+					d.log.Warn("events of the kernel were lost: links and addresses were read anew", d.aboutMachine()...)
 				}
 				d.kernel(c)
 			})
@@ -273,10 +291,12 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 			if err := r.fits(p.link.MTU); err != nil {
 				return err
 			}
-			if err := d.ensure(r); err != nil {
-				return err
-			}
 		}
+	}
+	if err := d.ensureAll(d.routers); err != nil {
+		return err
+	}
+	for _, p := range d.parents {
 		d.judgeParent(p)
 	}
 	return nil
@@ -284,7 +304,11 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 
 // listen opens the control socket.
 func (d *Daemon) listen(later func(func())) error {
-	server := &control.Server{Source: d, Feed: &d.feed, Log: d.log}
+	gid, err := lookupGroup(d.cfg.SocketGroup)
+	if err != nil {
+		return err
+	}
+	server := &control.Server{Source: d, Feed: &d.feed, Log: d.log, GID: gid}
 	if err := server.Listen(filepath.Join(d.cfg.RunDir, d.instance+sockSuffix)); err != nil {
 		return err
 	}
@@ -316,37 +340,29 @@ func (d *Daemon) fatal(err error) {
 	d.results = append(d.results, election.Event{Kind: election.EvStop})
 }
 
+// electionConfig is what the election has to know of the configuration.
+func (d *Daemon) electionConfig() election.Config {
+	return election.Config{
+		Guard: d.guarded(), LeaseIntervals: d.cfg.LeaseIntervals, PreemptDelay: d.first().cfg.PreemptDelay,
+		HoldDown: d.cfg.HoldDown, MixedLimit: d.cfg.MixedLimit,
+	}
+}
+
 // electionRouters are the members as the election knows them.
 func (d *Daemon) electionRouters() []election.Router {
 	out := make([]election.Router, len(d.routers))
 	for i, r := range d.routers {
-		out[i] = election.Router{
-			Family: uint8(r.rules.Family), VRID: r.cfg.VRID, Version: r.cfg.Version, Priority: r.cfg.Priority,
-			Interval: r.cfg.Interval, Preempt: r.cfg.Preempt, VIP: r.vips[0], Source: r.source,
-		}
+		out[i] = r.election()
 	}
 	return out
 }
 
-// startHooks runs the user's commands; at the end the last one may finish.
-func (d *Daemon) startHooks(later func(func())) {
-	d.hooks = hooks.New(hooks.Options{
-		RunAs:  d.runAs,
-		Output: func(j hooks.Job, line string) { d.log.Info(j.Argv[0]+": "+line, d.about(d.routers[0])...) },
-		Done:   func(r hooks.Result) { d.inbox.call(func() { d.hookDone(r) }) },
-	})
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = d.hooks.Run(ctx) })
-	later(func() {
-		patience, done := context.WithTimeout(context.Background(), hooks.DefaultLimit+time.Second)
-		if err := d.hooks.Idle(patience); err != nil {
-			d.log.Error("stopping without waiting any longer", "err", err)
-		}
-		done()
-		cancel()
-		wg.Wait()
-	})
+// election is the router as the election knows it.
+func (r *router) election() election.Router {
+	return election.Router{
+		Family: uint8(r.rules.Family), VRID: r.cfg.VRID, Version: r.cfg.Version, Priority: r.cfg.Priority,
+		Interval: r.cfg.Interval, Preempt: r.cfg.Preempt, VIP: r.vips[0], Source: r.source, LAN: r.parent.lan,
+	}
 }
 
 // startNotifier lets the service manager hear from us.
@@ -374,14 +390,19 @@ func (d *Daemon) becomeReady() {
 	d.ready = true
 	d.notifyStatus()
 	d.notify.Ready()
-	r := d.routers[0]
-	version := fmt.Sprint("VRRPv", r.cfg.Version)
-	if r.cfg.Beside2 {
-		version = "VRRPv2 and VRRPv3"
+	r := d.first()
+	if n := len(d.routers); n > 1 {
+		d.log.Info(fmt.Sprintf("ready: %d virtual routers on %d interfaces, priority %d, every %v", n, len(d.parents), d.machine.View().Priority, r.cfg.Interval),
+			d.aboutMachine(sysd.KeyMessageID, sysd.MessageStarted, "version", d.opt.Version, "go", runtime.Version())...)
+	} else {
+		version := fmt.Sprint("VRRPv", r.cfg.Version)
+		if r.cfg.Beside2 {
+			version = "VRRPv2 and VRRPv3"
+		}
+		d.log.Info(fmt.Sprintf("ready: VRID %d with %v on %s, priority %d, %s every %v", r.cfg.VRID, r.vips, r.cfg.Interface,
+			r.cfg.Priority, version, r.cfg.Interval),
+			d.about(r, sysd.KeyMessageID, sysd.MessageStarted, "version", d.opt.Version, "go", runtime.Version())...)
 	}
-	d.log.Info(fmt.Sprintf("ready: VRID %d with %v on %s, priority %d, %s every %v", r.cfg.VRID, r.vips, r.cfg.Interface,
-		r.cfg.Priority, version, r.cfg.Interval),
-		d.about(r, sysd.KeyMessageID, sysd.MessageStarted, "version", d.opt.Version, "go", runtime.Version())...)
 	for _, r := range d.routers {
 		if note := r.cfg.GeneratedNote(); note != "" {
 			d.log.Info(note, d.about(r)...)

@@ -46,7 +46,7 @@ func (d *Daemon) snapshot() control.Status {
 	s := control.Status{
 		Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now(),
 		Machine:     d.machineStatus(v),
-		Hooks:       slices.Clone(d.hookResults()),
+		Hooks:       d.hookResults(),
 		Transitions: slices.Clone(d.history),
 		Goroutines:  runtime.NumGoroutine(),
 	}
@@ -58,7 +58,7 @@ func (d *Daemon) snapshot() control.Status {
 
 func (d *Daemon) machineStatus(v election.View) control.Machine {
 	state := v.Word.State()
-	configured := d.routers[0].cfg.Priority
+	configured := d.first().cfg.Priority
 	for _, r := range d.routers {
 		configured = min(configured, r.cfg.Priority)
 	}

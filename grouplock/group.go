@@ -208,6 +208,13 @@ func (g *Group) Describe(i int, id Identity) error {
 	return nil
 }
 
+// Forget takes the description of virtual router i away: there is none.
+func (g *Group) Forget(i int) {
+	if i >= 0 && i < g.own.capacity {
+		writeIdentity(g.record, i, Identity{})
+	}
+}
+
 // Members returns copies of the records of the other processes of the group that
 // are alive or dead and not cleaned up, sorted by instance.
 func (g *Group) Members() []Member {

@@ -15,6 +15,9 @@ type Job struct {
 	// Argv is the command; empty: there is none for this state.
 	Argv []string
 
+	// RunAs is who the command runs as; nil: as Options.RunAs says.
+	RunAs *Identity
+
 	// State of the machine; scripts are told its Outward form.
 	State election.State
 	// Reason of the transition.

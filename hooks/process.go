@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,11 +75,12 @@ func (r *Runner) start(job Job, output *lines) (*exec.Cmd, error) {
 func (r *Runner) command(job Job, argv []string, output *lines) *exec.Cmd {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
-	cmd.Env = job.environ(r.options.RunAs.environ(r.options.Environ))
+	as := cmp.Or(job.RunAs, r.options.RunAs)
+	cmd.Env = job.environ(as.environ(r.options.Environ))
 	cmd.Stdout, cmd.Stderr = output, output // the same: one pipe keeps the order
 	cmd.WaitDelay = outputGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if as := r.options.RunAs; as != nil {
+	if as != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID, Groups: as.Groups}
 	}
 	return cmd

@@ -34,6 +34,9 @@ type Options struct {
 	Limit time.Duration
 	// RunAs is who commands run as; nil: the same as the daemon.
 	RunAs *Identity
+	// Slots bounds how many commands of several Runners run side by side: one place
+	// of its capacity each. nil: no bound.
+	Slots chan struct{}
 	// Environ is the environment to start from; nil: that of the daemon.
 	Environ []string
 	// Output is called with every line that a command writes to stdout or
@@ -133,9 +136,17 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if len(job.Argv) > 0 {
-			r.report(r.execute(ctx, job))
+		if len(job.Argv) == 0 {
+			continue
 		}
+		if r.options.Slots != nil {
+			r.options.Slots <- struct{}{} // a command that runs ends, by its limit at the latest
+		}
+		result := r.execute(ctx, job)
+		if r.options.Slots != nil {
+			<-r.options.Slots
+		}
+		r.report(result)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ const (
 	MessageAlarm      = "86a0f3b39ee64fe1a05fa45c499db1cb" // an alarm began or went
 	MessageStarted    = "7fa04a1e591347c8b605017f824e3dca" // vrrpd is ready
 	MessageStopped    = "942b1d7bfb114862b56bec357e1f8c3a" // vrrpd has left in order
+	MessageReload     = "6b2f9c0e4b0d4d0c9a3c7b9d2f3e51a8" // the configuration was reloaded, or not
 	MessageHookFailed = "93bbab89b43b4581b9cc8307602c4c9d" // a -U or -D command failed
 )
 

@@ -112,9 +112,11 @@ func TestRefusedParents(t *testing.T) {
 	}
 	// A port of a port, as a card is in a bond that is in a bridge.
 	judge := func(name string, extra ...device) error {
-		all, err := l.hands().wire.devices()
+		all, err := l.hands().look()
 		l.must(err)
-		all = append(all, extra...)
+		for _, d := range extra {
+			all.add(d)
+		}
 		for i := range extra {
 			if extra[i].Name == name {
 				return judgeParent(on(name), extra[i], all)

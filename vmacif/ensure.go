@@ -39,15 +39,17 @@ func (h *Hands) look() (*look, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	l := &look{
-		all: all, owners: make([]string, len(all)), byIndex: make(map[int]device, len(all)), byName: make(map[string]int, len(all)),
-		living: make(map[string]bool), h: h,
-	}
-	for i, d := range all {
-		l.owners[i], _ = ownerOf(d.Alias)
-		l.byIndex[d.Index], l.byName[d.Name] = d, i
+	l := &look{byIndex: make(map[int]device, len(all)), byName: make(map[string]int, len(all)), living: make(map[string]bool), h: h}
+	for _, d := range all {
+		l.add(d)
 	}
 	return l, nil
+}
+
+func (l *look) add(d device) {
+	owner, _ := ownerOf(d.Alias)
+	l.byIndex[d.Index], l.byName[d.Name] = d, len(l.all)
+	l.all, l.owners = append(l.all, d), append(l.owners, owner)
 }
 
 func (l *look) named(name string) (device, bool) {

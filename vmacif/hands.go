@@ -24,6 +24,9 @@ const (
 	groupMask = 0xff << 24
 )
 
+// LinkGroup is a link group of vrrpd's for a number.
+func LinkGroup(n uint32) uint32 { return groupMark | n&^uint32(groupMask) }
+
 // Config configures Hands.
 type Config struct {
 	// Notes is the directory in which all vrrpd of the machine that use one
@@ -86,7 +89,7 @@ func Open(c Config) (*Hands, error) {
 	}
 	h := &Hands{notes: c.Notes, apart: c.Apart, group: c.Group, alive: c.Alive, slow: slow, wire: w, made: make(map[*Iface]struct{}), names: make(map[string]*Iface)}
 	if h.group == 0 {
-		h.group = groupMark | uint32(os.Getpid())&^uint32(groupMask)
+		h.group = LinkGroup(uint32(os.Getpid()))
 	}
 	if h.alive == nil {
 		h.alive = func(string) bool { return true }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ import (
 // the loop and from a worker at the same time.
 type Iface struct {
 	h    *Hands
-	spec Spec // of a leftover: Name, MAC and Owner only; Parent is under mu
+	spec Spec // of a leftover: Name, MAC and Owner only; Parent and Addresses are under mu
 
 	index  atomic.Int64 // set by Ensure
 	parent atomic.Int64 // index of the parent, set by Ensure; 0 of a leftover
@@ -124,6 +125,26 @@ func (i *Iface) raise(ctx context.Context, addrs []netip.Addr) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// SetAddresses changes which virtual addresses the interface shall have when it is up.
+// It changes nothing in the kernel: Up adds, Drop removes.
+func (i *Iface) SetAddresses(addrs []netip.Addr) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.spec.Addresses = slices.Clone(addrs)
+}
+
+// Drop removes addresses from an interface that goes on to serve others. What is not
+// there is no error.
+func (i *Iface) Drop(addrs []netip.Addr) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	gone := make([]held, len(addrs))
+	for n, ip := range addrs {
+		gone[n] = held{Index: i.Index(), Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE}
+	}
+	return i.remove(gone)
 }
 
 // clearRounds bounds how often RemoveAddrs looks for addresses that were added

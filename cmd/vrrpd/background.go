@@ -42,9 +42,9 @@ func stayForeground(cfg config.Config) bool {
 		os.Getenv("SYSTEMD_EXEC_PID") == strconv.Itoa(os.Getpid())
 }
 
-// goBackground starts the child and returns what its start came to.
-func goBackground(args []string) int {
-	code, err := startChild(args)
+// goBackground starts the child, with the whole path of the configuration file, and returns what its start came to.
+func goBackground(args []string, file string) int {
+	code, err := startChild(args, file)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vrrpd:", err)
 		return exitFailed
@@ -52,7 +52,7 @@ func goBackground(args []string) int {
 	return code
 }
 
-func startChild(args []string) (int, error) {
+func startChild(args []string, file string) (int, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("go to the background: %w", err)
@@ -68,6 +68,9 @@ func startChild(args []string) (int, error) {
 	}
 	defer r.Close()
 	env := append(os.Environ(), pipeEnv+"=3")
+	if file != "" {
+		env = append(env, fileEnv+"="+file)
+	}
 	files := []*os.File{null, null, null, w}
 	shown := config.HideKeys(args)
 	hide := !slices.Equal(shown, args)
@@ -82,7 +85,7 @@ func startChild(args []string) (int, error) {
 		env, files, tell = append(env, argsEnv+"=4"), append(files, hear), say
 	}
 	child, err := os.StartProcess(self, append([]string{os.Args[0]}, shown...), &os.ProcAttr{
-		Dir:   "/", // keeps no file system busy; no argument is a relative path
+		Dir:   "/", // keeps no file system busy; see fileEnv
 		Env:   env,
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},

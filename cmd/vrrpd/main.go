@@ -38,7 +38,14 @@ func run(args []string) int {
 	if err != nil {
 		return start.failed(err)
 	}
+	if err := absolute(&cfg); err != nil {
+		return start.failed(err)
+	}
+	load := loader(cfg)
 	switch cfg.Mode {
+	case config.Example:
+		fmt.Print(config.ExampleFile())
+		return 0
 	case config.Help:
 		fmt.Print(config.Usage)
 		return 0
@@ -46,17 +53,24 @@ func run(args []string) int {
 		fmt.Println("vrrpd", version)
 		return 0
 	case config.Check:
-		return check(cfg)
+		if cfg.ConfigFile != "" {
+			return checkFile(load)
+		}
+		return checked(daemon.Check(cfg))
 	case config.Release:
 		log, done := openLog(sysd.Auto)
 		defer done()
-		if err := daemon.Release(cfg, log); err != nil {
+		release := daemon.Release
+		if cfg.ConfigFile != "" {
+			release = func(cfg config.Config, log *slog.Logger) error { return releaseFile(cfg, load, log) }
+		}
+		if err := release(cfg, log); err != nil {
 			return start.failed(err)
 		}
 		return 0
 	}
 	if start == nil && !stayForeground(cfg) {
-		return goBackground(args)
+		return goBackground(args, cfg.ConfigFile)
 	}
 	keepFromCores(cfg)
 	dest := sysd.Auto
@@ -65,14 +79,19 @@ func run(args []string) int {
 	}
 	log, done := openLog(dest)
 	defer done()
-	d := daemon.New(cfg, daemon.Options{
+	opt := daemon.Options{
 		Log:     log,
 		Version: version,
 		Notify:  sysd.NewNotifier(os.Getenv("NOTIFY_SOCKET"), log),
 		Warn:    start.warn,
 		Ready:   start.ready,
-	})
-	if err := d.Run(context.Background()); err != nil {
+	}
+	if cfg.ConfigFile != "" {
+		err = runFile(load, opt)
+	} else {
+		err = daemon.New(cfg, opt).Run(context.Background())
+	}
+	if err != nil {
 		if start != nil {
 			log.Error("vrrpd cannot go on", "err", err)
 		}
@@ -82,9 +101,8 @@ func run(args []string) int {
 	return 0
 }
 
-// check validates the command line (done already) and the machine.
-func check(cfg config.Config) int {
-	notes, warnings, err := daemon.Check(cfg)
+// checked tells what a check has found on this machine.
+func checked(notes, warnings []string, err error) int {
 	for _, n := range notes {
 		fmt.Println("vrrpd:", n)
 	}

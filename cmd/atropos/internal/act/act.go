@@ -159,9 +159,13 @@ func (a Act) Command(ctx context.Context, verb control.Verb) int {
 	}
 	limited, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
-	all := make([]outcome, len(v.Groups))
+	groups := v.Groups
+	if verb == control.Reload {
+		groups = oneOfEach(groups)
+	}
+	all := make([]outcome, len(groups))
 	var wg sync.WaitGroup
-	for i, g := range v.Groups {
+	for i, g := range groups {
 		wg.Go(func() {
 			r, err := g.Command(limited, verb)
 			if err != nil {
@@ -188,6 +192,22 @@ func (a Act) Command(ctx context.Context, verb control.Verb) int {
 		}
 	}
 	return code
+}
+
+// oneOfEach leaves one group of each process: what is asked of a process is asked once.
+func oneOfEach(groups []control.Group) (one []control.Group) {
+	seen := map[int]bool{}
+	for _, g := range groups {
+		fresh := false
+		for _, m := range g.Members {
+			fresh = fresh || !seen[m.PID]
+			seen[m.PID] = true
+		}
+		if fresh {
+			one = append(one, g)
+		}
+	}
+	return one
 }
 
 func verdict(verb control.Verb, err error) string {

@@ -17,6 +17,8 @@ written as --state, -state or state.
   --release    forget --backup and --hold
   --reduce     priority -10, or what vrrpd -z says
   --increase   priority +10, or what vrrpd -x says
+  --reload     vrrpd reads its configuration file, or its keys, again; what has
+               not changed goes on without a gap
 
   --help, --version
 

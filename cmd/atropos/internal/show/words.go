@@ -147,6 +147,10 @@ func wordsFor(r election.Reason) words {
 		return words{"another router has the same priority",
 			"Another router has the same priority; the higher address becomes MASTER.",
 			"give the machines different priorities (-p) if it matters which of them serves"}
+	case election.StaysOut:
+		return words{"a new virtual router meets another master",
+			"A virtual router that was added to this machine stays out of it, because another master serves it.",
+			"give the other machine the same configuration, or stop what serves there"}
 	}
 	return words{}
 }

@@ -1,0 +1,100 @@
+package daemon
+
+import (
+	"log/slog"
+	"time"
+
+	"vrrpd/sysd"
+	"vrrpd/vrrp"
+)
+
+// The virtual routers of a process, which a reload may change. VR is a router's number
+// in events and actions: it stays as long as the router does, and rests for a while
+// before another one gets it, so that nothing that is still under way meets a stranger.
+
+// vrRests is how long a number rests.
+const vrRests = time.Second
+
+func (d *Daemon) freeVR() int {
+	if n := len(d.freeVRs); n > 0 {
+		vr := d.freeVRs[n-1]
+		d.freeVRs = d.freeVRs[:n-1]
+		return vr
+	}
+	d.byVR = append(d.byVR, nil)
+	return len(d.byVR) - 1
+}
+
+// parentNamed is the parent with a configured name, which is made if it is missing.
+func (d *Daemon) parentNamed(name string) *parent {
+	for _, p := range d.parents {
+		if p.configured == name {
+			return p
+		}
+	}
+	d.lans++
+	p := &parent{d: d, lan: d.lans, name: name, configured: name, noted: map[note]*sighting{}}
+	d.parents = append(d.parents, p)
+	return p
+}
+
+// enlist makes a router one of ours.
+func (d *Daemon) enlist(r *router) {
+	d.byVR[r.vr] = r
+	r.at = len(d.routers)
+	d.routers = append(d.routers, r)
+	p := r.parent
+	p.mu.Lock()
+	p.routers = append(p.routers, r)
+	p.timed = p.timed || r.rules.Auth.Kind() == vrrp.TrailerAuth
+	p.byVRID[familyIndex(r.rules.Family)][r.cfg.VRID] = r
+	p.mu.Unlock()
+}
+
+// delist makes a router none of ours; nothing is heard for it from here on.
+func (d *Daemon) delist(r *router) {
+	p := r.parent
+	p.mu.Lock()
+	p.byVRID[familyIndex(r.rules.Family)][r.cfg.VRID] = nil
+	p.routers = without(p.routers, r)
+	for n, s := range p.noted {
+		if s.router == r {
+			delete(p.noted, n)
+		}
+	}
+	p.mu.Unlock()
+	if len(d.routers) == 1 {
+		d.faceless = r
+	}
+	d.routers = without(d.routers, r)
+	d.byVR[r.vr] = nil
+	d.agenda.add(boottime()+int64(vrRests), func() { d.freeVRs = append(d.freeVRs, r.vr) })
+}
+
+// without is a copy of a list without one: the reader of a parent may be looking at
+// the old one.
+func without(list []*router, r *router) []*router {
+	left := make([]*router, 0, len(list))
+	for _, other := range list {
+		if other != r {
+			left = append(left, other)
+		}
+	}
+	return left
+}
+
+// first is the router that stands for all where one is needed.
+func (d *Daemon) first() *router {
+	if len(d.routers) == 0 {
+		return d.faceless
+	}
+	return d.routers[0]
+}
+
+// aboutMachine are the attributes of a record about the whole process.
+func (d *Daemon) aboutMachine(more ...any) []any {
+	if d.cfg.Group == "" {
+		return d.about(d.first(), more...)
+	}
+	return append([]any{slog.String(sysd.KeyGroup, d.groupName)}, more...)
+}

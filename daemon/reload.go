@@ -1,0 +1,474 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"vrrpd/accept"
+	"vrrpd/config"
+	"vrrpd/election"
+	"vrrpd/hooks"
+	"vrrpd/lease"
+	"vrrpd/vmacif"
+	"vrrpd/vrrp"
+)
+
+// A reload puts another configuration of the same group in force. What has not changed
+// is not touched, and misses no advert; what can be changed in place is changed between
+// two adverts; a virtual router that is removed hands over by itself, and one that is
+// added listens before it joins: the machine does not move.
+//
+// It has three parts. plan compares and checks, and changes nothing: an error leaves
+// everything as it was. begin changes what stays and has those leave that go. finish
+// adds, when all of these have gone: a router that has got another name comes after the
+// one of its VRID that had the old one.
+
+// reload is what is under way. The loop owns it.
+type reload struct {
+	leaving int    // routers that have yet to go
+	left    func() // told when there are none; nil: nobody waits
+}
+
+// plan is what a reload is going to do.
+type plan struct {
+	cfg    config.Config
+	runAs  *hooks.Identity
+	change map[*router]change
+	retire []*router
+	add    []change
+	same   int
+}
+
+// change is a virtual router as it shall be.
+type change struct {
+	cfg           config.Router
+	auth          vrrp.AuthConfig
+	signer, judge *vrrp.Auth
+}
+
+// summary is what a plan comes to, in words.
+func (p *plan) summary() string {
+	if len(p.change)+len(p.retire)+len(p.add) == 0 {
+		return fmt.Sprintf("%d virtual routers, none has changed", p.same)
+	}
+	return fmt.Sprintf("%d virtual routers added, %d removed, %d changed in place, %d unchanged", len(p.add), len(p.retire), len(p.change), p.same)
+}
+
+// routerKey is what makes a virtual router the same one after a reload.
+type routerKey struct {
+	parent, name string
+	vrid, family uint8
+	auth         vrrp.AuthKind
+	noVMAC       bool
+	beside2      bool
+	filtered     string // virtual addresses, of a router that does not accept packets to them
+}
+
+func keyOf(r config.Router) routerKey {
+	k := routerKey{r.Interface, r.Name, r.VRID, r.Family, r.Auth.Kind, r.NoVMAC, r.Beside2, ""}
+	if r.NoAccept && r.Priority != vrrp.PriorityOwner {
+		k.filtered = fmt.Sprint(r.Addresses)
+	}
+	return k
+}
+
+// loopSays runs f on the loop and waits for it.
+func (d *Daemon) loopSays(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	d.inbox.call(func() {
+		f()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-d.done:
+		return errors.New("vrrpd is stopping")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// plan compares a configuration with the present one, and checks on this machine what
+// is new in it. moved are virtual routers that another group of this process has now.
+func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.Router) bool) (*plan, error) {
+	p := &plan{cfg: cfg, runAs: d.runAs, change: map[*router]change{}}
+	type present struct {
+		*router
+		asked config.Router
+		auth  vrrp.AuthConfig
+	}
+	now := map[routerKey]present{}
+	var capacity int
+	var was config.Config
+	if err := d.loopSays(ctx, func() {
+		for _, r := range d.routers {
+			now[keyOf(r.asked)] = present{r, r.asked, r.auth.config}
+		}
+		was, capacity = d.cfg, d.group.Capacity()
+	}); err != nil {
+		return nil, err
+	}
+	if what := needsRestart(was, cfg); what != "" {
+		return nil, fmt.Errorf("%s of group %s cannot be changed while it runs: restart vrrpd", what, d.instance)
+	}
+	if len(cfg.Routers) > capacity {
+		return nil, fmt.Errorf("%d virtual routers in group %s are more than it has room for without a restart (%d)", len(cfg.Routers), d.instance, capacity)
+	}
+	if was.ScriptUser != cfg.ScriptUser {
+		id, err := scriptUser(cfg.ScriptUser)
+		if err != nil {
+			return nil, err
+		}
+		p.runAs = id
+	}
+	for _, c := range cfg.Routers {
+		auth, err := c.AuthConfig(readKeyFile)
+		if err != nil {
+			return nil, err
+		}
+		to := change{cfg: c, auth: auth}
+		if to.signer, to.judge, err = newAuth(auth); err != nil {
+			return nil, config.UsageError(fmt.Sprintf("-a %s: %v", auth.Kind, err))
+		}
+		old, known := now[keyOf(c)]
+		delete(now, keyOf(c))
+		// The two are plain data, and a field that comes later must not be forgotten.
+		switch {
+		case known && reflect.DeepEqual(old.asked, c) && reflect.DeepEqual(old.auth, auth):
+			p.same++
+			continue
+		case known:
+			p.change[old.router] = to
+		default:
+			p.add = append(p.add, to)
+		}
+		if c.NoAccept {
+			if err := accept.Available(); err != nil {
+				return nil, config.UsageError(fmt.Sprintf("accept = false: packets to the virtual addresses are dropped by nftables, which is not to be had: %v", err))
+			}
+		}
+		if moved(c) {
+			continue // it can only be judged when it has left there
+		}
+		spec := newRouter(0, c, &parent{d: d, name: c.Interface, configured: c.Interface}).spec(d.owner())
+		warnings, err := d.hands.Check(spec)
+		for _, w := range warnings {
+			d.log.Warn(w, "interface", c.Name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, old := range now {
+		p.retire = append(p.retire, old.router)
+	}
+	return p, nil
+}
+
+// needsRestart names what cannot be changed while a group runs.
+func needsRestart(a, b config.Config) string {
+	switch {
+	case a.RunDir != b.RunDir:
+		return "run_dir"
+	case a.Lease != b.Lease:
+		return "lease"
+	case a.SocketGroup != b.SocketGroup:
+		return "socket_group"
+	}
+	return ""
+}
+
+// begin changes what stays, and has those leave that go; left is told when they have.
+// It runs on the loop.
+func (d *Daemon) begin(p *plan, left func()) {
+	priority := d.configuredPriority()
+	d.cfg, d.runAs = p.cfg, p.runAs
+	d.announcer.refresh = int64(d.cfg.AnnounceRefresh)
+	for r, to := range p.change {
+		d.changeRouter(r, to)
+	}
+	for _, r := range p.retire {
+		d.machine.Retire(boottime(), r.vr)
+	}
+	if len(d.routers) > 0 {
+		d.machine.Configure(d.electionConfig())
+	}
+	if d.configuredPriority() != priority {
+		// What was set at run time was meant relative to what has been.
+		d.results = append(d.results, election.Event{Kind: election.EvPriority})
+	}
+	d.reload = reload{leaving: len(p.retire), left: left}
+	d.allLeft()
+}
+
+// configuredPriority is the group's as the user wrote it.
+func (d *Daemon) configuredPriority() uint8 {
+	priority := uint8(255)
+	for _, r := range d.routers {
+		priority = min(priority, r.cfg.Priority)
+	}
+	return priority
+}
+
+func (d *Daemon) allLeft() {
+	if left := d.reload.left; d.reload.leaving == 0 && left != nil {
+		d.reload.left = nil
+		left()
+	}
+}
+
+// changeRouter changes a router in place.
+func (d *Daemon) changeRouter(r *router, to change) {
+	p, old := r.parent, r.asked
+	r.asked = to.cfg
+	c := to.cfg
+	c.Interface = p.name // it may have been renamed since
+	gone := r.vips
+	p.mu.Lock()
+	r.cfg = c
+	r.vips = nil
+	for _, a := range c.Addresses {
+		r.vips = append(r.vips, a.Addr())
+	}
+	r.rules.Version, r.rules.Interval, r.rules.Addrs = c.Version, c.Interval, r.vips
+	p.mu.Unlock()
+	r.frames, r.beside2, r.auth.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
+	if !reflect.DeepEqual(r.auth.config, to.auth) {
+		d.takeKey(r, to.auth, to.signer, to.judge)
+	}
+	if !slices.Equal(gone, r.vips) {
+		d.changeAddresses(r, gone)
+	}
+	d.machine.Update(boottime(), r.vr, r.election())
+	d.identityChanged(r)
+	d.startOwnHooks(r)
+	if old.Interval != c.Interval {
+		d.log.Info(fmt.Sprintf("the interval is now %v, was %v", c.Interval, old.Interval), d.about(r)...)
+	}
+}
+
+// changeAddresses gives the interface the addresses that the router has now: new ones
+// first, so that one of them always serves.
+func (d *Daemon) changeAddresses(r *router, before []netip.Addr) {
+	d.log.Info(fmt.Sprintf("the virtual addresses are now %v, were %v", r.vips, before), d.about(r)...)
+	if r.rules.Family == vrrp.IPv6 {
+		d.reopen6(r.parent)
+	}
+	if r.iface == nil {
+		return
+	}
+	r.round++
+	r.iface.SetAddresses(r.vips)
+	if !r.up() {
+		return
+	}
+	d.raise(r)
+	var gone []netip.Addr
+	for _, ip := range before {
+		if !slices.Contains(r.vips, ip) {
+			gone = append(gone, ip)
+			delete(r.present, ip)
+		}
+	}
+	if err := r.iface.Drop(gone); err != nil {
+		d.log.Error("cannot remove virtual addresses", d.about(r, "err", err)...)
+	}
+	if r.announced {
+		d.announceAll(r)
+	}
+}
+
+// reopen6 opens the sockets of a parent anew, which are members of groups that follow
+// from its virtual routers. The old ones hear until the new ones do.
+func (d *Daemon) reopen6(p *parent) {
+	if p.port == nil {
+		return
+	}
+	closing := p.detach()
+	if err := p.open(); err != nil {
+		d.log.Error("cannot hear and speak on the parent interface", "parent", p.name, "err", err)
+		d.judgeParent(p) // tries again
+	}
+	d.work(func() { _ = closing() })
+}
+
+// gone: the router serves no more and is no member of the machine's any longer. Its
+// interface goes when the addresses have been away for a moment, as ever.
+func (d *Daemon) gone(r *router) {
+	if r.masters > 0 && d.told.Serving() {
+		d.postOwnHook(r, &election.Action{To: election.Backup, Reason: election.Stop})
+	}
+	d.log.Info("virtual router removed", d.about(r)...)
+	d.announcer.stop(r)
+	d.delist(r)
+	d.renumber()
+	iface, guard, filter, name := r.iface, r.guard, r.filter, r.cfg.Name
+	r.iface, r.index, r.until, r.guard, r.filter = nil, 0, 0, nil, nil
+	if d.settings != nil {
+		d.settings.Forget(name)
+	}
+	closing := d.leaveParent(r.parent)
+	r.closeAuth()
+	d.ends.Go(r.end)
+	d.agenda.add(boottime()+int64(downAfter), func() {
+		d.work(func() {
+			var errs []error
+			if iface != nil {
+				errs = append(errs, iface.Delete())
+			}
+			if guard != nil {
+				errs = append(errs, guard.Detach())
+			}
+			if filter != nil {
+				errs = append(errs, filter.Remove())
+			}
+			if err := errors.Join(append(errs, closing())...); err != nil {
+				d.log.Error("cannot remove the virtual interface", "interface", name, "err", err)
+			}
+			d.inbox.call(func() {
+				d.reload.leaving--
+				d.allLeft()
+			})
+		})
+	})
+}
+
+// leaveParent forgets a parent without virtual routers.
+func (d *Daemon) leaveParent(p *parent) (closing func() error) {
+	if len(p.routers) > 0 {
+		return func() error { return nil }
+	}
+	d.parents = slices.DeleteFunc(d.parents, func(o *parent) bool { return o == p })
+	if d.settings != nil {
+		d.settings.Forget(p.name)
+	}
+	return p.detach()
+}
+
+// renumber follows the election in where it has each member's facts.
+func (d *Daemon) renumber() {
+	for _, r := range d.routers {
+		if at := d.machine.Place(r.vr); at >= 0 && at != r.at {
+			r.at = at
+			d.identityChanged(r)
+		}
+	}
+	d.group.Forget(len(d.routers))
+}
+
+// finish adds what is new; done is told what went wrong. It runs on the loop.
+func (d *Daemon) finish(p *plan, done func(error)) {
+	if len(p.add) == 0 {
+		d.hands.Expect(d.specs())
+		done(nil)
+		return
+	}
+	specs := d.specs()
+	kept := len(specs)
+	added := make([]*router, len(p.add))
+	for i, to := range p.add {
+		r := newRouter(d.freeVR(), to.cfg, d.parentNamed(to.cfg.Interface))
+		r.cfg.Interface = r.parent.name
+		r.late = true
+		if err := d.chooseFilter(r); err != nil {
+			d.fatal(err)
+		}
+		r.auth.config, r.auth.signer, r.rules.Auth, r.rules.Marks = to.auth, to.signer, to.judge, &r.marks
+		added[i] = r
+		specs = append(specs, r.spec(d.owner()))
+	}
+	d.hands.Expect(specs)
+	// Making interfaces takes a millisecond each, for which no advert waits.
+	d.work(func() {
+		ifaces, errs := d.hands.EnsureAll(specs[kept:])
+		guards := make([]*lease.Guard, len(ifaces))
+		for i, iface := range ifaces {
+			if iface != nil {
+				guards[i], errs[i] = d.guards.Attach(iface.Index())
+				if f := added[i].filter; f != nil && errs[i] == nil {
+					errs[i] = f.Install()
+				}
+			}
+		}
+		d.inbox.call(func() {
+			for i, r := range added {
+				d.join1(r, ifaces[i], guards[i], errs[i])
+			}
+			for _, p := range slices.Clone(d.parents) {
+				d.welcome(p, added)
+			}
+			d.machine.Configure(d.electionConfig())
+			done(errors.Join(errs...))
+		})
+	})
+}
+
+// join1 makes an added router a member.
+func (d *Daemon) join1(r *router, iface *vmacif.Iface, guard *lease.Guard, err error) {
+	d.enlist(r)
+	if e := d.rememberNumbers(r); e != nil {
+		err = errors.Join(err, e)
+	}
+	d.machine.Add(boottime(), r.vr, r.election())
+	r.at = d.machine.Place(r.vr)
+	d.identityChanged(r)
+	d.startOwnHooks(r)
+	d.log.Info(fmt.Sprintf("virtual router added, with %v", r.vips), d.about(r)...)
+	if iface != nil {
+		r.iface, r.index = iface, iface.Index()
+	}
+	if err != nil {
+		d.setFault(r, election.FaultInterface, true, err.Error())
+		d.retryInterface(r)
+		return
+	}
+	r.guard = guard
+	d.watchGuards(guard.Rung())
+	d.log.Info("lease: "+guard.Rung().String(), d.about(r)...)
+	d.followSettings(r)
+}
+
+// welcome makes a parent hear and speak for the routers that were added on it, and tells
+// the election what it is like.
+func (d *Daemon) welcome(p *parent, added []*router) {
+	mine := slices.DeleteFunc(slices.Clone(added), func(r *router) bool { return r.parent != p })
+	if len(mine) == 0 {
+		return
+	}
+	if p.port == nil {
+		for _, link := range d.links {
+			if link.Name == p.configured {
+				p.link = link
+			}
+		}
+		if p.link.Index != 0 {
+			if err := p.open(); err != nil {
+				d.log.Error("cannot hear and speak on the parent interface", "parent", p.name, "err", err)
+			}
+		}
+	} else if slices.ContainsFunc(mine, func(r *router) bool { return r.rules.Family == vrrp.IPv6 }) || !p.hearsAll() {
+		d.reopen6(p)
+	}
+	d.judgeParent(p)
+}
+
+// hearsAll reports whether the sockets are those of every family that is spoken.
+func (p *parent) hearsAll() bool {
+	families, _ := p.families()
+	return !slices.ContainsFunc(families, func(f uint8) bool { return !slices.Contains(p.heard, f) })
+}
+
+// promotedAlone runs the command of a router that joins a MASTER: for the others there
+// is nothing to run.
+func (d *Daemon) promotedAlone(r *router, a *election.Action) {
+	if !r.late {
+		return
+	}
+	r.late, r.hookedIn = false, a.Epoch
+	d.postOwnHook(r, &election.Action{Up: true, To: election.Master, Reason: d.board.Load().Reason()})
+}
