@@ -183,6 +183,32 @@ func (v View) Whole() bool {
 	return len(v.Silent) == 0 && !slices.ContainsFunc(v.Groups, func(g Group) bool { return !g.Agreed })
 }
 
+// Processwise puts the groups of a process together, for what concerns the process:
+// a Command then goes to one of them, and to another if the first ends meanwhile.
+func Processwise(groups []Group) (all []Group) {
+	at := map[int]int{} // by process id, 1 + place in all
+	for _, g := range groups {
+		if len(g.Members) == 0 {
+			continue
+		}
+		pid := g.Members[0].PID
+		if n := at[pid]; n == 0 {
+			g.paths = slices.Clone(g.paths)
+			all = append(all, g)
+			at[pid] = len(all)
+		} else if g.Machine.Group == mainGroup {
+			g.paths = slices.Concat(g.paths, all[n-1].paths)
+			all[n-1] = g
+		} else {
+			all[n-1].paths = append(all[n-1].paths, g.paths...)
+		}
+	}
+	return all
+}
+
+// mainGroup is the one that a process has longest: config.DefaultGroup.
+const mainGroup = "machine"
+
 // Command has one process carry out the verb for the group. Where that process
 // dies, the next is asked, unless the verb may have been carried out already
 // and doing it twice would be wrong. The error says why nobody answered.

@@ -161,7 +161,7 @@ func (a Act) Command(ctx context.Context, verb control.Verb) int {
 	defer cancel()
 	groups := v.Groups
 	if verb == control.Reload {
-		groups = oneOfEach(groups)
+		groups = control.Processwise(groups)
 	}
 	all := make([]outcome, len(groups))
 	var wg sync.WaitGroup
@@ -192,22 +192,6 @@ func (a Act) Command(ctx context.Context, verb control.Verb) int {
 		}
 	}
 	return code
-}
-
-// oneOfEach leaves one group of each process: what is asked of a process is asked once.
-func oneOfEach(groups []control.Group) (one []control.Group) {
-	seen := map[int]bool{}
-	for _, g := range groups {
-		fresh := false
-		for _, m := range g.Members {
-			fresh = fresh || !seen[m.PID]
-			seen[m.PID] = true
-		}
-		if fresh {
-			one = append(one, g)
-		}
-	}
-	return one
 }
 
 func verdict(verb control.Verb, err error) string {
