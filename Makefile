@@ -58,6 +58,10 @@ SOAK ?= 10m
 soak: ## faults at random on two machines with a client, for SOAK (root)
 	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run TestSoak -soak=$(SOAK) -timeout 0 -v
 
+RELOADS ?= 1000
+reloads: ## RELOADS reloads at 100 ms adverts on two machines: nobody moves (root)
+	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run TestReloadMovesNobody -reloads=$(RELOADS) -timeout 0 -v
+
 systemd: ## the shipped unit under a real systemd in containers (root, debootstrap, systemd-container)
 	VRRPD_SYSTEMD=1 VRRPD_SYSTEMD_REQUIRED=1 $(GO) test ./internal/systemdtest -count=1 -v
 
@@ -67,6 +71,9 @@ fuzz: ## every fuzzer for FUZZTIME each
 	  for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$f); do \
 	    $(GO) test ./$$(dirname $$f) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x; done; done
 
+man: ## docs/vrrpd.toml.5 of the table of keys
+	$(GO) run ./internal/manpage > docs/vrrpd.toml.5
+
 bench: ## benchmarks of the rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
@@ -75,6 +82,8 @@ install: build ## into PREFIX (/usr/local), with man pages and units
 	install -D -m 0755 bin/atropos $(DESTDIR)$(PREFIX)/bin/atropos
 	install -D -m 0644 docs/vrrpd.8 $(DESTDIR)$(PREFIX)/share/man/man8/vrrpd.8
 	install -D -m 0644 docs/atropos.8 $(DESTDIR)$(PREFIX)/share/man/man8/atropos.8
+	install -D -m 0644 docs/vrrpd.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/vrrpd.toml.5
+	install -D -m 0644 contrib/systemd/vrrpd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vrrpd.service
 	install -D -m 0644 contrib/systemd/vrrpd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vrrpd@.service
 
 clean: ## what make built

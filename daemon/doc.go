@@ -13,6 +13,7 @@
 // What must never happen here: a decision. Whatever could be argued about is in
 // package election, where it can be tested without a kernel.
 //
+//	process.go   several groups in one process, and reloading their file
 //	start.go     setting everything up, and taking it down in reverse
 //	loop.go      the loop: wait, drain, step, carry out
 //	inbox.go     what readers post, and how the loop is woken
@@ -24,9 +25,12 @@
 //	announce.go  gratuitous ARP: where addresses live now
 //	flood.go     how many valid adverts are judged
 //	router.go    one virtual router: its prebuilt frames
+//	members.go   which virtual routers there are
+//	reload.go    another configuration while everything goes on
 //	iface.go     its interface: set-up, retries, repairs
 //	group.go     the other processes: doorbell, the dead, their cleaning
 //	hooks.go     the user's commands
+//	notify.go    one voice for several groups
 //	report.go    transitions and alarms become log records, STATUS and history
 //	status.go    the snapshot for the control socket
 //	command.go   what the operator asks for, and when that is done
