@@ -77,7 +77,7 @@ func wrap(prefix, text string) string {
 func Manual() string {
 	var b strings.Builder
 	b.WriteString(`.\" Made of the table in config/keys.go by make man. Do not change it here.
-.TH VRRPD.TOML 5 "" "vrrpd" "File formats"
+.TH VRRPD.TOML 5 "2026-11-25" "vrrpd" "File formats"
 .SH NAME
 vrrpd.toml \- configuration file of vrrpd
 .SH DESCRIPTION
@@ -207,6 +207,24 @@ The control socket of a group, for
 .BR vrrpd (8),
 .BR atropos (8)
 `)
+	return fold(b.String())
+}
+
+// fold breaks lines of text that are longer than people like in a source.
+func fold(page string) string {
+	const width = 78
+	var b strings.Builder
+	for line := range strings.Lines(page) {
+		for len(line) > width+1 && line[0] != '.' {
+			cut := strings.LastIndex(line[:width+1], " ")
+			if cut <= 0 {
+				break
+			}
+			b.WriteString(line[:cut] + "\n")
+			line = line[cut+1:]
+		}
+		b.WriteString(line)
+	}
 	return b.String()
 }
 

@@ -131,6 +131,9 @@ func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
 	if v := sysctl("all", "arp_ignore"); v != "0" && v != "1" {
 		say("net.ipv4.conf.all.arp_ignore is %s, with which nobody gets an answer for a virtual address: set it to 0 or 1", v)
 	}
+	if sysctl("all", "rp_filter") == "1" {
+		say("net.ipv4.conf.all.rp_filter is 1: the virtual interface gets 2, which works, but on every other one what comes in by another way than its answer leaves is dropped, as happens while two machines share several LANs: set it to 0 or 2")
+	}
 	if sysctl("all", "arp_filter") != "0" {
 		say("net.ipv4.conf.all.arp_filter is 1, with which nobody gets an answer for a virtual address: set it to 0")
 	}

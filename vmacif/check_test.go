@@ -289,7 +289,7 @@ func TestWarnings(t *testing.T) {
 	}
 	l.sysctl("ipv4", "eth0", "arp_ignore", "0")
 	undo("eth1", a)
-	for key, value := range map[string]string{"arp_ignore": "2", "arp_filter": "1", "proxy_arp": "1"} {
+	for key, value := range map[string]string{"arp_ignore": "2", "arp_filter": "1", "proxy_arp": "1", "rp_filter": "1"} {
 		l.sysctl("ipv4", "all", key, value)
 		if w := check(); key == "proxy_arp" {
 			contains(t, key, w, "proxy ARP")
