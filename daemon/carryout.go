@@ -63,23 +63,29 @@ func (d *Daemon) carryOut(actions []election.Action) {
 // another process of it may have left while we were not looking.
 func (d *Daemon) passed(epoch uint64) bool { return d.board.Load().Epoch() != epoch }
 
-// advertise sends a run of adverts: those of one parent as one batch.
+// advertise sends a run of adverts: those of one parent as one batch, in whatever order
+// the run has them.
 func (d *Daemon) advertise(run []election.Action) {
-	for len(run) > 0 {
-		p := d.byVR[run[0].VR].parent
-		n := 0
+	left := len(run)
+	for at := 0; left > 0; at++ {
+		if run[at].Kind != election.DoAdvert {
+			continue // gone with its parent's batch
+		}
+		p := d.byVR[run[at].VR].parent
 		d.batch, d.batched = d.batch[:0], d.batched[:0]
-		for n < len(run) && d.byVR[run[n].VR].parent == p {
-			a := &run[n]
-			n++
-			if d.passed(a.Epoch) || a.Priority > 0 && d.overslept() {
+		// It is asked once for a batch: who is stopped later is judged by the clock
+		// that is read after the send.
+		late := d.overslept()
+		for i := at; i < len(run); i++ {
+			a := &run[i]
+			if a.Kind != election.DoAdvert || d.byVR[a.VR].parent != p {
 				continue
 			}
-			if p.port == nil || !d.enqueue(d.byVR[a.VR], a) {
+			if left--; !d.passed(a.Epoch) && (a.Priority == 0 || !late) && (p.port == nil || !d.enqueue(d.byVR[a.VR], a)) {
 				d.unsent(a)
 			}
+			a.Kind = 0
 		}
-		run = run[n:]
 		d.sendBatch(p)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -415,4 +416,11 @@ func (d *Daemon) becomeReady() {
 		}
 	}
 	d.opt.Ready()
+	if n := len(d.routers); n >= manyRouters {
+		// The start has made as much garbage as the daemon will in hours.
+		d.ends.Go(debug.FreeOSMemory)
+	}
 }
+
+// manyRouters make a start that is worth tidying up after.
+const manyRouters = 50

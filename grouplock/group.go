@@ -32,8 +32,10 @@ type Group struct {
 	// bell is what a ring writes; only that it is written matters.
 	bell [1]byte
 
-	// seen is what the two copies of each of our facts contain. Loop only.
-	seen [][2]factsBlock
+	// seen is what the two copies of each of our facts contain, published the BeatAt
+	// of those that were published while nobody read them. Loop only.
+	seen      [][2]factsBlock
+	published election.Time
 
 	// Run alone changes what it knows of the others (Join before it, Leave after
 	// it); the methods of the board see it as one immutable roster.
@@ -162,6 +164,9 @@ func (g *Group) Publish(own []election.Facts) {
 	if g.left.Load() {
 		return
 	}
+	if g.unread(own) {
+		return
+	}
 	if extra := len(own) - g.own.capacity; extra > 0 {
 		g.counts.dropped.Add(uint64(extra))
 		own = own[:g.own.capacity]
@@ -173,6 +178,20 @@ func (g *Group) Publish(own []election.Facts) {
 		g.record.store(recPublished, n)
 		g.Ring()
 	}
+}
+
+// unread reports that these facts need not be published: nobody shares the fate of this
+// process, and what is there is no older than a process that was busy for half of an
+// interval would leave it. A thousand virtual routers are many stores.
+func (g *Group) unread(own []election.Facts) bool {
+	if g.own.wanted > 1 || len(own) == 0 || len(g.roster.Load().live) > 0 || g.record.load(recPublished) != uint64(len(own))+1 {
+		return false
+	}
+	if now := own[0].BeatAt; now-g.published >= own[0].Interval/2 {
+		g.published = now
+		return false
+	}
+	return true
 }
 
 // Ring wakes the other processes of the group. It costs a system call if there
