@@ -119,6 +119,7 @@ type Daemon struct {
 	lastSendError error
 	// watchingOddities: the agenda has a look at what lasts.
 	watchingOddities bool
+	tidying          bool // the agenda has memory given back
 
 	status atomic.Pointer[control.Status] // for readers when the loop is stuck
 }

@@ -91,6 +91,7 @@ func (d *Daemon) report(a *election.Action) {
 	}
 	d.log.Log(d.readers, level, sysd.TransitionMessage(from, a.To, a.Reason, a.Peer), attrs...)
 	d.notifyStatus()
+	d.tidyLater()
 }
 
 // planned: somebody wanted this machine to stop serving.

@@ -416,11 +416,25 @@ func (d *Daemon) becomeReady() {
 		}
 	}
 	d.opt.Ready()
-	if n := len(d.routers); n >= manyRouters {
-		// The start has made as much garbage as the daemon will in hours.
-		d.ends.Go(debug.FreeOSMemory)
-	}
+	d.tidyLater()
 }
 
-// manyRouters make a start that is worth tidying up after.
-const manyRouters = 50
+const (
+	// manyRouters make a start, or a change of sides, that is worth tidying up after.
+	manyRouters = 50
+	// tidyAfter is when that is over.
+	tidyAfter = 5 * time.Second
+)
+
+// tidyLater gives memory back to the machine when things are quiet again: a start, or a
+// change of sides, makes as much garbage as the daemon does in hours otherwise.
+func (d *Daemon) tidyLater() {
+	if d.tidying || len(d.routers) < manyRouters {
+		return
+	}
+	d.tidying = true
+	d.agenda.add(boottime()+int64(tidyAfter), func() {
+		d.tidying = false
+		d.work(debug.FreeOSMemory)
+	})
+}
