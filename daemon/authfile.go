@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vrrpd/internal/trusted"
 	"vrrpd/vrrp"
 )
 
@@ -59,7 +60,7 @@ const (
 func openAuthFile(path string, failed func(error)) (f *authFile, state authState, damage string, err error) {
 	file, err := openOwn(path)
 	if err != nil {
-		return nil, state, "", fmt.Errorf("keep the numbers of adverts in %s: %w", path, plainError(err))
+		return nil, state, "", fmt.Errorf("keep the numbers of adverts in %s: %w", path, trusted.Reason(err))
 	}
 	f = &authFile{file: file, failed: failed, bell: make(chan struct{}, 1), done: make(chan struct{})}
 	content := make([]byte, 2*authRecord)

@@ -245,7 +245,7 @@ func TestReadKeyFile(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		dir: "not a regular file", fifo: "not a regular file", "/dev/null": "not a regular file",
-		big: "65537 bytes are too many for keys", filepath.Join(dir, "none"): "no such file or directory",
+		big: "65537 bytes are too many", filepath.Join(dir, "none"): "no such file or directory",
 	} {
 		if _, err := readKeyFile(path); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", path, err, want)
@@ -256,7 +256,7 @@ func TestReadKeyFile(t *testing.T) {
 		if err := os.Chown(foreign, 12345, 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readKeyFile(foreign); err == nil || err.Error() != "it belongs to user 12345, who can change the key; chown it to root" {
+		if _, err := readKeyFile(foreign); err == nil || err.Error() != "it belongs to user 12345, who can change it; chown it to root" {
 			t.Errorf("somebody else's: %v", err)
 		}
 	}

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"vrrpd/config"
 	"vrrpd/daemon"
+	"vrrpd/internal/trusted"
 	"vrrpd/sysd"
 )
 
@@ -44,41 +42,12 @@ const maxConfig = 16 << 20
 // loader returns what reads the configuration file, each time anew.
 func loader(cfg config.Config) func() ([]config.Config, error) {
 	return func() ([]config.Config, error) {
-		text, err := readConfig(cfg.ConfigFile)
+		text, err := trusted.Read(cfg.ConfigFile, false, maxConfig)
 		if err != nil {
 			return nil, config.UsageError(fmt.Sprintf("-c %s: %v", cfg.ConfigFile, err))
 		}
 		return config.ParseFile(cfg.ConfigFile, text, cfg.RunDir)
 	}
-}
-
-// readConfig reads a file that names commands which will run as root: nobody else may
-// have written it.
-func readConfig(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		var why *os.PathError
-		if errors.As(err, &why) {
-			err = why.Err
-		}
-		return nil, err
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, err
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("not a regular file")
-	case st.Uid != 0 && st.Uid != uint32(os.Geteuid()):
-		return nil, fmt.Errorf("it belongs to user %d, who can change what runs as root; chown it to root", st.Uid)
-	case st.Mode&0o022 != 0:
-		return nil, fmt.Errorf("others may write to it (mode %04o); chmod it to 0644", st.Mode&0o7777)
-	case st.Size > maxConfig:
-		return nil, fmt.Errorf("%d bytes are too many for a configuration", st.Size)
-	}
-	return io.ReadAll(io.LimitReader(f, maxConfig))
 }
 
 // runFile runs what a file says.
