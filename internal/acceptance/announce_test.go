@@ -142,7 +142,7 @@ func TestAnnounce_Thousand(t *testing.T) {
 	heard := s.r1.sniff(lanA, netlab.Or(netlab.MatchARP(), allAdverts))
 	check(t, s.r1.AddAddr("eth0", netip.MustParsePrefix("10.16.31.254/20")))
 	// As many as an advert can name, and what a script may add.
-	line := "vrrpd -i eth0 -v 51 -d 0.01"
+	line := "vrrpd -i eth0 -v 51 -d 0.05"
 	for i := range 250 {
 		line += " " + many(i).String()
 	}
@@ -163,11 +163,11 @@ func TestAnnounce_Thousand(t *testing.T) {
 		mark := heard.Mark()
 		var rounds []span
 		var took []time.Duration
-		for range 5 {
+		for range 8 {
 			round := s.heals(in, heard)
 			rounds, took = append(rounds, round), append(took, round.end.Sub(round.begin))
 		}
-		s.r1.waitAdverts(heard, 60)
+		s.r1.waitAdverts(heard, 30)
 		t.Logf("a thousand addresses within %v", took)
 		late = nil
 		if middle(took) > 100*time.Millisecond {
@@ -222,7 +222,7 @@ func (s *site) heals(in *netlab.Injector, heard *netlab.Sniffer) span {
 // lateAdverts judges how late adverts are while addresses are announced.
 func lateAdverts(t *testing.T, frames []netlab.Frame, rounds []span) (faults []string) {
 	t.Helper()
-	const interval = 10 * time.Millisecond
+	const interval = 50 * time.Millisecond
 	busy, quiet := lateness(t, frames, interval, rounds)
 	t.Logf("adverts late by (median, worst): %s, %s while a thousand addresses are announced (%d adverts); %s, %s otherwise (%d)",
 		ms(busy[len(busy)/2]), ms(busy[len(busy)-1]), len(busy), ms(quiet[len(quiet)/2]), ms(quiet[len(quiet)-1]), len(quiet))
@@ -263,7 +263,7 @@ func lateness(t *testing.T, frames []netlab.Frame, interval time.Duration, spans
 		}
 		last = f.At
 	}
-	if len(busy) < 6 || len(quiet) < 50 {
+	if len(busy) < 8 || len(quiet) < 20 {
 		t.Fatalf("%d adverts while addresses were announced, %d otherwise", len(busy), len(quiet))
 	}
 	slices.Sort(busy)
