@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,70 +107,80 @@ func (s *site) journey(do func(ping *netlab.Pinger)) netlab.Pings {
 // for its gateway's MAC every 50 ms and sends every millisecond misses nothing
 // when the MASTER hands over on purpose, also when the first priority 0 of one
 // LAN is lost.
-func TestHandOver_LeavesNoHole(t *testing.T) {
-	// Not parallel: this is about milliseconds.
-	s := pair(t, options{interval: "1", priority: [2]string{"100", "100"}, flags: "-s"})
-	master, backup := s.r1, s.r2
+func handOverLeavesNoHole(t *testing.T) {
+	t.Parallel()
 	for _, lossy := range []bool{false, true} {
 		for _, f := range farewells {
 			name := f.name
 			if lossy {
 				name += ", the first priority 0 of LAN A is lost"
 			}
-			var holes []time.Duration
-			var notes []string
-			// Two of three must be without a hole; one in which the client itself
-			// stood still says nothing.
-			clean := func() int {
-				n := 0
-				for _, h := range holes {
-					if h <= holeless {
-						n++
+			t.Run(strings.NewReplacer(" ", "-", ",", "").Replace(name), func(t *testing.T) {
+				onStage(t)
+				s := pair(t, options{interval: "1", priority: [2]string{"100", "100"}, flags: "-s"})
+				master, backup := s.r1, s.r2
+				var holes []time.Duration
+				var notes []string
+				// Two of three must be without a hole; one in which the client itself
+				// stood still says nothing.
+				clean := func() int {
+					n := 0
+					for _, h := range holes {
+						if h <= holeless {
+							n++
+						}
 					}
+					return n
 				}
-				return n
-			}
-			for tries := 0; clean() < 2 && len(holes)-clean() < 2 && tries < 8; tries++ {
-				var drop *netlab.Drop
-				if lossy {
-					var err error
-					drop, err = master.cable(lanA).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchPriority(0), Count: 1})
-					check(t, err)
-				}
-				got := s.journey(func(ping *netlab.Pinger) {
-					f.say(t, master)
+				enough := func() bool { return clean() >= 2 || len(holes)-clean() >= 2 }
+				for tries := 0; tries < 8; tries++ {
+					var drop *netlab.Drop
+					if lossy {
+						var err error
+						drop, err = master.cable(lanA).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchPriority(0), Count: 1})
+						check(t, err)
+					}
+					var got netlab.Pings
+					quietly(t, func() {
+						got = s.journey(func(ping *netlab.Pinger) {
+							f.say(t, master)
+							for _, l := range lans {
+								backup.waitServing(l)
+							}
+							for _, l := range lans {
+								master.waitGone(l)
+							}
+							check(t, ping.WaitAnswer(within(t, patience), time.Now().Add(200*time.Millisecond)))
+						})
+					})
+					if drop != nil {
+						if n, err := drop.Lost(); err != nil || n != 1 {
+							t.Fatalf("%s: %d priority 0 were lost, %v", name, n, err)
+						}
+						check(t, drop.Close())
+					}
+					hole := got.Longest(0).Length()
+					if got.Stall() <= holeless {
+						holes = append(holes, hole-got.Stall())
+					}
+					notes = append(notes, fmt.Sprintf("%s (the client itself was late by %s)", ms(hole), ms(got.Stall())))
+					if enough() {
+						break
+					}
+					f.back(t, master)
 					for _, l := range lans {
-						backup.waitServing(l)
+						master.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
 					}
-					for _, l := range lans {
-						master.waitGone(l)
-					}
-					check(t, ping.WaitAnswer(within(t, patience), time.Now().Add(200*time.Millisecond)))
-				})
-				if drop != nil {
-					if n, err := drop.Lost(); err != nil || n != 1 {
-						t.Fatalf("%s: %d priority 0 were lost, %v", name, n, err)
-					}
-					check(t, drop.Close())
+					master, backup = backup, master
 				}
-				hole := got.Longest(0).Length()
-				if got.Stall() <= holeless {
-					holes = append(holes, hole-got.Stall())
+				t.Logf("%s: longest time without an answer: %s", name, strings.Join(notes, "; "))
+				if clean() < 2 {
+					t.Errorf("%s: left holes: %v", name, holes)
 				}
-				notes = append(notes, fmt.Sprintf("%s (the client itself was late by %s)", ms(hole), ms(got.Stall())))
-				f.back(t, master)
-				for _, l := range lans {
-					master.waitStatus(l, "it is BACKUP", func(st control.Status) bool { return st.Machine.Phase == "BACKUP" })
-				}
-				master, backup = backup, master
-			}
-			t.Logf("%s: longest time without an answer: %s", name, strings.Join(notes, "; "))
-			if clean() < 2 {
-				t.Errorf("%s: left holes: %v", name, holes)
-			}
+				s.neverSplit()
+			})
 		}
 	}
-	s.neverSplit()
 }
 
 // waitGone waits until the machine has no virtual address of the LAN.
@@ -180,20 +191,26 @@ func (r *router) waitGone(l lan) {
 }
 
 // --backup without a successor goes on serving, without a hole, and says so.
-func TestHandOver_NoSuccessor(t *testing.T) {
-	// Not parallel: this is about milliseconds.
+func handOverNoSuccessor(t *testing.T) {
+	onStage(t)
 	s := pair(t, options{})
 	for _, l := range lans {
 		s.r2.signal(l, syscall.SIGKILL)
 	}
 	s.r2.waitProcesses(0)
-	got := s.journey(func(*netlab.Pinger) {
-		if r := s.r1.tells("atropos --backup", 1); !strings.Contains(r.Stdout+r.Stderr, "no successor") {
-			t.Errorf("atropos --backup says %q %q", r.Stdout, r.Stderr)
-		}
-	})
-	if hole := got.Longest(0).Length() - got.Stall(); hole > holeless {
-		t.Errorf("it left a hole of %s", ms(hole))
+	var holes []time.Duration
+	for len(holes) < 1 || len(holes) < 3 && slices.Min(holes) > holeless {
+		quietly(t, func() {
+			got := s.journey(func(*netlab.Pinger) {
+				if r := s.r1.tells("atropos --backup", 1); !strings.Contains(r.Stdout+r.Stderr, "no successor") {
+					t.Errorf("atropos --backup says %q %q", r.Stdout, r.Stderr)
+				}
+			})
+			holes = append(holes, got.Longest(0).Length()-got.Stall())
+		})
+	}
+	if slices.Min(holes) > holeless {
+		t.Errorf("it left holes of %v", holes)
 	}
 	for _, l := range lans {
 		s.r1.syslog.waitFor(t, 0, "that it serves on", containing(l.vrrp()+": LINGER -> MASTER: no-successor"))

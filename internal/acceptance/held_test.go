@@ -210,15 +210,18 @@ func (r *router) mute(l lan) (speak func()) {
 
 // A machine whose adverts the kernel refuses on one LAN is held before its lease
 // ends, says why, and resigns on the other.
-func TestHeld_SendFailed(t *testing.T) {
-	// Not parallel: this is about milliseconds.
+func heldSendFailed(t *testing.T) {
+	onStage(t)
 	s := pair(t, options{})
 	zero := s.r1.sniff(lanB, netlab.MatchPriority(0))
-	speak := s.r1.mute(lanA)
-	at := time.Now()
-	for _, l := range lans {
-		s.r2.waitServing(l)
-	}
+	var speak func()
+	var at time.Time
+	quietly(t, func() {
+		speak, at = s.r1.mute(lanA), time.Now()
+		for _, l := range lans {
+			s.r2.waitServing(l)
+		}
+	})
 	s.r1.syslog.waitFor(t, 0, "why", func(text string) bool {
 		return strings.Contains(text, "vrrp51: warning: MASTER -> HELD: send-failed") && strings.Contains(text, "no buffer space available")
 	})

@@ -96,17 +96,20 @@ func TestIPv6_Wire(t *testing.T) {
 }
 
 // Make before break over IPv6, at 1 s adverts.
-func TestIPv6_HandOverLeavesNoHole(t *testing.T) {
-	// Not parallel: this is about milliseconds.
+func ipv6HandOverLeavesNoHole(t *testing.T) {
+	onStage(t)
 	s := pair6(t, "-s -d 1")
 	master, backup := s.r[0], s.r[1]
 	var holes []time.Duration
 	for range 4 {
-		got := s.journey(func(ping *netlab.Pinger) {
-			master.signal(syscall.SIGTERM)
-			backup.waitServing()
-			master.end(syscall.SIGTERM)
-			check(t, ping.WaitAnswer(within(t, patience), time.Now().Add(200*time.Millisecond)))
+		var got netlab.Pings
+		quietly(t, func() {
+			got = s.journey(func(ping *netlab.Pinger) {
+				master.signal(syscall.SIGTERM)
+				backup.waitServing()
+				master.end(syscall.SIGTERM)
+				check(t, ping.WaitAnswer(within(t, patience), time.Now().Add(200*time.Millisecond)))
+			})
 		})
 		hole := got.Longest(0).Length() - got.Stall()
 		holes = append(holes, hole)
@@ -130,63 +133,97 @@ func TestIPv6_HandOverLeavesNoHole(t *testing.T) {
 // address, and takes both in little more than its skew time.
 func TestIPv6_CablePulled(t *testing.T) {
 	// Not parallel: this is about milliseconds.
-	for _, c := range []struct {
-		interval string
-		promised time.Duration
-	}{{"1", 700 * time.Millisecond}, {"0.1", 80 * time.Millisecond}} {
-		t.Run(c.interval+"s", func(t *testing.T) {
-			s := pair6(t, "-s -d "+c.interval)
-			master, backup := s.r[0], s.r[1]
-			var taken []time.Duration
-			half := func() time.Duration { return slices.Sorted(slices.Values(taken))[(len(taken)-1)/2] }
-			for len(taken) < 3 || len(taken) < 8 && half() > c.promised {
-				asked := backup.sniff(lans6[0], netlab.MatchNeighbours())
-				marks := []int{master.links.Mark(), backup.links.Mark()}
-				check(t, master.cables[0].Cut())
-				at, err := master.links.WaitFrom(within(t, patience), marks[0], func(e netlab.LinkEvent) bool {
-					return e.Link == "eth0" && e.What == netlab.CarrierLost
-				})
-				check(t, err)
-				var both time.Duration
-				for _, l := range lans6 {
-					e, err := backup.links.WaitFrom(within(t, patience), marks[1], func(e netlab.LinkEvent) bool {
-						return e.Link == l.name() && e.What == netlab.AddrAdded && e.Addr.Addr() == l.vip()
-					})
-					check(t, err)
-					both = max(both, e.At.Sub(at.At))
-				}
-				taken = append(taken, both)
-				st := backup.waitStatus(lans6[0].instance(), "it is MASTER", func(st control.Status) bool { return st.Machine.Phase == "MASTER" })
-				if st.Machine.Reason != "unanswered" {
-					t.Errorf("it took over because of %q", st.Machine.Reason)
-				}
-				var toGroup, toMachine int
-				for _, f := range asked.Frames(0) {
-					if n, ok := f.Neighbour(); ok && !f.Out && !n.Advertisement && n.Target == lans6[0].local() && n.Src == backup.own(lans6[0]) &&
-						f.Src() == (netlab.MAC{0x02, 0, 0, 0, 51, byte(backup.number)}) && n.MAC == f.Src() {
-						if f.Dst() == lans6[0].vmac() {
-							toMachine++
-						} else if f.Dst() == (netlab.MAC{0x33, 0x33, 0xff, 0x50, 0, 0x51}) {
-							toGroup++
-						}
-					}
-				}
-				if toGroup < 5 || toMachine < 5 {
-					t.Errorf("it has asked the group %d times and the machine %d times", toGroup, toMachine)
-				}
-				check(t, asked.Close())
-				check(t, master.cables[0].Plug())
-				for _, l := range lans6 {
-					master.waitPhase("BACKUP", l.instance())
-				}
-				master, backup = backup, master
-			}
-			t.Logf("interval %s s: the other machine serves both LANs after %v", c.interval, taken)
-			if half() > c.promised {
-				t.Errorf("the median of %d is %v, want %v", len(taken), half(), c.promised)
-			}
-		})
+	cablePulled6(t, "0.1", 80*time.Millisecond, 1)
+}
+
+func ipv6CablePulled(t *testing.T) {
+	onStage(t)
+	cablePulled6(t, "1", 700*time.Millisecond, 2)
+}
+
+// turn6 is a site whose two machines are MASTER in turn.
+type turn6 struct {
+	s              *site6
+	master, backup *machine6
+}
+
+// cablePulled6 pulls cables of several sites in turn: a machine recovers for seconds.
+func cablePulled6(t *testing.T, interval string, promised time.Duration, sites int) {
+	t.Helper()
+	var turns []*turn6
+	for range sites {
+		s := newSite6(t)
+		s.r[0].start("-s -d " + interval)
+		turns = append(turns, &turn6{s, s.r[0], s.r[1]})
 	}
+	for _, u := range turns {
+		u.s.opened("-s -d " + interval)
+	}
+	var taken []time.Duration
+	half := func() time.Duration { return slices.Sorted(slices.Values(taken))[(len(taken)-1)/2] }
+	for len(taken) < 3 || len(taken) < 8 && half() > promised {
+		u := turns[len(taken)%len(turns)]
+		u.recovered()
+		taken = append(taken, u.pulled())
+	}
+	t.Logf("interval %s s: the other machine serves both LANs after %v", interval, taken)
+	if half() > promised {
+		t.Errorf("the median of %d is %v, want %v", len(taken), half(), promised)
+	}
+}
+
+// recovered waits until the machine whose cable was pulled last may be elected.
+func (u *turn6) recovered() {
+	u.s.t.Helper()
+	for _, l := range lans6 {
+		u.backup.waitPhase("BACKUP", l.instance())
+	}
+	u.backup.waitBackup()
+}
+
+// pulled pulls the MASTER's cable on the first LAN and returns how long it took until
+// the other machine, now the MASTER, serves both.
+func (u *turn6) pulled() (both time.Duration) {
+	t, master, backup := u.s.t, u.master, u.backup
+	t.Helper()
+	asked := backup.sniff(lans6[0], netlab.MatchNeighbours())
+	quietly(t, func() {
+		marks := []int{master.links.Mark(), backup.links.Mark()}
+		check(t, master.cables[0].Cut())
+		at, err := master.links.WaitFrom(within(t, patience), marks[0], func(e netlab.LinkEvent) bool {
+			return e.Link == "eth0" && e.What == netlab.CarrierLost
+		})
+		check(t, err)
+		for _, l := range lans6 {
+			e, err := backup.links.WaitFrom(within(t, patience), marks[1], func(e netlab.LinkEvent) bool {
+				return e.Link == l.name() && e.What == netlab.AddrAdded && e.Addr.Addr() == l.vip()
+			})
+			check(t, err)
+			both = max(both, e.At.Sub(at.At))
+		}
+	})
+	st := backup.waitStatus(lans6[0].instance(), "it is MASTER", func(st control.Status) bool { return st.Machine.Phase == "MASTER" })
+	if st.Machine.Reason != "unanswered" {
+		t.Errorf("it took over because of %q", st.Machine.Reason)
+	}
+	var toGroup, toMachine int
+	for _, f := range asked.Frames(0) {
+		if n, ok := f.Neighbour(); ok && !f.Out && !n.Advertisement && n.Target == lans6[0].local() && n.Src == backup.own(lans6[0]) &&
+			f.Src() == (netlab.MAC{0x02, 0, 0, 0, 51, byte(backup.number)}) && n.MAC == f.Src() {
+			if f.Dst() == lans6[0].vmac() {
+				toMachine++
+			} else if f.Dst() == (netlab.MAC{0x33, 0x33, 0xff, 0x50, 0, 0x51}) {
+				toGroup++
+			}
+		}
+	}
+	if toGroup < 5 || toMachine < 5 {
+		t.Errorf("it has asked the group %d times and the machine %d times", toGroup, toMachine)
+	}
+	check(t, asked.Close())
+	check(t, master.cables[0].Plug())
+	u.master, u.backup = backup, master
+	return both
 }
 
 // Another master that answers by neighbour advertisement is believed: the question on
@@ -278,12 +315,14 @@ func TestIPv6_WithIPv4InOneGroup(t *testing.T) {
 // with nobody to clean up after it. Without any both answer, which shows that this test
 // can fail.
 func TestIPv6_Lease(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		sig  syscall.Signal
 		rung string
 	}{{"hang", syscall.SIGSTOP, "auto"}, {"kill", syscall.SIGKILL, "auto"}, {"kill without", syscall.SIGKILL, "none"}} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := pair6(t, "-s -d 0.1 --lease "+c.rung)
 			watch := []*witness6{s.watch(0, lans6[0].local(), 10*time.Millisecond), s.watch(1, lans6[1].vip(), 10*time.Millisecond)}
 			s.r[0].signal(syscall.SIGSTOP)

@@ -57,8 +57,9 @@ func run(m *testing.M) int {
 
 // labs is how many stand side by side, however many processors there are: the
 // tests wait most of the time, but all network namespaces of a machine share the
-// kernel's one lock for changes.
-const labs = "6"
+// kernel's one lock for changes, and all processes of a user 128 instances of
+// inotify, of which a lab needs 8.
+const labs = "8"
 
 // bound sets how many tests run at a time, if the command line does not.
 func bound() error {

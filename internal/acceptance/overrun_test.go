@@ -26,16 +26,20 @@ func (r *router) storm() {
 }
 
 // A MASTER in a storm of events stays one, and goes on to speak.
-func TestOverrun_StormOnTheMaster(t *testing.T) {
+func overrunStormOnTheMaster(t *testing.T) {
+	onStage(t)
 	s := pair(t, calm)
-	s.r1.unmoved(s.r1.storm)
-	s.r1.mend(masterFouls()[0])
+	quietly(t, func() {
+		s.r1.unmoved(s.r1.storm)
+		s.r1.mend(masterFouls()[0])
+	})
 }
 
 // More happens on a machine while its processes are stopped than the kernel keeps
 // for them. When they go on they know the machine as it is: its address, its
 // interfaces, what was left on them.
-func TestOverrun_Stopped(t *testing.T) {
+func overrunStopped(t *testing.T) {
+	onStage(t)
 	s := pair(t, calm)
 	r := s.r2
 	letters := r.syslog.mark()

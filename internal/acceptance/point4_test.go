@@ -136,14 +136,15 @@ type fall struct {
 // Whatever single fault strikes: the whole machine stops serving at once, says
 // so on every LAN that works, the other machine becomes MASTER of both LANs, and
 // when the fault is over the better machine takes the state back.
-func TestPoint4_WholeMachineChanges(t *testing.T) {
+func point4WholeMachineChanges(t *testing.T) {
+	t.Parallel()
 	for _, b := range blows {
 		t.Run(strings.ReplaceAll(b.name, " ", "-"), func(t *testing.T) {
-			// Not parallel: all network namespaces of a machine share one lock.
+			onStage(t)
 			s := pair(t, options{})
 			var falls []fall
-			for len(falls) < 3 || len(falls) < 5 && !b.swiftly(falls) {
-				falls = append(falls, s.strike(b))
+			for len(falls) < 3 || len(falls) < 7 && !b.swiftly(falls) {
+				quietly(t, func() { falls = append(falls, s.strike(b)) })
 				b.heal(s.r1)
 				s.settled(s.r1, s.r2)
 			}
@@ -413,19 +414,21 @@ func TestPoint4_Partition(t *testing.T) {
 
 // The first priority 0 on the wire is lost: the take-over is not slower by a
 // master-down interval.
-func TestPoint4_LostResignation(t *testing.T) {
-	// Not parallel: this is about milliseconds.
+func point4LostResignation(t *testing.T) {
+	onStage(t)
 	s := pair(t, options{})
 	var taken []time.Duration
 	for range 3 {
 		drop, err := s.r1.cable(lanB).Drop(netlab.Loss{Direction: netlab.FromHost, Match: netlab.MatchPriority(0), Count: 1})
 		check(t, err)
-		mark := s.r2.fence()
-		at := s.r1.struck(s.r1.cable(lanA).Cut, lanA.nic, netlab.CarrierLost).before
 		last := time.Duration(0)
-		for _, l := range lans {
-			last = max(last, s.r2.waitEvent(mark, l.vrrp(), netlab.AddrAdded, l.vip).At.Sub(at))
-		}
+		quietly(t, func() {
+			mark := s.r2.fence()
+			at := s.r1.struck(s.r1.cable(lanA).Cut, lanA.nic, netlab.CarrierLost).before
+			for _, l := range lans {
+				last = max(last, s.r2.waitEvent(mark, l.vrrp(), netlab.AddrAdded, l.vip).At.Sub(at))
+			}
+		})
 		taken = append(taken, last)
 		if lost, err := drop.Lost(); err != nil || lost != 1 {
 			t.Errorf("%d resignations were lost, %v", lost, err)

@@ -3,7 +3,6 @@ package acceptance
 import (
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -111,40 +110,29 @@ func TestPoint6_NobodyAndUsage(t *testing.T) {
 // atropos --backup hands the whole machine over without a gap, and the state is
 // not taken back by preemption; --release allows that again. If the other
 // machine dies, this one takes over all the same.
-func TestPoint6_BackupWithSuccessor(t *testing.T) {
-	// Not parallel: this is about milliseconds.
+func point6BackupWithSuccessor(t *testing.T) {
+	onStage(t)
 	s := pair(t, options{})
-	echo, err := s.server.StartEcho(netip.AddrPortFrom(s.address(s.server), 7))
-	check(t, err)
-	ping, err := s.client.StartPinger(echo.Addr(), netlab.PingerOptions{})
-	check(t, err)
-	check(t, ping.WaitAnswer(within(t, patience), time.Now()))
-
 	// Three times: a stall of the machine that the test runs on is no packet lost
 	// by the routers.
-	var moments []netlab.Span
-	for range 3 {
-		from := time.Now()
-		if got := s.r1.atropos(0, "--backup"); !strings.Contains(got.Stdout, "successor") {
-			t.Errorf("atropos --backup: %q %q", got.Stdout, got.Stderr)
-		}
-		s.settled(s.r2, s.r1)
-		check(t, ping.WaitAnswer(within(t, patience), time.Now()))
-		moments = append(moments, netlab.Span{From: from, To: time.Now()})
+	var outages []time.Duration
+	for n := range 3 {
+		quietly(t, func() {
+			during := s.journey(func(ping *netlab.Pinger) {
+				if got := s.r1.atropos(0, "--backup"); !strings.Contains(got.Stdout, "successor") {
+					t.Errorf("atropos --backup: %q %q", got.Stdout, got.Stderr)
+				}
+				s.settled(s.r2, s.r1)
+				check(t, ping.WaitAnswer(within(t, patience), time.Now()))
+			})
+			t.Logf("hand-over %d: %d of %d pings lost, longest outage %v; the sender stalled for %s",
+				n+1, during.Lost(), len(during.List), during.Longest(0), ms(during.Stall()))
+			outages = append(outages, during.Longest(0).Length()-during.Stall())
+		})
 		s.r1.atropos(0, "release")
 		s.settled(s.r1, s.r2)
-		check(t, ping.WaitAnswer(within(t, patience), time.Now()))
-	}
-	pings := ping.Stop()
-	var outages []time.Duration
-	for i, m := range moments {
-		during := pings.Between(m.From, m.To)
-		t.Logf("hand-over %d: %d of %d pings lost, longest outage %v", i+1, during.Lost(), len(during.List), during.Longest(0))
-		outages = append(outages, during.Longest(0).Length())
 	}
 	slices.Sort(outages)
-	t.Logf("with the preemptions between: %d of %d pings lost, longest outage %v; the sender stalled for %s",
-		pings.Lost(), len(pings.List), pings.Longest(0), ms(pings.Stall()))
 	// Until a guard lets the successor set up before it speaks, what arrives
 	// between its first advert and its interface is lost: about a millisecond.
 	if outages[1] > swift {

@@ -118,6 +118,7 @@ func TestExactRestart(t *testing.T) {
 	}
 	t.Logf("replay with -kill-seed %d", seed)
 	began := time.Now()
+	t.Parallel()
 	t.Run("kills", func(t *testing.T) {
 		for i := range killMachines {
 			t.Run(fmt.Sprint("machine", i), func(t *testing.T) {

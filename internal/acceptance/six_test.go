@@ -226,13 +226,20 @@ func pair6(t *testing.T, flags string) *site6 {
 	t.Helper()
 	s := newSite6(t)
 	s.r[0].start(flags)
+	s.opened(flags)
+	return s
+}
+
+// opened starts the second machine when the first has become MASTER, and waits until
+// it may be elected.
+func (s *site6) opened(flags string) {
+	s.t.Helper()
 	s.r[0].waitServing()
 	s.r[1].start(flags)
 	for _, l := range lans6 {
 		s.r[1].waitPhase("BACKUP", l.instance())
 	}
 	s.r[1].waitBackup()
-	return s
 }
 
 // journey sends a datagram every millisecond from the client to the server and back,

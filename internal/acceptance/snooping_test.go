@@ -38,8 +38,8 @@ func query(from netlab.MAC, src netip.Addr, response time.Duration) []byte {
 
 // A switch that snoops MLD forwards the neighbours' questions to a new MASTER at once:
 // it was told before of the groups on which they ask. And adverts are not lost in it.
-func TestIPv6_SnoopingSwitch(t *testing.T) {
-	// Not parallel: this is about milliseconds.
+func ipv6SnoopingSwitch(t *testing.T) {
+	onStage(t)
 	s := newSite6With(t, netlab.SwitchOptions{Snooping: true})
 	s.r[0].start("-s -d 1")
 	s.r[0].waitServing()
@@ -78,21 +78,26 @@ func TestIPv6_SnoopingSwitch(t *testing.T) {
 
 	var worst []time.Duration
 	master, backup := s.r[0], s.r[1]
-	for range 3 {
-		asker, err := s.client.StartAsker("eth0", l.local(), netlab.AskerOptions{Interval: 10 * time.Millisecond})
-		check(t, err)
-		master.signal(syscall.SIGTERM)
-		backup.waitServing()
-		master.end(syscall.SIGTERM)
-		answers, err := asker.Stop()
-		check(t, err)
-		worst = append(worst, answers.Longest(0).Length())
-		master.start("-s -d 1")
-		master.waitPhase("BACKUP", lans6[0].instance(), lans6[1].instance())
-		master, backup = backup, master
+	const limit = 100 * time.Millisecond
+	for len(worst) < 1 || len(worst) < 3 && slices.Min(worst) > limit {
+		quietly(t, func() {
+			asker, err := s.client.StartAsker("eth0", l.local(), netlab.AskerOptions{Interval: 10 * time.Millisecond})
+			check(t, err)
+			master.signal(syscall.SIGTERM)
+			backup.waitServing()
+			master.end(syscall.SIGTERM)
+			answers, err := asker.Stop()
+			check(t, err)
+			worst = append(worst, answers.Longest(0).Length())
+		})
+		if worst[len(worst)-1] > limit {
+			master.start("-s -d 1")
+			master.waitPhase("BACKUP", lans6[0].instance(), lans6[1].instance())
+			master, backup = backup, master
+		}
 	}
 	t.Logf("planned hand-over behind a snooping switch: nobody answered for %v", worst)
-	if slices.Min(worst) > 100*time.Millisecond {
+	if slices.Min(worst) > limit {
 		t.Errorf("nobody answered for %v", worst)
 	}
 }
