@@ -20,6 +20,8 @@
 // The tests wait nearly all of their time, and so most of them stand side by side
 // (t.Parallel). Not those whose promise is about milliseconds, because all network
 // namespaces of a machine share the kernel's one lock for changes: they come first,
-// one after the other, and on a machine that does nothing else. What a test does at
-// 1 s adverts is parallel even then, as far as it judges who serves and not how soon.
+// in TestSwift and TestSwiftAtOneSecond, where they wait side by side and are measured
+// one after the other (quietly). What speaks every 10 ms has the machine for itself.
+// What a test does at 1 s adverts is parallel even then, as far as it judges who serves
+// and not how soon.
 package acceptance

@@ -183,7 +183,7 @@ func (s *site) flooded(kind string, attacker *netlab.Host, heard *netlab.Sniffer
 	if worst > interval || adverts < int(floodTime/interval)-1 {
 		t.Errorf("%d adverts of the MASTER, the latest by %v", adverts, worst)
 	}
-	if float64(sent) < floodRate*floodTime.Seconds()/3 {
+	if float64(sent) < floodRate*floodTime.Seconds()/5 {
 		t.Errorf("only %d packets were sent: that proves little", sent)
 	}
 }

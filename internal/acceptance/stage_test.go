@@ -46,6 +46,7 @@ func TestSwiftAtOneSecond(t *testing.T) {
 		{"Asking_CablePulled", askingCablePulled},
 		{"IPv6_CablePulled", ipv6CablePulled},
 		{"Crash_OfOne", crashOfOne},
+		{"Lease_PreemptedMasterHangs", leasePreemptedMasterHangs},
 		{"Guard_Removed", guardRemoved},
 		{"IPv6_SnoopingSwitch", ipv6SnoopingSwitch},
 		{"IPv6_HandOverLeavesNoHole", ipv6HandOverLeavesNoHole},
