@@ -19,15 +19,18 @@ build: ## bin/vrrpd and bin/atropos
 demo: build ## two routers, two LANs, a client: watch them change sides (root)
 	$(GO) run ./internal/demo -vrrpd bin/vrrpd -atropos bin/atropos
 
-# Packages that neither measure milliseconds nor make namespaces share the
-# processors. The others, and whatever is new, have the machine for themselves:
-# all namespaces of a machine share one kernel lock.
-SIDE_BY_SIDE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./internal/vm/... ./vrrp
+# Three kinds of tests, one after the other. Those that only compute share the
+# processors. Most of those in network namespaces wait nearly all of their time, and
+# stand side by side, however many processors there are. Those that judge milliseconds
+# have the machine for themselves: all its namespaces share one lock of the kernel.
+COMPUTE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./internal/vm/... ./vrrp
+ALONE   = ./internal/acceptance ./internal/netlab
 
 test: ## every test; those in network namespaces too when root
 	@[ "$$(id -u)" = 0 ] || echo "make test: not root: EVERY TEST IN NETWORK NAMESPACES IS SKIPPED; run it as root to have them too" >&2
-	$(GO) test $(SIDE_BY_SIDE)
-	$(GO) test -p 1 $$($(GO) list ./... | grep -vxF "$$($(GO) list $(SIDE_BY_SIDE))")
+	$(GO) test $(COMPUTE)
+	$(GO) test -p 4 $$($(GO) list ./... | grep -vxF "$$($(GO) list $(COMPUTE) $(ALONE))")
+	$(GO) test -p 1 $(ALONE)
 
 race: ## every test under the race detector
 	$(GO) test -race ./...
