@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -163,107 +160,6 @@ func (g gate) open() {
 	}
 }
 
-func TestEnvironmentOfACommand(t *testing.T) {
-	b := start(t, Options{Environ: []string{"PATH=/usr/bin:/bin", "NOTIFY_SOCKET=/n", "LISTEN_FDS=1", "PWD=/root"}})
-	b.Post(full("env"))
-	if r := b.result(); r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	got, want := b.said(), full().environ([]string{"PATH=/usr/bin:/bin"})
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf(" got %q\nwant %q", got, want)
-	}
-}
-
-func TestDefaultEnvironment(t *testing.T) {
-	t.Setenv("HOOKS_TEST", "yes")
-	b := start(t, Options{})
-	if _, got := b.do("echo $HOOKS_TEST"); !slices.Equal(got, []string{"yes"}) {
-		t.Errorf("got %q", got)
-	}
-}
-
-// TestSurroundings: working directory, stdin, arguments, process group,
-// descriptors, signals.
-func TestSurroundings(t *testing.T) {
-	// Something that the daemon was given by mistake, without close-on-exec, at
-	// a number that no shell uses itself.
-	leak, err := unix.FcntlInt(0, unix.F_DUPFD, 100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(leak)
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGTTIN)
-	t.Cleanup(func() { signal.Reset(syscall.SIGPIPE, syscall.SIGTTIN) })
-
-	b := start(t, Options{})
-	// The shell reads its status itself: while it forks it blocks everything.
-	b.Post(full(script(t, `pwd
-readlink /proc/self/fd/0
-echo $# "$1"
-[ $$ = "$(cut -d ' ' -f 5 /proc/$$/stat)" ] && echo leads its group
-[ -e /proc/$$/fd/`+strconv.Itoa(leak)+` ] && echo has a leak
-while read -r line; do case $line in SigBlk*|SigIgn*) echo "$line";; esac; done < /proc/$$/status`), "a b"))
-	if r := b.result(); r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	got := b.said()
-	for i, line := range got {
-		// The signals above the classic ones are the C library's own; whoever
-		// starts the tests may have them ignored, and Go cannot change that.
-		if name, mask, ok := strings.Cut(line, ":\t00000000"); ok {
-			if n, err := strconv.ParseUint(mask, 16, 32); err == nil {
-				got[i] = fmt.Sprintf("%s %x", name, n&(1<<lastClassic-1))
-			}
-		}
-	}
-	want := []string{"/", "/dev/null", "1 a b", "leads its group", "SigBlk 0", "SigIgn 0"}
-	if !slices.Equal(got, want) {
-		t.Errorf(" got %q\nwant %q", got, want)
-	}
-}
-
-// TestIgnoredStaysHarmless: the daemon does not feel that SIGPIPE is no longer
-// ignored but handled.
-func TestIgnoredStaysHarmless(t *testing.T) {
-	signal.Ignore(syscall.SIGPIPE)
-	t.Cleanup(func() { signal.Reset(syscall.SIGPIPE) })
-	b := start(t, Options{})
-	b.do("true")
-	if err := unix.Kill(os.Getpid(), unix.SIGPIPE); err != nil {
-		t.Fatal(err)
-	}
-	if r, _ := b.do("true"); r.Err != nil { // still here
-		t.Error(r.Err)
-	}
-}
-
-// TestBlockedSignals needs a thread of its own with a mask; it dies with the
-// goroutine.
-func TestBlockedSignals(t *testing.T) {
-	type masks struct{ during, after unix.Sigset_t }
-	done := make(chan masks)
-	go func() {
-		runtime.LockOSThread()
-		var m masks
-		blocked := unix.Sigset_t{}
-		blocked.Val[0] = 1 << (unix.SIGUSR1 - 1)
-		unix.PthreadSigmask(unix.SIG_SETMASK, &blocked, nil)
-		withFreshSignals(func() error { return unix.PthreadSigmask(unix.SIG_SETMASK, nil, &m.during) })
-		unix.PthreadSigmask(unix.SIG_SETMASK, nil, &m.after)
-		done <- m
-	}()
-	m := receive(t, done, "the mask")
-	if m.during.Val[0] != 0 {
-		t.Errorf("%#x is blocked at the start of a command", m.during.Val[0])
-	}
-	if m.after.Val[0] != 1<<(unix.SIGUSR1-1) {
-		t.Errorf("%#x is blocked afterwards", m.after.Val[0])
-	}
-}
-
 func TestOutcomes(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing.sh")
 	for name, c := range map[string]struct {
@@ -314,25 +210,6 @@ func TestOutcomes(t *testing.T) {
 				t.Error(r.Err)
 			}
 		})
-	}
-}
-
-// TestNoReaders: both callbacks may be missing.
-func TestNoReaders(t *testing.T) {
-	r := New(Options{})
-	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, 1)
-	go func() { stopped <- r.Run(ctx) }()
-	r.Post(full(script(t, "echo a")))
-	r.Post(Job{State: election.Backup, Argv: []string{script(t, "exit 1")}})
-	wait, done := context.WithTimeout(context.Background(), patience)
-	defer done()
-	if err := r.Idle(wait); err != nil {
-		t.Error(err)
-	}
-	cancel()
-	if err := receive(t, stopped, "the end of Run"); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -486,148 +363,9 @@ func TestIdle(t *testing.T) {
 	b.idle()
 }
 
-func TestRunsOnce(t *testing.T) {
-	b := start(t, Options{})
-	b.do("true") // it runs
-	if err := b.Run(context.Background()); err == nil || err.Error() != "run hooks: a Runner runs once" {
-		t.Errorf("a second Run: %v", err)
-	}
-	b.end()
-	if err := b.Run(context.Background()); err == nil {
-		t.Error("Run after Run has returned")
-	}
-	b.Post(full("true"))
-	b.idle() // it is over still
-}
-
 // family is a script with a child in its process group; it says its own pid and
 // the child's, and never ends.
 const family = "sleep 3600 &\necho $$ $!\nwait"
-
-// watch returns a function that waits until a process is gone, even if nobody
-// reaps it.
-func watch(t *testing.T, pid string) func() {
-	t.Helper()
-	n, err := strconv.Atoi(pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.PidfdOpen(n, 0)
-	if err != nil {
-		t.Fatalf("watch %d: %v", n, err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return func() {
-		t.Helper()
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, int(patience.Milliseconds()))
-		for err == unix.EINTR {
-			n, err = unix.Poll(fds, int(patience.Milliseconds()))
-		}
-		if n != 1 || err != nil {
-			t.Errorf("process %s lives on (%v)", pid, err)
-		}
-	}
-}
-
-// TestLimit: the timer is in the test's hand, so that the child is there for
-// certain when the limit is reached.
-func TestLimit(t *testing.T) {
-	b := prepare(t, Options{Limit: 7 * time.Second})
-	timers := make(chan *time.Timer, 10)
-	b.timer = func(d time.Duration) *time.Timer {
-		if d != 7*time.Second {
-			t.Errorf("the limit is %s", d)
-		}
-		timer := time.NewTimer(time.Hour)
-		timers <- timer
-		return timer
-	}
-	b.run()
-	path := script(t, "trap '' TERM INT HUP\n"+family)
-	b.Post(full(path))
-	limit := receive(t, timers, "the timer")
-	var gone []func()
-	for _, pid := range strings.Fields(b.line()) {
-		gone = append(gone, watch(t, pid))
-	}
-	if len(gone) != 2 {
-		t.Fatalf("%d processes", len(gone))
-	}
-	limit.Reset(0)
-	r := b.result()
-	want := "run MASTER command " + path + ": time limit of 7s reached, its process group was killed"
-	if !r.TimedOut || r.Signal != syscall.SIGKILL || r.ExitCode != -1 || r.Err == nil || r.Err.Error() != want {
-		t.Errorf("got %+v", r)
-	}
-	for _, wait := range gone {
-		wait()
-	}
-	if r, _ := b.do("true"); r.Err != nil || r.TimedOut {
-		t.Errorf("the next one: %+v", r)
-	}
-}
-
-// TestLimitIsReal: the limit counts real time, and the default is a minute.
-func TestLimitIsReal(t *testing.T) {
-	b := start(t, Options{Limit: time.Millisecond})
-	if r, _ := b.do("exec sleep 3600"); !r.TimedOut || r.Duration < time.Millisecond {
-		t.Errorf("got %+v", r)
-	}
-	if got := New(Options{}).options.Limit; got != time.Minute {
-		t.Errorf("the default is %s", got)
-	}
-}
-
-// TestStop: the end of the context kills what runs, whole, and reports what
-// waits.
-func TestStop(t *testing.T) {
-	b := start(t, Options{})
-	b.Post(full(script(t, family)))
-	var gone []func()
-	for _, pid := range strings.Fields(b.line()) {
-		gone = append(gone, watch(t, pid))
-	}
-	b.Post(b.at('B', 2))
-	b.Post(b.at('M', 3))
-	b.end()
-	for _, wait := range gone {
-		wait()
-	}
-	for n := 1; n <= 3; n++ {
-		r := b.result()
-		if !errors.Is(r.Err, ErrStopped) || r.TimedOut || r.ExitCode != -1 {
-			t.Errorf("%d: got %+v", n, r)
-		}
-		if ran := r.Signal == syscall.SIGKILL; ran != (n == 1) {
-			t.Errorf("%d: got %+v", n, r)
-		}
-	}
-	if got := b.said(); got != nil {
-		t.Errorf("%q ran", got)
-	}
-}
-
-// TestLeftBehind: a child that keeps the output open does not hold up the
-// runner, and is not killed with its dead leader.
-func TestLeftBehind(t *testing.T) {
-	b := start(t, Options{})
-	r, output := b.do("sleep 3600 &\necho $!")
-	if r.Err != nil || r.ExitCode != 0 || len(output) != 1 {
-		t.Fatalf("got %+v, output %q", r, output)
-	}
-	gone := watch(t, output[0])
-	pid, _ := strconv.Atoi(output[0])
-	if r, _ := b.do("true"); r.Err != nil {
-		t.Error(r.Err)
-	}
-	status, err := os.ReadFile("/proc/" + output[0] + "/stat")
-	if err != nil || strings.Contains(string(status), ") Z ") {
-		t.Errorf("the child that was left behind is dead: %s %v", status, err)
-	}
-	unix.Kill(pid, unix.SIGKILL)
-	gone()
-}
 
 // TestFlood: a command that writes without end is read without end, so that it
 // is the limit that ends it, and not a full pipe that stops it.
@@ -636,24 +374,5 @@ func TestFlood(t *testing.T) {
 	r, output := b.do(`i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done`)
 	if r.Err != nil || len(output) != MaxLines+1 || output[MaxLines] != lastLine {
 		t.Errorf("got %+v and %d lines", r, len(output))
-	}
-}
-
-func TestRunAs(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: setuid")
-	}
-	b := start(t, Options{RunAs: &Identity{UID: 65534, GID: 65533, Groups: []uint32{65532}}})
-	b.Post(full("grep", "-E", "^(Uid|Gid|Groups|CapEff)", "/proc/self/status"))
-	if r := b.result(); r.Err != nil {
-		t.Fatal(r.Err)
-	}
-	var got []string
-	for _, line := range b.said() {
-		got = append(got, strings.Join(strings.Fields(line), " "))
-	}
-	want := []string{"Uid: 65534 65534 65534 65534", "Gid: 65533 65533 65533 65533", "Groups: 65532", "CapEff: 0000000000000000"}
-	if !slices.Equal(got, want) {
-		t.Errorf(" got %q\nwant %q", got, want)
 	}
 }
