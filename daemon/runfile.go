@@ -22,7 +22,7 @@ const (
 // replaceFile writes a file of ours in the run directory as a whole, without
 // following what somebody may have put there.
 func replaceFile(path, text string) error {
-	dir, err := rundir.Open(filepath.Dir(path))
+	dir, err := rundir.Open(filepath.Dir(path), rundir.ToMake)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/rundir"
 )
 
 var (
@@ -65,7 +67,7 @@ func TakeOver(dir, instance string) (*Corpse, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDirectory(dir, toChange)
+	d, err := openDirectory(dir, rundir.ToChange)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"vrrpd/election"
 	"vrrpd/grouplock/siblings"
+	"vrrpd/internal/rundir"
 )
 
 // Config says who joins what.
@@ -136,10 +137,10 @@ func join(cfg Config, m machine) (_ *Group, err error) {
 		}
 		g.close()
 	}()
-	if g.dir, err = openDirectory(cfg.Dir, toJoin); err != nil {
+	if g.dir, err = openDirectory(cfg.Dir, rundir.ToMake); err != nil {
 		return nil, err
 	}
-	if g.volatile, err = isTmpfs(g.dir.fd()); err != nil {
+	if g.volatile, err = isTmpfs(g.dir.Fd()); err != nil {
 		return nil, err
 	}
 	fd, st, err := g.lockInstance(m)

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/rundir"
 )
 
 // List returns a copy of every member file in a run directory, of all groups,
@@ -16,7 +18,7 @@ func List(dir string) ([]Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDirectory(dir, toLook)
+	d, err := openDirectory(dir, rundir.ToLook)
 	if err != nil {
 		return nil, err
 	}

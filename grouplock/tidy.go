@@ -6,6 +6,8 @@ import (
 	"io/fs"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/rundir"
 )
 
 // Tidy removes what no process needs any more and none that runs would remove:
@@ -18,7 +20,7 @@ func Tidy(dir string) error {
 	if err != nil {
 		return err
 	}
-	d, err := openDirectory(dir, toChange)
+	d, err := openDirectory(dir, rundir.ToChange)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -65,8 +65,8 @@ func (g *Group) startWatching() error {
 	}
 	g.inotify = os.NewFile(uintptr(fd), "inotify")
 	g.watches = watches{fd: fd, table: map[string]*neighbour{}, byWatch: map[int32]*neighbour{}}
-	if g.watches.dir, err = g.watch(g.dir.fd(), unix.IN_DELETE|unix.IN_MOVED_FROM); err != nil {
-		return fmt.Errorf("watch %s: %w", g.dir.path, err)
+	if g.watches.dir, err = g.watch(g.dir.Fd(), unix.IN_DELETE|unix.IN_MOVED_FROM); err != nil {
+		return fmt.Errorf("watch %s: %w", g.dir.join(""), err)
 	}
 	if g.watches.shared, err = g.watch(int(g.shared.Fd()), unix.IN_MODIFY); err != nil {
 		return fmt.Errorf("watch %s: %w", g.shared.Name(), err)

@@ -197,7 +197,7 @@ func TestLockHasTheHighestNumber(t *testing.T) {
 	}
 	defer f.Close()
 	lock := int(g.member.Fd())
-	for _, other := range []int{int(f.Fd()), g.watches.fd, g.dir.fd(), int(g.shared.Fd())} {
+	for _, other := range []int{int(f.Fd()), g.watches.fd, g.dir.Fd(), int(g.shared.Fd())} {
 		if other >= lock {
 			t.Errorf("the lock has number %d, another file %d", lock, other)
 		}

@@ -73,7 +73,7 @@ func (d journalDir) lock() (*journals, error) {
 // written there is refused: root restores from it.
 func (d journalDir) open() (*rundir.Dir, error) {
 	for {
-		notes, err := rundir.Open(filepath.Dir(d.path))
+		notes, err := rundir.Open(filepath.Dir(d.path), rundir.ToMake)
 		if err != nil {
 			return nil, err
 		}

@@ -107,11 +107,11 @@ func TestSecurity_RunDirectory(t *testing.T) {
 	r := s.r1
 	before := r.snapshot("link", "addr", "route")
 	for _, c := range []struct{ prepare, want string }{
-		{"mkdir -m 777 " + runDir, "vrrpd: join group: run directory /run/vrrpd (mode 0777) is writable by others: chmod 755 it, or name another with -f\n"},
-		{"mkdir -m 775 " + runDir, "vrrpd: join group: run directory /run/vrrpd (mode 0775) is writable by others: chmod 755 it, or name another with -f\n"},
+		{"mkdir -m 777 " + runDir, "vrrpd: join group: directory /run/vrrpd (mode 0777) is writable by others: chmod 755 it, or name another run directory with -f\n"},
+		{"mkdir -m 775 " + runDir, "vrrpd: join group: directory /run/vrrpd (mode 0775) is writable by others: chmod 755 it, or name another run directory with -f\n"},
 		{"mkdir -m 755 " + runDir + " && chown nobody " + runDir,
-			"vrrpd: join group: run directory /run/vrrpd belongs to user 65534, and this is user 0: name one of your own with -f\n"},
-		{"mkdir -m 755 /run/else && ln -s else " + runDir, "vrrpd: join group: run directory /run/vrrpd is a symbolic link: name the directory itself with -f\n"},
+			"vrrpd: join group: directory /run/vrrpd belongs to user 65534, and this is user 0: remove it, or name another run directory with -f\n"},
+		{"mkdir -m 755 /run/else && ln -s else " + runDir, "vrrpd: join group: directory /run/vrrpd is a symbolic link: remove it, or name the directory itself with -f\n"},
 	} {
 		if got := r.typed(c.prepare); got.Code != 0 {
 			t.Fatal(got.Stderr)

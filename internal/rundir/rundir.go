@@ -6,8 +6,7 @@
 // that is not a plain one of the directory's owner.
 //
 // Directories are held open and files found from there: whoever renames a path
-// in between leads nobody astray. (Package grouplock, whose files are locked and
-// mapped, does the same for them.)
+// in between leads nobody astray.
 package rundir
 
 import (
@@ -29,29 +28,40 @@ const (
 	writableByOthers = 0o022
 )
 
-// Dir is an open directory that is this user's alone to write.
+// Access is what a directory is opened for.
+type Access uint8
+
+const (
+	ToLook   Access = iota // it may be another user's
+	ToChange               // it must be this user's
+	ToMake                 // as ToChange, and a missing one is made; the one that it lies in must exist
+)
+
+// Dir is an open directory that its owner alone may write.
 type Dir struct {
 	f    *os.File
 	path string // for messages
 	uid  uint32
 }
 
-// Open opens a directory, which is made if it is missing; the one that it lies
-// in must exist.
-func Open(path string) (*Dir, error) {
+// Open opens a directory.
+func Open(path string, what Access) (*Dir, error) {
+	if path == "" {
+		return nil, errors.New("directory without a name")
+	}
 	path = filepath.Clean(path) // a slash at the end would follow a link
-	return open(unix.AT_FDCWD, path, path)
+	return open(unix.AT_FDCWD, path, path, what)
 }
 
 // Sub opens a directory within d, which is made if it is missing.
 func (d *Dir) Sub(name string) (*Dir, error) {
-	return open(int(d.f.Fd()), name, filepath.Join(d.path, name))
+	return open(d.Fd(), name, filepath.Join(d.path, name), ToMake)
 }
 
-func open(at int, name, path string) (*Dir, error) {
+func open(at int, name, path string, what Access) (*Dir, error) {
 	fd, err := unix.Openat(at, name, dirFlags, 0)
 	made := false
-	if errors.Is(err, fs.ErrNotExist) {
+	if what == ToMake && errors.Is(err, fs.ErrNotExist) {
 		if err = unix.Mkdirat(at, name, 0o755); err == nil || errors.Is(err, fs.ErrExist) {
 			made = err == nil
 			fd, err = unix.Openat(at, name, dirFlags, 0)
@@ -75,7 +85,7 @@ func open(at int, name, path string) (*Dir, error) {
 	switch {
 	case err != nil:
 		err = fmt.Errorf("directory %s: %w", path, err)
-	case int(st.Uid) != os.Geteuid():
+	case what != ToLook && int(st.Uid) != os.Geteuid():
 		err = fmt.Errorf("directory %s belongs to user %d, and this is user %d: remove it, or name another run directory with -f",
 			path, st.Uid, os.Geteuid())
 	case st.Mode&writableByOthers != 0:
@@ -93,20 +103,31 @@ func open(at int, name, path string) (*Dir, error) {
 // Close closes the directory.
 func (d *Dir) Close() error { return d.f.Close() }
 
+// Fd is its descriptor, which lives as long as d.
+func (d *Dir) Fd() int { return int(d.f.Fd()) }
+
 // Path is the path of a file, for messages.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 
 // File opens a file of the directory; perm is for one that is made.
 func (d *Dir) File(name string, flags int, perm uint32) (*os.File, error) {
-	fd, err := unix.Openat(int(d.f.Fd()), name, flags|fileFlags, perm)
+	fd, _, err := d.Descriptor(name, flags, perm)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), d.Path(name)), nil
+}
+
+// Descriptor is File for those who lock or map it, with what was found out about it.
+func (d *Dir) Descriptor(name string, flags int, perm uint32) (int, unix.Stat_t, error) {
+	var st unix.Stat_t
+	fd, err := unix.Openat(d.Fd(), name, flags|fileFlags, perm)
 	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link: remove it", d.Path(name))
+		return -1, st, fmt.Errorf("%s is a symbolic link: remove it", d.Path(name))
 	}
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: d.Path(name), Err: err}
+		return -1, st, &fs.PathError{Op: "open", Path: d.Path(name), Err: err}
 	}
-	f := os.NewFile(uintptr(fd), d.Path(name))
-	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
 		switch {
 		case st.Mode&unix.S_IFMT != unix.S_IFREG:
@@ -116,14 +137,14 @@ func (d *Dir) File(name string, flags int, perm uint32) (*os.File, error) {
 		case st.Nlink > 1:
 			err = errors.New("has a second name: remove it")
 		case st.Mode&writableByOthers != 0:
-			err = fmt.Errorf("(mode %#o) is writable by others: chmod 644 it", st.Mode&0o7777)
+			err = fmt.Errorf("(mode %#o) is writable by others: chmod go-w it", st.Mode&0o7777)
 		}
 	}
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s %w", d.Path(name), err)
+		unix.Close(fd)
+		return -1, st, fmt.Errorf("%s %w", d.Path(name), err)
 	}
-	return f, nil
+	return fd, st, nil
 }
 
 // Read returns the content of a file; one longer than limit is refused. The
@@ -157,7 +178,7 @@ func (d *Dir) Replace(name string, content []byte) error {
 		err = cerr
 	}
 	if err == nil {
-		err = unix.Renameat(int(d.f.Fd()), next, int(d.f.Fd()), name)
+		err = unix.Renameat(d.Fd(), next, d.Fd(), name)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", d.Path(name), err)
@@ -167,7 +188,7 @@ func (d *Dir) Replace(name string, content []byte) error {
 
 // Remove removes a file; that there is none is no error.
 func (d *Dir) Remove(name string) error {
-	if err := unix.Unlinkat(int(d.f.Fd()), name, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := unix.Unlinkat(d.Fd(), name, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return &fs.PathError{Op: "remove", Path: d.Path(name), Err: err}
 	}
 	return nil
@@ -176,7 +197,7 @@ func (d *Dir) Remove(name string) error {
 // Names are the names of what is in the directory.
 func (d *Dir) Names() ([]string, error) {
 	// Its own descriptor: the position in the directory belongs to that.
-	fd, err := unix.Openat(int(d.f.Fd()), ".", dirFlags, 0)
+	fd, err := unix.Openat(d.Fd(), ".", dirFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", d.path, err)
 	}

@@ -29,7 +29,7 @@ func refused(t *testing.T, what string, err error, want string) {
 func opened(t *testing.T) (*Dir, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "run")
-	d, err := Open(path)
+	d, err := Open(path, ToMake)
 	must(t, err)
 	t.Cleanup(func() { d.Close() })
 	return d, path
@@ -68,10 +68,10 @@ func TestRefusedDirectories(t *testing.T) {
 		"all":    "(mode 0777) is writable by others: chmod 755 it",
 		"no/dir": "no such file or directory",
 	} {
-		_, err := Open(dir(name))
+		_, err := Open(dir(name), ToMake)
 		refused(t, name, err, want)
 	}
-	d, err := Open(dir("ours"))
+	d, err := Open(dir("ours"), ToMake)
 	must(t, err)
 	defer d.Close()
 	must(t, os.Symlink(top, dir("ours/sysctl")))
@@ -82,7 +82,7 @@ func TestRefusedDirectories(t *testing.T) {
 	}
 	must(t, os.Mkdir(dir("theirs"), 0o755))
 	must(t, os.Chown(dir("theirs"), 12345, 12345))
-	_, err = Open(dir("theirs"))
+	_, err = Open(dir("theirs"), ToMake)
 	refused(t, "theirs", err, "belongs to user 12345, and this is user 0: remove it")
 }
 
@@ -101,7 +101,7 @@ func TestRefusedFiles(t *testing.T) {
 		"link":   "is a symbolic link: remove it",
 		"second": "has a second name: remove it",
 		"fifo":   "is no plain file: remove it",
-		"open":   "(mode 0666) is writable by others: chmod 644 it",
+		"open":   "(mode 0666) is writable by others: chmod go-w it",
 		"long":   "longer than 100 bytes",
 	} {
 		_, err := d.Read(name, 100)
