@@ -77,6 +77,11 @@ func TestRefusedDirectories(t *testing.T) {
 	must(t, os.Symlink(top, dir("ours/sysctl")))
 	_, err = d.Sub("sysctl")
 	refused(t, "ours/sysctl", err, "is a symbolic link")
+	for _, what := range []Access{ToLook, ToChange} {
+		if _, err := Open(dir("missing"), what); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a missing one: %v", err)
+		}
+	}
 	if os.Geteuid() != 0 {
 		t.Skip("not root: a directory of somebody else is not tested")
 	}
@@ -84,6 +89,9 @@ func TestRefusedDirectories(t *testing.T) {
 	must(t, os.Chown(dir("theirs"), 12345, 12345))
 	_, err = Open(dir("theirs"), ToMake)
 	refused(t, "theirs", err, "belongs to user 12345, and this is user 0: remove it")
+	theirs, err := Open(dir("theirs"), ToLook)
+	must(t, err)
+	theirs.Close()
 }
 
 func TestRefusedFiles(t *testing.T) {
