@@ -32,7 +32,7 @@ func pair(phase election.State, reason election.Reason, peer string, ago time.Du
 		parent := []string{"eth0", "eth1"}[i]
 		r := control.Router{
 			Interface: []string{"vrrp51", "vrrp52"}[i], Parent: parent, VRID: uint8(51 + i),
-			Version: "vrrp-v2", State: control.StateName(phase), Held: phase == election.Held,
+			Version: "vrrp-v2", AcceptMode: true, State: control.StateName(phase), Held: phase == election.Held,
 			Priority: 100, EffectivePriority: 100, Lease: control.Lease{Rung: "none"},
 			VirtualIPv4Addresses: []netip.Addr{netip.MustParseAddr([]string{"192.0.2.200", "198.51.100.200"}[i])},
 		}
@@ -131,6 +131,24 @@ func TestStateInEveryPhase(t *testing.T) {
 			golden(t, name, State(control.Merge(all), three))
 		})
 	}
+}
+
+// What is configured and changes who is believed or answered is shown, but no key.
+func TestStateShowsSettings(t *testing.T) {
+	all := pair(election.Backup, election.SuperiorAdvert, "192.0.2.2", time.Hour)
+	for _, more := range pair(election.Backup, election.SuperiorAdvert, "192.0.2.2", time.Hour) {
+		more.Instance += "b"
+		more.Status.Routers[0].Interface += "b"
+		all = append(all, more)
+	}
+	all[0].Status.Routers[0].Authentication = &control.Authentication{Type: "pass"}
+	r := &all[1].Status.Routers[0]
+	r.Version, r.AcceptMode, r.Beside2 = "vrrp-v3", false, &control.Interoperation{AdvertisementRcvd: 17, Ignored: 5}
+	r.Authentication = &control.Authentication{Type: "hmac", Mode: "enforce", ActiveKey: 2, Keys: []int{1, 2}, Replay: "time", Window: 5}
+	all[2].Status.Routers[0].Authentication = &control.Authentication{Type: "hmac", Mode: "permissive", ActiveKey: 1, Keys: []int{1}}
+	all[2].Status.Routers[0].Statistics.AuthUnsigned = 9
+	all[3].Status.Routers[0].Authentication = &control.Authentication{Type: "hmac", Mode: "receive-only", ActiveKey: 1, Keys: []int{1}}
+	golden(t, "settings", State(control.Merge(all), three))
 }
 
 func wish(soft, hold bool) func([]control.Process) {

@@ -111,6 +111,7 @@ func remarks(g control.Group, now time.Time) []string {
 		if a := r.GeneratedAddress; a.IsValid() {
 			out = append(out, fmt.Sprintf("%s has the link-local address %s because none was given; all machines make the same one.", Clean(r.Interface), a))
 		}
+		out = append(out, settings(r)...)
 		if s := refused(r); s != "" {
 			out = append(out, s)
 		}
@@ -245,13 +246,59 @@ func refused(r control.Router) string {
 
 func routers(b *strings.Builder, g control.Group) {
 	t := table(b)
-	fmt.Fprintln(t, "  INTERFACE\tPARENT\tVRID\tSTATE\tPRIORITY\tADDRESSES\tMASTER IS\tLEASE")
+	fmt.Fprintln(t, "  INTERFACE\tPARENT\tVRID\tVRRP\tSTATE\tPRIORITY\tADDRESSES\tMASTER IS\tAUTH\tLEASE")
 	for _, r := range g.Routers {
-		fmt.Fprintf(t, "  %s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n",
-			Clean(r.Interface), Clean(r.Parent), r.VRID, routerState(r), r.EffectivePriority,
-			addresses(r), masterOf(r), lease(r.Lease))
+		fmt.Fprintf(t, "  %s\t%s\t%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
+			Clean(r.Interface), Clean(r.Parent), r.VRID, version(r), routerState(r), r.EffectivePriority,
+			addresses(r), masterOf(r), authentication(r), lease(r.Lease))
 	}
 	t.Flush()
+}
+
+// version is 2, 3 or 2+3, whatever the model calls it.
+func version(r control.Router) string {
+	v := strings.TrimPrefix(Clean(r.Version), "vrrp-v")
+	if r.Beside2 != nil {
+		v = "2+" + v
+	}
+	return v
+}
+
+// authentication is its kind, as -a has it.
+func authentication(r control.Router) string {
+	if r.Authentication == nil {
+		return "none"
+	}
+	return Clean(r.Authentication.Type)
+}
+
+// settings are lines about what is not as it is everywhere, and changes who is believed
+// or answered.
+func settings(r control.Router) (out []string) {
+	if a := r.Authentication; a != nil && len(a.Keys) > 0 {
+		var keys []string
+		for _, id := range a.Keys {
+			keys = append(keys, fmt.Sprint(id))
+		}
+		line := fmt.Sprintf("%s signs with key %d and accepts what is signed with %s", Clean(r.Interface), a.ActiveKey, strings.Join(keys, ", "))
+		switch a.Mode {
+		case "permissive":
+			line += ", or not at all (permissive)"
+		case "receive-only":
+			line = fmt.Sprintf("%s does not sign, and accepts what is signed with %s, or not at all (receive-only)", Clean(r.Interface), strings.Join(keys, ", "))
+		}
+		if n := r.Statistics.AuthUnsigned; n > 0 {
+			line += fmt.Sprintf("; %d adverts were not signed", n)
+		}
+		out = append(out, line+".")
+	}
+	if b := r.Beside2; b != nil {
+		out = append(out, fmt.Sprintf("%s speaks both versions until the LAN is migrated; %d adverts that it went by were of version 2.", Clean(r.Interface), b.AdvertisementRcvd-b.Ignored))
+	}
+	if !r.AcceptMode {
+		out = append(out, fmt.Sprintf("%s drops packets to its addresses (--no-accept).", Clean(r.Interface)))
+	}
+	return out
 }
 
 func routerState(r control.Router) string {
