@@ -147,6 +147,15 @@ func TestForeignCARP(t *testing.T) {
 	// OpenBSD's demotion counter stands in the pad, backing out is 255/255.
 	expect(t, r, edit(p, func(b []byte) { b[2], b[4], b[5] = 255, 3, 255 }), DropForeignCARP)
 
+	// Two of UCARP 1.5.2, as they came.
+	for _, wire := range []string{
+		"2133000700 0154cf 461d721c01b179c1e6d6cf3597808374ed7fcc3615d54c346258072f",
+		"2133000700 01dda4 606a00992b9ef3d2412ec1501d730c986f96dbefb8d77255a1df3b8e",
+	} {
+		p.Payload = unhex(wire)
+		expect(t, r, p, DropForeignCARP)
+	}
+
 	// What is not certainly CARP keeps its name.
 	damaged := carpPacket()
 	damaged.Payload[20] ^= 1

@@ -232,27 +232,43 @@ func (s *site) peerAddr() netip.Addr { return host(s.peer.number)[0].Addr() }
 
 // tryStatus asks our process.
 func (s *site) tryStatus() (control.Router, error) {
-	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, s.instance))
-	st, err := control.NewClient(path).Status(within(s.t, patience))
-	if err == nil && len(st.Routers) != 1 {
-		err = fmt.Errorf("%d virtual routers", len(st.Routers))
-	}
+	st, err := s.tryWhole()
 	if err != nil {
 		return control.Router{}, err
 	}
 	return st.Routers[0], nil
 }
 
-// status asks our process, which may be starting.
-func (s *site) status() control.Router {
+func (s *site) tryWhole() (control.Status, error) {
+	path := fmt.Sprintf("/proc/%d/root%s", s.ours.PID(), control.SocketPath(runDir, s.instance))
+	st, err := control.NewClient(path).Status(within(s.t, patience))
+	if err == nil && len(st.Routers) != 1 {
+		err = fmt.Errorf("%d virtual routers", len(st.Routers))
+	}
+	return st, err
+}
+
+// whole asks our process, which may be starting.
+func (s *site) whole() (st control.Status) {
 	s.t.Helper()
-	var r control.Router
 	netlab.Eventually(s.t, patience, func() (bool, string) {
 		var err error
-		r, err = s.tryStatus()
+		st, err = s.tryWhole()
 		return err == nil, fmt.Sprint(err)
 	})
-	return r
+	return st
+}
+
+// status is whole of our virtual router.
+func (s *site) status() control.Router {
+	s.t.Helper()
+	return s.whole().Routers[0]
+}
+
+// alarms are those that last.
+func (s *site) alarms() []control.Alarm {
+	s.t.Helper()
+	return s.whole().Machine.Alarms
 }
 
 // waitStatus waits until our process says what is expected.
