@@ -92,6 +92,9 @@ func FuzzReceive(f *testing.F) {
 		f.Add(g.bytes(), FamilyOf(netip.MustParseAddr(g.src)) == IPv6, uint8(TTL), g.advert.Version, uint8(1))
 		f.Add(append(g.bytes(), make([]byte, 28)...), false, uint8(TTL), g.advert.Version, uint8(2))
 	}
+	for _, g := range goldens {
+		f.Add(g.bytes(), false, uint8(TTL), uint8(3), uint8(16|8))
+	}
 	f.Add(carpPacket().Payload, false, uint8(TTL), uint8(2), uint8(0))
 	f.Fuzz(func(t *testing.T, payload []byte, v6 bool, ttl, version, mend uint8) {
 		p := Packet{Src: netip.MustParseAddr("192.0.2.251"), Dst: IPv4.Group(), TTL: ttl, Payload: payload}
@@ -106,6 +109,9 @@ func FuzzReceive(f *testing.F) {
 				p = reseal(p, RFC9568)
 			} else if mend&2 != 0 {
 				p = reseal(p, RFC5798)
+			}
+			if mend&16 != 0 && version == 3 {
+				r.Beside2 = true
 			}
 			if mend&4 != 0 {
 				r.Interval = time.Duration(payload[5]) * time.Second
@@ -144,11 +150,11 @@ func FuzzReceive(f *testing.F) {
 		if !equalAdverts(a, again) {
 			t.Fatalf("first %+v, then %+v", a, again)
 		}
-		if ttl != 255 || a.Version != version || identified != version || vrid != a.VRID || a.VRID != r.VRID || a.VRID == 0 ||
+		if ttl != 255 || a.Version != version && !(r.Beside2 && a.Version == 2) || identified != a.Version || vrid != a.VRID || a.VRID != r.VRID || a.VRID == 0 ||
 			a.Interval <= 0 || a.AuthType != AuthNone || len(a.Addrs) == 0 ||
 			len(p.Payload) != Size(a.Version, r.Family, len(a.Addrs)) ||
 			a.IntervalDiffers != (a.Interval != r.Interval) || version == 2 && a.IntervalDiffers ||
-			version == 2 && a.AddressesDiffer && a.Priority != PriorityOwner {
+			a.Version == 2 && a.AddressesDiffer && a.Priority != PriorityOwner {
 			t.Fatalf("accepted %+v from % x", a, p.Payload)
 		}
 		form := RFC9568
@@ -161,7 +167,7 @@ func FuzzReceive(f *testing.F) {
 		}
 		// The same again, with what need not come back taken out of both.
 		plain := slices.Clone(p.Payload)
-		if version == 3 {
+		if a.Version == 3 {
 			plain[4] &= 0x0f
 		} else {
 			clear(plain[len(plain)-authDataLen:])
