@@ -121,8 +121,20 @@ func TestAcceptMode(t *testing.T) {
 
 	s.begin("--no-accept")
 	s.acceptMode(false)
+	// RFC9568-8.3.1-65: nor is it forwarded.
+	var left []*netlab.Sniffer
+	for _, l := range lans6 {
+		left = append(left, s.r.sniff(l, netlab.Or(netlab.MatchICMP(), netlab.MatchEcho6())))
+	}
 	s.pinged("--no-accept", false)
 	s.routed("--no-accept")
+	for _, sn := range left {
+		for _, f := range sn.Frames(0) {
+			if e, ok := f.Echo(); ok && !f.Out && !e.Reply && (e.Dst == lans[0].vip || e.Dst == lans6[0].vip()) {
+				t.Errorf("a packet to %v has left the router: %+v", e.Dst, e)
+			}
+		}
+	}
 
 	// Firewall scripts begin with this.
 	before := s.r.repairs("eth0-51")

@@ -118,6 +118,7 @@ func TestBadInput_RunningMachine(t *testing.T) {
 		{r.opts.line(1, lanA), "eth0-51"},
 		{"vrrpd -i eth1 -v 53 10.17.1.203 -M 2 -d 1", "-d 1"},
 		{"vrrpd -i eth0 -v 54 10.16.1.200 -d 0.1", "10.16.1.200"},
+		{"vrrpd -i eth0 -v 57 -p 255 10.16.1.1 -d 0.1", "10.16.1.1 is the own address of eth0: a virtual address must belong to no machine, so choose a free one"},
 		{"vrrpd -i vrrp51 -v 55 10.16.1.205 -d 0.1", "vrrp51"},
 		{"vrrpd -i eth0 -v 51 10.16.1.206 -d 0.1 -f /run/elsewhere --name vrrp56", "51"},
 	} {

@@ -87,6 +87,8 @@ func TestIPv6_Wire(t *testing.T) {
 					t.Errorf("%s on %s: duplicate detection for %v", m.Name(), l.nic, n.Target)
 				case ours && n.Advertisement && n.MAC != (netlab.MAC{}) && n.MAC != l.vmac():
 					t.Errorf("%s on %s: %v is said to be at %v", m.Name(), l.nic, n.Target, n.MAC)
+				case isND && !n.Advertisement && (n.Src == l.vip() || n.Src == l.local()) && n.MAC != l.vmac():
+					t.Errorf("%s on %s: %v asks, and says that it is at %v", m.Name(), l.nic, n.Src, n.MAC)
 				case f.Src() == l.vmac() && f.Data[20] == 58 && f.Data[54] >= 133 && f.Data[54] <= 134:
 					t.Errorf("%s on %s: a router solicitation or advertisement of the kernel's own", m.Name(), l.nic)
 				}

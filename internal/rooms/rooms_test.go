@@ -27,7 +27,7 @@ var floors = [][]string{
 
 // scaffold is for tests and demonstrations; none of the floors may lean on it.
 var scaffold = []string{
-	"internal/acceptance", "internal/demo", "internal/interleave", "internal/interop", "internal/netlab",
+	"internal/acceptance", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop", "internal/netlab",
 	"internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm", "internal/vm/guest", "lan/lantest",
 }
 
