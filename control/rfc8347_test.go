@@ -24,7 +24,7 @@ func TestRouterNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"vrid", "version", "state", "priority", "preempt", "advertise-interval-centi-sec",
-		"virtual-ipv4-addresses", "is-owner", "last-adv-source", "up-datetime", "master-down-interval", "skew-time",
+		"virtual-ipv4-addresses", "accept-mode", "is-owner", "last-adv-source", "up-datetime", "master-down-interval", "skew-time",
 		"last-event", "new-master-reason", "statistics"} {
 		if _, ok := m[key]; !ok {
 			t.Errorf("no %s in %s", key, b)
