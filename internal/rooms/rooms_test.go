@@ -16,7 +16,7 @@ import (
 
 // floors are the packages from the ground up: each imports only from floors below.
 var floors = [][]string{
-	{"election", "vrrp", "lan", "rtnl", "internal/rundir", "internal/nftables", "internal/nlwatch"},
+	{"election", "vrrp", "lan", "rtnl", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
 	{"lease", "accept"},
 	{"grouplock/siblings", "vmacif", "control", "hooks", "sysd", "config"},
 	{"grouplock"},
@@ -27,7 +27,7 @@ var floors = [][]string{
 
 // scaffold is for tests and demonstrations; none of the floors may lean on it.
 var scaffold = []string{
-	"internal/acceptance", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop", "internal/netlab",
+	"internal/acceptance", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop", "internal/manpage", "internal/netlab",
 	"internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm", "internal/vm/guest", "lan/lantest",
 }
 
