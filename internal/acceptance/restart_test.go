@@ -82,7 +82,7 @@ func (c crew) String() string { return fmt.Sprintf("%d with %s", c.size, c.lease
 
 var crews = []crew{{1, "clsact"}, {2, "clsact"}, {2, "clsact"}, {2, "tcx"}}
 
-const killInterval = 20 * time.Millisecond
+const killInterval = 40 * time.Millisecond
 
 // args is the command line for a LAN.
 func (c crew) args(l lan) []string {
