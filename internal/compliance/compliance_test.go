@@ -48,9 +48,10 @@ func rows(text string) (all []row) {
 	return all
 }
 
-var named = regexp.MustCompile("`([a-z0-9/_-]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]*)`")
+var named = regexp.MustCompile("`([a-z0-9/_-]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]*(?:/[A-Za-z0-9_]+)?)`")
 
-// functions are the tests and fuzzers of a package.
+// functions are the tests and fuzzers of a package, and those of a table that names
+// functions: {"Name", function}.
 func functions(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
@@ -59,13 +60,20 @@ func functions(t *testing.T, dir string) []string {
 	}
 	var all []string
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]*)\(`)
+	listed := regexp.MustCompile(`(?m)^\t\t\{"([A-Za-z0-9_]+)", [a-z][A-Za-z0-9]*\},$`)
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range declared.FindAllStringSubmatch(string(text), -1) {
-			all = append(all, m[1])
+		function := ""
+		for line := range strings.Lines(string(text)) {
+			if m := declared.FindStringSubmatch(line); m != nil {
+				function = m[1]
+				all = append(all, function)
+			} else if m := listed.FindStringSubmatch(line); m != nil {
+				all = append(all, function+"/"+m[1])
+			}
 		}
 	}
 	return all
