@@ -13,6 +13,8 @@ import (
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/nlwatch"
 )
 
 // SettingsWatch hears that somebody has changed sysctls, ours included. It gives
@@ -30,7 +32,7 @@ import (
 type SettingsWatch struct {
 	inotify *os.File
 	fd      int // of inotify; its Fd would make it blocking
-	netconf *netlink.Conn
+	netconf *nlwatch.Listener
 
 	mu      sync.Mutex
 	places  map[string]*place // by path
@@ -57,13 +59,8 @@ func WatchSettings() (*SettingsWatch, error) {
 		return fail(os.NewSyscallError("inotify_init1", err))
 	}
 	w := &SettingsWatch{inotify: os.NewFile(uintptr(fd), "inotify"), fd: fd, places: make(map[string]*place), byWatch: make(map[int32]*place)}
-	if w.netconf, err = netlink.Dial(unix.NETLINK_ROUTE, nil); err != nil {
+	if w.netconf, err = nlwatch.Listen(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF); err != nil {
 		return fail(errors.Join(err, w.Close()))
-	}
-	for _, group := range [...]uint32{unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF} {
-		if err := w.netconf.JoinGroup(group); err != nil {
-			return fail(errors.Join(err, w.Close()))
-		}
 	}
 	for _, p := range [...][2]string{{"ipv4", "default"}, {"ipv6", "default"}, {"ipv6", "all"}} {
 		if err := w.follow(p[0], p[1], ""); err != nil {
@@ -154,10 +151,7 @@ func (w *SettingsWatch) Close() error {
 func (w *SettingsWatch) Run(ctx context.Context, changed func(index int, name string)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	release := context.AfterFunc(ctx, func() {
-		_ = w.inotify.SetReadDeadline(past)
-		_ = w.netconf.SetReadDeadline(past)
-	})
+	release := context.AfterFunc(ctx, func() { _ = w.inotify.SetReadDeadline(past) })
 	defer release()
 	var files, conf error
 	var both sync.WaitGroup
@@ -212,23 +206,13 @@ func (w *SettingsWatch) readFiles(ctx context.Context, changed func(int, string)
 const netconfIndex = 1
 
 func (w *SettingsWatch) readNetconf(ctx context.Context, changed func(int, string)) error {
-	for {
-		messages, err := w.netconf.Receive()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ENOBUFS):
-			changed(0, "")
-			continue
-		case err != nil:
-			return err
-		}
+	return w.netconf.Run(ctx, func(messages []netlink.Message) {
 		for _, m := range messages {
 			if index, ok := netconfOf(m.Data); ok {
 				changed(index, "")
 			}
 		}
-	}
+	}, func() { changed(0, "") })
 }
 
 // netconfOf reads which interface a message is about; 0: all of them. It begins

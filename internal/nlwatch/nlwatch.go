@@ -12,27 +12,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a member of one group.
-type Listener struct{ conn *netlink.Conn }
+// Listener is a member of one or more groups.
+type Listener struct {
+	conn *netlink.Conn
+	once sync.Once // of the close
+}
 
-// Listen joins a group, in the network namespace of the calling thread. What is told
+// Listen joins groups, in the network namespace of the calling thread. What is told
 // from then on waits for Run.
-func Listen(family int, group uint32) (*Listener, error) {
+func Listen(family int, groups ...uint32) (*Listener, error) {
 	conn, err := netlink.Dial(family, nil)
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.JoinGroup(group); err != nil {
-		return nil, errors.Join(fmt.Errorf("join netlink group %d: %w", group, err), conn.Close())
+	for _, group := range groups {
+		if err := conn.JoinGroup(group); err != nil {
+			return nil, errors.Join(fmt.Errorf("join netlink group %d: %w", group, err), conn.Close())
+		}
 	}
-	return &Listener{conn}, nil
+	return &Listener{conn: conn}, nil
+}
+
+// Close closes a Listener whose Run is not called; after Run it does nothing.
+func (l *Listener) Close() (err error) {
+	l.once.Do(func() { err = l.conn.Close() })
+	return err
 }
 
 // Run calls heard for every batch of messages, and lost when there were more than the
 // socket holds, until ctx is done (nil). Then the Listener is closed.
 func (l *Listener) Run(ctx context.Context, heard func([]netlink.Message), lost func()) error {
-	var once sync.Once
-	shut := func() { once.Do(func() { _ = l.conn.Close() }) }
+	shut := func() { _ = l.Close() }
 	defer context.AfterFunc(ctx, shut)()
 	defer shut()
 	for {
