@@ -141,7 +141,7 @@ func guardRemoved(t *testing.T) {
 					netlab.Eventually(t, patience, func() (bool, string) { return c.there(r), "the guard is missing" })
 					took = append(took, time.Since(at))
 					r.waitStatus(lanA, "it has counted that", func(st control.Status) bool {
-						return st.Routers[0].Statistics.Repairs == uint64(len(took))
+						return st.Routers[0].Statistics.Repairs >= uint64(len(took))
 					})
 					if c.rung == "tcx" {
 						check(t, r.DelAddr("vrrp51", netip.MustParsePrefix("10.16.1.201/32")))

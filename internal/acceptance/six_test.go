@@ -1,8 +1,10 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -161,7 +163,9 @@ func (m *machine6) start(flags string) {
 func (m *machine6) signal(sig syscall.Signal) {
 	m.s.t.Helper()
 	for _, p := range m.procs {
-		check(m.s.t, p.Signal(sig))
+		if err := p.Signal(sig); !errors.Is(err, os.ErrProcessDone) { // who was told before may be gone
+			check(m.s.t, err)
+		}
 	}
 }
 
