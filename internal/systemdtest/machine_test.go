@@ -60,6 +60,7 @@ func (s *site) powerOn(name string, number byte) *machine {
 		"--bind-ro=" + filepath.Join(ground.bin, "vrrpd") + ":/usr/local/sbin/vrrpd",
 		"--bind-ro=" + filepath.Join(ground.bin, "atropos") + ":/usr/local/bin/atropos",
 		"--bind-ro=" + filepath.Join(ground.contrib, "vrrpd@.service") + ":/usr/local/lib/systemd/system/vrrpd@.service",
+		"--bind-ro=" + filepath.Join(ground.contrib, "vrrpd.service") + ":/usr/local/lib/systemd/system/vrrpd.service",
 	}
 	// A shell joins the control group and becomes systemd-nspawn.
 	var err error
