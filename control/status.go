@@ -125,9 +125,10 @@ type Router struct {
 	Family    string `json:"address-family"`      // ipv4 or ipv6
 	MAC       string `json:"virtual-mac-address"` // "" with -n
 	VRID      uint8  `json:"vrid"`
-	Version   string `json:"version"` // VersionName
-	State     string `json:"state"`   // initialize, backup, master
-	Held      bool   `json:"held"`    // backup that may not be elected
+	Version   string `json:"version"`           // VersionName
+	State     string `json:"state"`             // initialize, backup, master
+	Held      bool   `json:"held"`              // backup that may not be elected
+	Joining   bool   `json:"joining,omitempty"` // added at work: it listens before it does what the machine does
 
 	Priority          uint8   `json:"priority"`
 	EffectivePriority uint8   `json:"effective-priority"`

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"time"
 
 	"vrrpd/accept"
 	"vrrpd/config"
@@ -103,6 +104,7 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 		auth  vrrp.AuthConfig
 	}
 	now := map[routerKey]present{}
+	mtu := map[string]int{}
 	var capacity int
 	var was config.Config
 	if err := d.loopSays(ctx, func() {
@@ -110,6 +112,12 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 			now[keyOf(r.asked)] = present{r, r.asked, r.auth.config}
 		}
 		was, capacity = d.cfg, d.group.Capacity()
+		for _, link := range d.links {
+			mtu[link.Name] = link.MTU
+		}
+		for _, p := range d.parents {
+			mtu[p.configured] = p.link.MTU // it may have been renamed since
+		}
 	}); err != nil {
 		return nil, err
 	}
@@ -152,11 +160,20 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 				return nil, config.UsageError(fmt.Sprintf("accept = false: packets to the virtual addresses are dropped by nftables, which is not to be had: %v", err))
 			}
 		}
+		if d.guards.Rung() == lease.Nftables && c.Interval%time.Second != 0 {
+			return nil, config.UsageError(fmt.Sprintf("interval %v: the lease in force (nftables) counts whole seconds; restart vrrpd for another one", c.Interval))
+		}
+		r := newRouter(0, c, &parent{d: d, name: c.Interface, configured: c.Interface})
+		r.auth.signer = to.signer
+		if room, there := mtu[c.Interface]; there {
+			if err := r.fits(room); err != nil {
+				return nil, err
+			}
+		}
 		if moved(c) {
 			continue // it can only be judged when it has left there
 		}
-		spec := newRouter(0, c, &parent{d: d, name: c.Interface, configured: c.Interface}).spec(d.owner())
-		warnings, err := d.hands.Check(spec)
+		warnings, err := d.hands.Check(r.spec(d.owner()))
 		for _, w := range warnings {
 			d.log.Warn(w, "interface", c.Name)
 		}

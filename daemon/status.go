@@ -115,6 +115,9 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 	if r.cfg.Version == 3 && r.rules.Family == vrrp.IPv4 {
 		s.Checksum = &control.Checksum{Configured: r.cfg.Checksum.String(), Sent: r.checksumForm().String()}
 	}
+	if d.machine.Added(r.vr) {
+		s.Joining, s.State = true, control.StateName(election.Backup)
+	}
 	if r.rules.Family == vrrp.IPv4 {
 		s.VirtualIPv4Addresses = r.vips
 	} else {

@@ -46,7 +46,11 @@ func loader(cfg config.Config) func() ([]config.Config, error) {
 		if err != nil {
 			return nil, config.UsageError(fmt.Sprintf("-c %s: %v", cfg.ConfigFile, err))
 		}
-		return config.ParseFile(cfg.ConfigFile, text, cfg.RunDir)
+		groups, err := config.ParseFile(cfg.ConfigFile, text, cfg.RunDir)
+		for _, g := range groups {
+			keepFromCores(g)
+		}
+		return groups, err
 	}
 }
 
@@ -55,9 +59,6 @@ func runFile(load func() ([]config.Config, error), opt daemon.Options) error {
 	groups, err := load()
 	if err != nil {
 		return err
-	}
-	for _, g := range groups {
-		keepFromCores(g)
 	}
 	for _, w := range config.Warnings(groups) {
 		opt.Warn(w)

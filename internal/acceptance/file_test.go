@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -248,7 +249,13 @@ func TestReloadChanges(t *testing.T) {
 	text := s.r1.opts.config(1, "[[router]]\ninterface = \"eth1\"\nvrid = 61\naddresses = [\"10.17.1.61\"]\n")
 	s.r1.conf(text)
 	s.r1.reload(0, "1 virtual routers added")
-	_, err := s.r1.WaitLink(within(t, patience), "vrrp61", func(k netlab.Link) bool { return k.Up && len(k.Addrs) == 1 })
+	st, err := s.r1.groupStatus(machineGroup)
+	check(t, err)
+	i := slices.IndexFunc(st.Routers, func(r control.Router) bool { return r.VRID == 61 })
+	if i < 0 || st.Routers[i].Joining == (st.Routers[i].State == "master") {
+		t.Errorf("a router that was just added: %d, %+v", i, st.Routers)
+	}
+	_, err = s.r1.WaitLink(within(t, patience), "vrrp61", func(k netlab.Link) bool { return k.Up && len(k.Addrs) == 1 })
 	check(t, err)
 
 	s.r1.conf(strings.Replace(text, `"10.17.1.61"`, `"10.17.1.61", "10.17.1.62"`, 1))

@@ -108,6 +108,9 @@ func remarks(g control.Group, now time.Time) []string {
 		}
 	}
 	for _, r := range g.Routers {
+		if r.Joining {
+			out = append(out, fmt.Sprintf("%s was added, and listens before it joins the others.", Clean(r.Interface)))
+		}
 		if a := r.GeneratedAddress; a.IsValid() {
 			out = append(out, fmt.Sprintf("%s has the link-local address %s because none was given; all machines make the same one.", Clean(r.Interface), a))
 		}
