@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"vrrpd/sysd"
-	"vrrpd/vrrp"
 )
 
 // The virtual routers of a process, which a reload may change. VR is a router's number
@@ -46,7 +45,6 @@ func (d *Daemon) enlist(r *router) {
 	p := r.parent
 	p.mu.Lock()
 	p.routers = append(p.routers, r)
-	p.timed = p.timed || r.rules.Auth.Kind() == vrrp.TrailerAuth
 	p.byVRID[familyIndex(r.rules.Family)][r.cfg.VRID] = r
 	p.mu.Unlock()
 }

@@ -45,8 +45,7 @@ type parent struct {
 	noted    map[note]*sighting
 	sources  [2]netip.Addr    // our own primary addresses, by familyIndex; invalid: none
 	batch    []election.Event // scratch of the reader
-	timed    bool             // some router wants to know the time of day
-	clock    vrrp.Stamp       // time of day of the present batch, if timed
+	clock    vrrp.Stamp       // time of day of the present batch
 }
 
 // open begins to hear and speak on the parent, whose link must be known.
@@ -99,9 +98,7 @@ func (p *parent) detach() (closing func() error) {
 func (p *parent) deliver(b lan.Batch) {
 	p.mu.Lock()
 	events := p.batch[:0]
-	if p.timed {
-		p.clock = wallClock()
-	}
+	p.clock = wallClock()
 	for i := range b.Adverts {
 		if e, ok := p.judge(&b.Adverts[i], b.At); ok {
 			events = append(events, e)
