@@ -24,7 +24,9 @@ type Status struct {
 	Hooks       []HookResult `json:"hooks"`       // the last of each direction
 	Transitions []Transition `json:"transitions"` // of the machine, oldest first
 	LogLost     uint64       `json:"log-records-lost"`
-	Goroutines  int          `json:"goroutines"` // of the process, for whoever looks for leaks
+	// Of the process, for whoever looks for leaks.
+	Goroutines int    `json:"goroutines"`
+	HeapLive   uint64 `json:"heap-live-bytes"` // what the last collection found in use
 }
 
 // Machine is the state that the processes of a group share.

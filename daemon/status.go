@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"time"
@@ -49,11 +50,22 @@ func (d *Daemon) snapshot() control.Status {
 		Hooks:       d.hookResults(),
 		Transitions: slices.Clone(d.history),
 		Goroutines:  runtime.NumGoroutine(),
+		HeapLive:    heapLive(),
 	}
 	for _, r := range d.routers {
 		s.Routers = append(s.Routers, d.routerStatus(r, v))
 	}
 	return s
+}
+
+// heapLive is what the last garbage collection has found in use, in bytes.
+func heapLive() uint64 {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	if live[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return live[0].Value.Uint64()
 }
 
 func (d *Daemon) machineStatus(v election.View) control.Machine {

@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -39,6 +40,9 @@ func TestSoak(t *testing.T) {
 	}
 	dice := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
+	// The daemons collect garbage all the time: then what they say is in use is, and
+	// what they occupy is little more.
+	t.Setenv("GOGC", "10")
 	s := newSite(t, options{priority: [2]string{"100", "100"}, flags: "-s"})
 	attacker, err := s.lab.Host("attacker", netlab.HostOptions{NoForward: true})
 	check(t, err)
@@ -157,7 +161,7 @@ type vitals map[int][]vital
 
 type vital struct {
 	fds, threads, goroutines int
-	rss                      int64 // bytes
+	heap, rss                int64 // bytes: in use after the last collection; resident and not of a file
 }
 
 // look takes a sample of every process. The machines are at rest.
@@ -168,7 +172,7 @@ func (v vitals) look(s *site) {
 			st, err := r.tryStatus(l)
 			check(s.t, err)
 			p := r.daemon(l)
-			one := vital{goroutines: st.Goroutines}
+			one := vital{goroutines: st.Goroutines, heap: int64(st.HeapLive)}
 			fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.PID), "fd"))
 			check(s.t, err)
 			one.fds = len(fds)
@@ -180,7 +184,7 @@ func (v vitals) look(s *site) {
 					switch f[0] {
 					case "Threads:":
 						one.threads = n
-					case "VmRSS:":
+					case "RssAnon:":
 						one.rss = int64(n) << 10
 					}
 				}
@@ -190,40 +194,68 @@ func (v vitals) look(s *site) {
 	}
 }
 
-// judge compares the last quarter of a process's life with the second: what grows
-// from fault to fault leaks. Of each quarter the least counts.
+// Growth is measured from the second quarter of a process's life, in which it has
+// seen everything once, to the last; of each quarter the least counts, because what
+// leaks is there at every moment.
+const (
+	// longLife is how many faults a process must have seen for that.
+	longLife = 12
+	// Of what is counted one by one none may be left behind.
+	moreFDs, moreGoroutines, moreThreads = 1, 2, 4
+	// heapPerFault is what may stay in use for each fault in the mean of all
+	// processes. The history of transitions and the records of repairs fill up to
+	// their limits; a leak of one event, or frame, for each fault is more.
+	heapPerFault = 2 << 10
+	// moreResident is what one process may grow by: stacks and the pools of the
+	// runtime, which it gives back late.
+	moreResident = 3 << 20
+)
+
+// judge compares the quarters.
 func (v vitals) judge(t *testing.T) {
 	t.Helper()
-	const long = 12 // samples
-	judged := 0
+	judged, faults := 0, 0
+	var heap, resident int64
 	for pid, list := range v {
-		if len(list) < long {
+		if len(list) < longLife {
 			continue
 		}
 		judged++
-		early, late := list[len(list)/4:len(list)/2], list[3*len(list)/4:]
-		least := func(list []vital, of func(vital) int64) int64 {
-			n := of(list[0])
-			for _, x := range list {
-				n = min(n, of(x))
+		n := len(list)
+		early, late := list[n/4:n/2], list[3*n/4:]
+		growth := func(of func(vital) int64) int64 {
+			least := func(list []vital) int64 {
+				return of(slices.MinFunc(list, func(a, b vital) int { return cmp.Compare(of(a), of(b)) }))
 			}
-			return n
+			return least(late) - least(early)
 		}
-		for what, c := range map[string]struct {
+		for _, c := range []struct {
+			what string
 			of   func(vital) int64
 			more int64
 		}{
-			"descriptors": {func(x vital) int64 { return int64(x.fds) }, 1},
-			"goroutines":  {func(x vital) int64 { return int64(x.goroutines) }, 2},
-			"threads":     {func(x vital) int64 { return int64(x.threads) }, 4},
-			"memory":      {func(x vital) int64 { return x.rss }, 3 << 20},
+			{"descriptors", func(x vital) int64 { return int64(x.fds) }, moreFDs},
+			{"goroutines", func(x vital) int64 { return int64(x.goroutines) }, moreGoroutines},
+			{"threads", func(x vital) int64 { return int64(x.threads) }, moreThreads},
+			{"resident bytes", func(x vital) int64 { return x.rss }, moreResident},
 		} {
-			if a, b := least(early, c.of), least(late, c.of); b > a+c.more {
-				t.Errorf("process %d: %s grow from %d to %d within %d faults", pid, what, a, b, len(list))
+			if g := growth(c.of); g > c.more {
+				t.Errorf("process %d: %s grow by %d within %d faults", pid, c.what, g, n)
 			}
 		}
+		// From the middle of one quarter to that of the other.
+		faults += n / 2
+		heap += growth(func(x vital) int64 { return x.heap })
+		resident += growth(func(x vital) int64 { return x.rss })
 	}
 	t.Logf("%d of %d processes lived long enough to be judged", judged, len(v))
+	if judged == 0 {
+		return
+	}
+	t.Logf("for each of %d faults their heaps have grown by %d bytes, and they by %d bytes", faults, heap/int64(faults), resident/int64(faults))
+	if heap > heapPerFault*int64(faults) {
+		t.Errorf("the heaps of %d processes grow by %d bytes within %d faults", judged, heap, faults)
+	}
 }
 
 // ready waits until a machine takes part again.

@@ -113,8 +113,12 @@ var troubles = []trouble{
 		return r.Netlink().QdiscDel(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
 			LinkIndex: k.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}})
 	}))},
+	// As long as it is wrong a machine whose processes are dead answers for the virtual
+	// address with its own MAC, which no guard prevents. So it has to be mended first.
 	{"a setting of the parent is changed", nothing, onMaster(func(x *scene, r *router) {
-		check(x.t, r.SetSysctl("net/ipv4/conf/"+x.lan().nic+"/arp_ignore", "0"))
+		key := "ipv4/conf/" + x.lan().nic + "/arp_ignore"
+		r.write(key, "0")
+		r.waitSysctl(key, "1")
 	})},
 	{"the BACKUP's interface is deleted", nothing, onBackup(meddle(func(r *router, k netlink.Link) error { return r.Netlink().LinkDel(k) }))},
 	{"the BACKUP's interface is set up", nothing, onBackup(meddle(func(r *router, k netlink.Link) error { return r.Netlink().LinkSetUp(k) }))},
