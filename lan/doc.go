@@ -15,17 +15,22 @@
 //
 // # The sockets of a Port
 //
-//	send     AF_PACKET, protocol 0: receives nothing, so that neither the
-//	         receive errors nor the buffers of hearing touch sending; the
-//	         kernel reads each frame's protocol from its Ethernet header
 //	adverts  AF_PACKET, ETH_P_IP, filtered in the kernel (protocols 112 and 51),
 //	         member of the group's Ethernet address (the NIC lets the frames in)
-//	answers  AF_PACKET, ETH_P_ARP, ARP replies only
+//	answers  AF_PACKET, ETH_P_ARP, ARP replies only; sends, too
 //	IPv6     AF_PACKET, ETH_P_IPV6, filtered in the kernel: what goes to ff02::12,
-//	         and neighbour advertisements; member of the group's Ethernet address
+//	         and neighbour advertisements; member of the group's Ethernet address;
+//	         sends, too, where there is no IPv4
 //	groups   AF_INET and AF_INET6, members of 224.0.0.18 and ff02::12 by interface
 //	         index, never read: the kernel speaks IGMP and MLD for them, so that
 //	         snooping switches forward
+//
+// There is no socket for sending alone. Closing a packet socket waits for a grace
+// period of the kernel's RCU (9 to 18 ms), and nobody is told that a process was
+// killed before all of its sockets are closed: one less, and the peers take over
+// that much sooner. Frames are sent to an address with protocol 0, so that the
+// kernel reads each one's protocol from its Ethernet header, and not from the
+// socket. Errors of hearing that a send meets are passed on.
 //
 // Only the sockets of the address families asked for are there. The memberships
 // belong to them and survive when the parent goes down and up: the kernel joins
@@ -44,8 +49,7 @@
 //
 // # Order of closing
 //
-// Close ends hearing first (adverts, answers: Run returns, the membership at
-// layer 2 goes), then leaves the group (the kernel says so by IGMP), and ends
-// sending last. What must still be said, a priority of 0 above all, is sent
+// Close ends hearing and sending (Run returns, the membership at layer 2 goes),
+// then leaves the group (the kernel says so by IGMP). What must still be said, a priority of 0 above all, is sent
 // before Close: a frame that Send has accepted leaves even if Close follows.
 package lan

@@ -36,8 +36,9 @@ type outgoing struct {
 	msgs []mmsghdr
 }
 
-// fill points at the first frames, at most maxSend, and returns how many.
-func (o *outgoing) fill(frames [][]byte) int {
+// fill points at the first frames, at most maxSend, and returns how many. to is
+// where all of them go, and remains in use.
+func (o *outgoing) fill(frames [][]byte, to *unix.RawSockaddrLinklayer) int {
 	n := min(len(frames), maxSend)
 	if n > len(o.msgs) {
 		size := min(max(2*len(o.msgs), n), maxSend)
@@ -46,6 +47,8 @@ func (o *outgoing) fill(frames [][]byte) int {
 		for i := range o.msgs {
 			o.msgs[i].hdr.Iov = &o.iov[i]
 			o.msgs[i].hdr.SetIovlen(1)
+			o.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(to))
+			o.msgs[i].hdr.Namelen = unix.SizeofSockaddrLinklayer
 		}
 	}
 	for i, f := range frames[:n] {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/mdlayher/packet"
@@ -115,9 +114,6 @@ func Open(cfg Config) (*Port, error) {
 }
 
 func (p *Port) open() error {
-	if err := p.openSender(); err != nil {
-		return fmt.Errorf("open send socket on %s: %w", p.cfg.Name, err)
-	}
 	type ear struct {
 		name     string
 		protocol int
@@ -151,33 +147,12 @@ func (p *Port) open() error {
 			return fmt.Errorf("join %s on %s: %w", e.group, p.cfg.Name, err)
 		}
 	}
+	// Not by the one that tells of the parent, if there is another.
+	p.out = newSender(p.receivers[min(1, len(p.receivers)-1)])
+	if err := p.out.tune(); err != nil {
+		return fmt.Errorf("prepare sending on %s: %w", p.cfg.Name, err)
+	}
 	return nil
-}
-
-func (p *Port) listen(protocol int, filter []bpf.RawInstruction) (*packet.Conn, syscall.RawConn, error) {
-	ifi := &net.Interface{Index: p.cfg.Index, Name: p.cfg.Name, HardwareAddr: p.cfg.MAC[:]}
-	conn, err := packet.Listen(ifi, packet.Raw, protocol, &packet.Config{Filter: filter})
-	if err != nil {
-		return nil, nil, err
-	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		conn.Close()
-		return nil, nil, err
-	}
-	return conn, raw, nil
-}
-
-func (p *Port) openSender() error {
-	conn, raw, err := p.listen(0, nil)
-	if err != nil {
-		return err
-	}
-	p.out = newSender(conn, raw)
-	if err := setBuffer(raw, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer); err != nil {
-		return err
-	}
-	return setsockopt(raw, "SO_PRIORITY", unix.SO_PRIORITY, priorityControl)
 }
 
 func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstruction, take func(n int) Batch, group netip.Addr) error {
@@ -185,17 +160,17 @@ func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstructi
 	if err != nil {
 		return err
 	}
-	conn, raw, err := p.listen(protocol, append(own, filter...))
+	ifi := &net.Interface{Index: p.cfg.Index, Name: p.cfg.Name, HardwareAddr: p.cfg.MAC[:]}
+	conn, err := packet.Listen(ifi, packet.Raw, protocol, &packet.Config{Filter: append(own, filter...)})
 	if err != nil {
-		return err
-	}
-	if err := setBuffer(raw, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer); err != nil {
-		conn.Close()
 		return err
 	}
 	sock, err := newSocket(conn)
 	if err != nil {
 		return err
+	}
+	if err := sock.setBuffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer); err != nil {
+		return errors.Join(err, sock.Close())
 	}
 	p.receivers = append(p.receivers, newReceiver(p, name, sock, take, group))
 	return nil
@@ -221,28 +196,5 @@ func (p *Port) closeSockets() error {
 	for _, fd := range p.groups {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(fd)))
 	}
-	if p.out.conn != nil {
-		errs = append(errs, p.out.conn.Close())
-	}
 	return errors.Join(errs...)
-}
-
-// setBuffer sets a buffer past the system's limit, or without CAP_NET_ADMIN as
-// far as that limit allows.
-func setBuffer(raw syscall.RawConn, force, ordinary, bytes int) error {
-	err := setsockopt(raw, "buffer size", force, bytes)
-	if errors.Is(err, unix.EPERM) {
-		return setsockopt(raw, "buffer size", ordinary, bytes)
-	}
-	return err
-}
-
-func setsockopt(raw syscall.RawConn, name string, opt, value int) error {
-	var errno error
-	if err := raw.Control(func(fd uintptr) {
-		errno = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt, value)
-	}); err != nil {
-		return err
-	}
-	return os.NewSyscallError("setsockopt "+name, errno)
 }

@@ -142,15 +142,32 @@ func (r *receiver) receive() (int, unix.Errno) {
 		}
 	case unix.EAGAIN, unix.EINTR:
 	case unix.ENETDOWN:
-		// Every socket of the parent is told once; the adverts one passes it on.
-		if r == p.receivers[0] {
-			r.down = true
-			p.sink(Batch{At: boottime(), Parent: ParentDown})
-		}
+		r.tellDown()
 	default:
 		r.failed = errno
 	}
 	return n, errno
+}
+
+// tellDown passes on that the parent went down. Every socket is told once; the one
+// of the adverts says so. The caller holds mu.
+func (r *receiver) tellDown() {
+	p := r.port
+	if r != p.receivers[0] {
+		return
+	}
+	r.down = true
+	if p.sink != nil {
+		p.sink(Batch{At: boottime(), Parent: ParentDown})
+	}
+}
+
+// wentDown is for who sends by the receiver's socket, and has been told.
+func (r *receiver) wentDown() {
+	r.port.mu.Lock()
+	defer r.port.mu.Unlock()
+	r.tellDown()
+	r.wake() // Run sees to it
 }
 
 func (p *Port) takeAdverts(n int) Batch {

@@ -1,35 +1,32 @@
 package lan
 
 import (
+	"errors"
 	"fmt"
-	"net"
-	"syscall"
 
-	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
 )
 
-// sender owns the send socket and what a call of sendmmsg needs.
+// sender speaks through a socket that also hears: a packet socket more is a grace
+// period of the kernel's RCU more for a process that dies, before anybody is told.
 type sender struct {
-	conn *packet.Conn
-	raw  syscall.RawConn
-
-	// outgoing, want, got and errno are one call's arguments and results; they
-	// lie here because a closure made per call would allocate.
-	*call
-}
-
-type call struct {
+	ear *receiver // the answers', or of IPv6 alone the only one
+	to  unix.RawSockaddrLinklayer
 	outgoing
-	want, got int
-	errno     unix.Errno
-	do        func(fd uintptr)
 }
 
-func newSender(conn *packet.Conn, raw syscall.RawConn) sender {
-	c := &call{}
-	c.do = func(fd uintptr) { c.got, c.errno = c.send(fd, c.want) }
-	return sender{conn: conn, raw: raw, call: c}
+// newSender has each frame's protocol read from its Ethernet header, not taken from
+// what the socket hears.
+func newSender(ear *receiver) sender {
+	return sender{ear: ear, to: unix.RawSockaddrLinklayer{Family: unix.AF_PACKET, Ifindex: int32(ear.port.cfg.Index)}}
+}
+
+// tune makes the socket fit for sending.
+func (o *sender) tune() error {
+	if err := o.ear.sock.setBuffer(unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer); err != nil {
+		return err
+	}
+	return o.ear.sock.setsockopt("SO_PRIORITY", unix.SO_PRIORITY, priorityControl)
 }
 
 // Send sends whole Ethernet frames (see the builders) from the parent, in
@@ -45,23 +42,23 @@ func newSender(conn *packet.Conn, raw syscall.RawConn) sender {
 // without carrier (a pulled cable, or the moment after it came up) swallows
 // frames without an error. Only its link events tell (package rtnl).
 func (p *Port) Send(frames [][]byte) (sent int, err error) {
-	c := p.out.call
+	o, told := &p.out, false
 	for sent < len(frames) {
-		c.want = c.fill(frames[sent:])
-		c.got, c.errno = 0, 0
-		err := p.out.raw.Control(c.do)
-		c.release(c.want)
+		n := o.fill(frames[sent:], &o.to)
+		got, err := o.ear.sock.send(&o.outgoing, n)
+		o.release(n)
 		// A short count has swallowed the reason; the next round, which begins
 		// with the frame refused, brings it or gets that frame out after all.
-		sent += c.got
-		if err == nil && c.errno != 0 {
-			err = c.errno
-		}
-		if err == nil || c.errno == unix.EINTR {
+		sent += got
+		switch {
+		case err == nil || errors.Is(err, unix.EINTR):
 			continue
-		}
-		if p.closed.Load() {
-			err = net.ErrClosed
+		case errors.Is(err, unix.ENETDOWN) && !told:
+			// The socket tells once that the parent went down, be it long ago, and
+			// this was meant for who hears. Whether it is down is told now.
+			told = true
+			o.ear.wentDown()
+			continue
 		}
 		p.count.sent.Add(uint64(sent))
 		p.count.unsent.Add(uint64(len(frames) - sent))

@@ -97,6 +97,21 @@ func (s *socket) receive(in *incoming) (int, unix.Errno) {
 	return in.receive(uintptr(s.fd))
 }
 
+// send hands the first n messages of out to the kernel, and returns how many it
+// took.
+func (s *socket) send(out *outgoing, n int) (int, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	got, errno := out.send(uintptr(s.fd), n)
+	if errno != 0 {
+		return got, errno
+	}
+	return got, nil
+}
+
 // setDeadline bounds the waiting.
 func (s *socket) setDeadline(t time.Time) error { return s.poll.SetReadDeadline(t) }
 
@@ -108,6 +123,23 @@ func (s *socket) joinGroup(index int, mac net.HardwareAddr) error {
 	defer s.mu.RUnlock()
 	return os.NewSyscallError("setsockopt PACKET_ADD_MEMBERSHIP",
 		unix.SetsockoptPacketMreq(s.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq))
+}
+
+// setsockopt sets an option of the kind SOL_SOCKET.
+func (s *socket) setsockopt(name string, opt, value int) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return os.NewSyscallError("setsockopt "+name, unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, opt, value))
+}
+
+// setBuffer sets a buffer past the system's limit, or without CAP_NET_ADMIN as
+// far as that limit allows.
+func (s *socket) setBuffer(force, ordinary, bytes int) error {
+	err := s.setsockopt("buffer size", force, bytes)
+	if errors.Is(err, unix.EPERM) {
+		return s.setsockopt("buffer size", ordinary, bytes)
+	}
+	return err
 }
 
 // overruns are the frames that the kernel has dropped since it was asked last.
