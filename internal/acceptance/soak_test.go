@@ -65,9 +65,15 @@ func TestSoak(t *testing.T) {
 	master := s.restless(nil)
 	life := vitals{}
 	tally := map[string][]time.Duration{}
-	for end := time.Now().Add(*soakFlag); time.Now().Before(end) && !t.Failed(); {
+	gentle := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool { return !harmless[tr.name] })
+	start := time.Now()
+	for end := start.Add(*soakFlag); time.Now().Before(end) && !t.Failed(); {
 		x := &scene{site: s, dice: dice, master: master, backup: s.other(master), attacker: attacker}
-		trouble := troubles[dice.IntN(len(troubles))]
+		choice := troubles
+		if time.Since(start) > *soakFlag/2 {
+			choice = gentle
+		}
+		trouble := choice[dice.IntN(len(choice))]
 		watch := s.watch(20 * time.Millisecond)
 		var began time.Time
 		got := s.journey(func(ping *netlab.Pinger) {
@@ -198,14 +204,15 @@ func (v vitals) look(s *site) {
 // seen everything once, to the last; of each quarter the least counts, because what
 // leaks is there at every moment.
 const (
-	// longLife is how many faults a process must have seen for that.
-	longLife = 12
+	// longLife is how many faults a process must have seen for that: by then what
+	// it keeps of the past is full.
+	longLife = 40
 	// Of what is counted one by one none may be left behind.
 	moreFDs, moreGoroutines, moreThreads = 1, 2, 4
 	// heapPerFault is what may stay in use for each fault in the mean of all
-	// processes. The history of transitions and the records of repairs fill up to
-	// their limits; a leak of one event, or frame, for each fault is more.
-	heapPerFault = 2 << 10
+	// processes: less than any goroutine, timer with its closure and buffer, or log
+	// record that is left behind at each.
+	heapPerFault = 512
 	// moreResident is what one process may grow by: stacks and the pools of the
 	// runtime, which it gives back late.
 	moreResident = 3 << 20

@@ -66,6 +66,30 @@ type trouble struct {
 	cause func(x *scene)
 }
 
+// harmless are the troubles after which every process lives and none is held down:
+// those of the second half, in which leaks are looked for.
+var harmless = map[string]bool{
+	"nothing at all":                       true,
+	"SIGSTOP of all MASTER processes":      true,
+	"SIGSTOP of all BACKUP processes":      true,
+	"a short SIGSTOP of the MASTER":        true,
+	"atropos --backup":                     true,
+	"atropos --hold and --release":         true,
+	"the virtual address is deleted":       true,
+	"the virtual interface is deleted":     true,
+	"the virtual interface is set down":    true,
+	"the virtual MAC is changed":           true,
+	"the guard is removed":                 true,
+	"a setting of the parent is changed":   true,
+	"the BACKUP's interface is deleted":    true,
+	"the BACKUP's interface is set up":     true,
+	"two lost adverts":                     true,
+	"a storm of link events":               true,
+	"a storm of link events on the BACKUP": true,
+	"a flood of forged adverts":            true,
+	"a blocked port of the BACKUP":         true,
+}
+
 // of the MASTER or of the BACKUP: what concerns the latter nobody may notice.
 func onMaster(f func(x *scene, r *router)) func(*scene) {
 	return func(x *scene) { x.struck = x.master; f(x, x.master) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -140,7 +141,7 @@ func (w *witness) collect() found {
 		}
 		for echo, from := range kinds {
 			if len(from) > 1 {
-				f.double = append(f.double, fmt.Sprintf("%s: %v answer for %v (ICMP: %v)", q.Sent.Format("05.000"), from, w.l.vip, echo))
+				f.double = append(f.double, fmt.Sprintf("%s: %v answer for %v (ICMP: %v):%s", q.Sent.Format("05.000"), from, w.l.vip, echo, answersText(q)))
 			}
 		}
 		if len(q.Answers) > 0 {
@@ -166,6 +167,19 @@ func (w *witness) collect() found {
 		}
 	}
 	return f
+}
+
+// answersText is who answered a question, with what MAC and how long after it.
+func answersText(q netlab.Question) string {
+	var b strings.Builder
+	for _, a := range q.Answers {
+		kind := "ARP"
+		if a.Echo {
+			kind = "ICMP"
+		}
+		fmt.Fprintf(&b, " %s by %s (%v) after %s", kind, a.From, a.MAC, ms(a.At.Sub(q.Sent)))
+	}
+	return b.String()
 }
 
 // neverTwo ends the watch and the test if two machines have ever served at once.
