@@ -61,7 +61,6 @@ type Daemon struct {
 	hands   *vmacif.Hands
 	watcher *rtnl.Watcher
 	guards  *lease.Guards
-	perTick bool // leases may end a tick of the kernel late: see renew
 	// watching: somebody listens to what the kernel tells of that kind of guard.
 	watching        map[lease.Rung]bool
 	watchingFilters bool

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,8 +17,7 @@ import (
 // openGuards chooses among the kinds of lease that this machine has. It changes
 // nothing.
 func (d *Daemon) openGuards() error {
-	d.perTick = perTick(d.interval(), d.cfg.LeaseIntervals)
-	c := lease.Config{Interval: d.interval(), PerTick: d.perTick}
+	c := lease.Config{Interval: d.interval()}
 	if word := d.cfg.Lease; word != "" {
 		rung, err := lease.ParseRung(word)
 		if err != nil {
@@ -36,16 +34,6 @@ func (d *Daemon) openGuards() error {
 		return config.UsageError(fmt.Sprintf("--lease %s: %v; without that option the best that can be had is taken", d.cfg.Lease, err))
 	}
 	return err
-}
-
-// kernelTick is the longest that a kernel has (HZ=100).
-const kernelTick = 10 * time.Millisecond
-
-// perTick reports whether a lease may end as late as the kernel's next tick: the
-// peers wait for an interval and their skew time longer than a lease of
-// two intervals, and for the skew time alone longer than one of three.
-func perTick(interval time.Duration, intervals int) bool {
-	return interval >= 100*time.Millisecond && intervals != 3
 }
 
 // attachGuard puts a closed guard on an interface that was just made: down and
@@ -137,12 +125,6 @@ func (d *Daemon) renew(r *router, epoch uint64, until int64) {
 		return
 	}
 	r.until = until
-	if d.perTick && d.board.Load().State() == election.Master {
-		// What the kernel may add. With it, one lost last advert and a successor of
-		// a very short skew time would meet. LINGER has no such time to spare, nor
-		// the need: its leases are a fraction of any successor's patience.
-		until -= int64(kernelTick)
-	}
 	if err := r.guard.Renew(until); err != nil {
 		d.log.Debug("lease not renewed", d.about(r, "err", err)...)
 		d.checkGuard(r)

@@ -115,22 +115,14 @@ func TestExpires(t *testing.T) {
 	eachRung(t, func(l *lab, r Rung) { l.expires(l.attach(r), slackOf(r)) })
 }
 
-// tick is the longest one that a kernel can have.
-const tick = 10 * time.Millisecond
-
-// A clock that is read once a tick ends leases at most a tick late, under load of
-// frames that have just passed; and closes at once, and for a shorter deadline.
-func TestExpiresPerTick(t *testing.T) {
+// That the clock is not read for a frame if one has just passed keeps no guard open
+// that is closed within the same tick of the kernel, or given a shorter deadline.
+func TestClosesWithinTick(t *testing.T) {
 	for _, r := range []Rung{Clsact, TCX} {
 		t.Run(r.String(), func(t *testing.T) {
 			l := newLab(t)
 			l.kernelHas(r)
-			g, err := Open(Config{Ladder: []Rung{r}, PerTick: true})
-			l.must(err)
-			defer g.Close()
-			x, err := g.Attach(l.index)
-			l.must(err)
-			l.expires(x, tick+slackOf(r))
+			x := l.attach(r)
 			for range 50 {
 				l.renew(x, boottime()+hour)
 				if l.ask().answered == 0 {
@@ -267,7 +259,7 @@ func TestAttachTwice(t *testing.T) {
 func vandals(l *lab, g *Guard) map[string]func() {
 	filterOf := func(parent uint32) *netlib.BpfFilter { return filter(g.target, parent) }
 	prog := func() *ebpf.Program {
-		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.SchedCLS, License: "MIT", Instructions: program(g.g.blocks[0].array.FD(), 0, false)})
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.SchedCLS, License: "MIT", Instructions: program(g.g.blocks[0].array.FD(), 0, 0)})
 		l.must(err)
 		l.Cleanup(func() { _ = p.Close() })
 		return p

@@ -21,11 +21,6 @@ type Config struct {
 	// Interval is the shortest advert interval; Nftables is passed over unless
 	// it is a number of whole seconds. Zero is not known, and fits.
 	Interval time.Duration
-	// PerTick has the programs of Clsact and TCX read the clock once a tick of
-	// the kernel (1 to 10 ms) instead of for every frame, which is a third of what
-	// they cost. A lease may then end a tick late (of a processor that stalls, a
-	// few); Close and a shorter deadline take effect at once all the same.
-	PerTick bool
 }
 
 var wholeLadder = []Rung{Clsact, TCX, Nftables, None}
@@ -39,7 +34,6 @@ type Guards struct {
 	below    []Rung // rung and what Attach may step down to
 	skipped  []Skip // above rung, and what is not on the ladder
 	interval time.Duration
-	perTick  bool
 
 	route *netlib.Handle
 	tcx   tcx
@@ -86,7 +80,7 @@ func Open(c Config) (*Guards, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open guards: %w", err)
 	}
-	g := &Guards{interval: c.Interval, perTick: c.PerTick, route: route, tcx: openTCX(), blocks: make(map[int]*block)}
+	g := &Guards{interval: c.Interval, route: route, tcx: openTCX(), blocks: make(map[int]*block)}
 	for i, r := range ladder {
 		err := g.trial(r)
 		if err == nil {
@@ -186,7 +180,7 @@ func (g *Guards) block(index int) (*block, error) {
 	if b := g.blocks[first]; b != nil {
 		return b, nil
 	}
-	b, err := newBlock(first, g.perTick)
+	b, err := newBlock(first)
 	if err != nil {
 		return nil, err
 	}

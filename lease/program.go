@@ -34,7 +34,10 @@ type block struct {
 	deadline *cells
 }
 
-func newBlock(first int, perTick bool) (*block, error) {
+func newBlock(first int) (*block, error) { return newBlockNear(first, int64(stallTicks*kernelTick())) }
+
+// newBlockNear is newBlock with another distance at which deadlines are near.
+func newBlockNear(first int, nearly int64) (*block, error) {
 	array, err := ebpf.NewMap(&ebpf.MapSpec{
 		Name: progName, Type: ebpf.Array, KeySize: 4, ValueSize: entryWords * wordSize,
 		MaxEntries: blockSize, Flags: unix.BPF_F_MMAPABLE,
@@ -44,7 +47,7 @@ func newBlock(first int, perTick bool) (*block, error) {
 	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: progName, Type: ebpf.SchedCLS, License: "MIT", // no helper in it is for the GPL only
-		Instructions: program(array.FD(), first, perTick),
+		Instructions: program(array.FD(), first, nearly),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load the guard program: %w", err), array.Close())
@@ -65,52 +68,57 @@ func newBlock(first int, perTick bool) (*block, error) {
 // and the program keeps the array.
 func (b *block) close() error { return errors.Join(b.prog.Close(), b.array.Close()) }
 
+// stallTicks is how long the kernel's count of ticks may stand still while frames
+// are handled: another processor sees to it that it goes on after five of its own
+// ticks (MAX_STALLED_JIFFIES, Linux 5.18), and may be late by one; so may this one.
+const stallTicks = 7
+
 // program drops a frame unless now < deadline of the interface it comes in on
 // or goes out of. What it does not know it drops. A frame that it passes is
 // left to the filters after it. The comparison is signed: a negative deadline
 // is a closed guard, not an eternal one.
 //
-// Reading the clock is all that the program costs. With perTick it does so once
-// for each deadline and tick of the kernel: the sum of both is kept in the second
-// word, and a frame that finds its own sum there passes. The sum of another
-// deadline and another tick is not the same, because deadlines are nanoseconds
-// and ticks small numbers; and a guard that is closed is never looked up.
-func program(array, first int, perTick bool) asm.Instructions {
+// Reading the clock is nearly all that the program costs. As long as the deadline is
+// more than nearly (ns) away it does so once for each deadline and tick of the
+// kernel: the sum of both is kept in the second word, and a frame that finds its own
+// sum there passes, because within that tick the deadline cannot be reached. The sum
+// of another deadline and another tick is not the same, because deadlines are
+// nanoseconds and ticks small numbers; and a guard that is closed is never looked up.
+func program(array, first int, nearly int64) asm.Instructions {
 	const (
 		ifindex = 40 // struct __sk_buff, linux/bpf.h
 		next    = -1 // TC_ACT_UNSPEC, TCX_NEXT
 		drop    = 2  // TC_ACT_SHOT, TCX_DROP
 	)
-	p := asm.Instructions{
+	return asm.Instructions{
 		asm.LoadMem(asm.R6, asm.R1, ifindex, asm.Word),
 		asm.Sub.Imm(asm.R6, int32(first)),
 		asm.StoreMem(asm.RFP, -4, asm.R6, asm.Word),
 		asm.LoadMapPtr(asm.R1, array),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -4),
-		asm.FnMapLookupElem.Call(),
+		asm.FnMapLookupElem.Call(), // the kernel makes it a few instructions
 		asm.JEq.Imm(asm.R0, 0, "drop"),
 		asm.Mov.Reg(asm.R7, asm.R0),
 		asm.LoadMem(asm.R6, asm.R7, 0, asm.DWord),
 		asm.JSLE.Imm(asm.R6, 0, "drop"),
-	}
-	if perTick {
-		p = append(p,
-			asm.FnJiffies64.Call(), // the kernel makes it one load
-			asm.Mov.Reg(asm.R8, asm.R0),
-			asm.Add.Reg(asm.R8, asm.R6),
-			asm.LoadMem(asm.R1, asm.R7, wordSize, asm.DWord),
-			asm.JEq.Reg(asm.R1, asm.R8, "pass"))
-	}
-	p = append(p,
+
+		asm.FnJiffies64.Call(), // one load
+		asm.Mov.Reg(asm.R8, asm.R0),
+		asm.Add.Reg(asm.R8, asm.R6),
+		asm.LoadMem(asm.R1, asm.R7, wordSize, asm.DWord),
+		asm.JEq.Reg(asm.R1, asm.R8, "pass"),
+
 		asm.FnKtimeGetBootNs.Call(),
-		asm.JSGE.Reg(asm.R0, asm.R6, "drop"))
-	if perTick {
-		p = append(p, asm.StoreMem(asm.R7, wordSize, asm.R8, asm.DWord))
-	}
-	return append(p,
+		asm.JSGE.Reg(asm.R0, asm.R6, "drop"),
+		asm.LoadImm(asm.R1, nearly, asm.DWord),
+		asm.Sub.Reg(asm.R6, asm.R1),
+		asm.JSGE.Reg(asm.R0, asm.R6, "pass"),
+		asm.StoreMem(asm.R7, wordSize, asm.R8, asm.DWord),
+
 		asm.Mov.Imm(asm.R0, next).WithSymbol("pass"),
 		asm.Return(),
 		asm.Mov.Imm(asm.R0, drop).WithSymbol("drop"),
-		asm.Return())
+		asm.Return(),
+	}
 }
