@@ -102,9 +102,17 @@ func (t *Guard) Verify() error {
 
 // Repair puts the guard back in place with the deadline that it has, and takes
 // away others. Where it fails, Attach may still find a lower rung.
+//
+// Attaching to TCX waits for two grace periods of the kernel's RCU, some 25 ms. So
+// that the interface is not without a guard meanwhile, the same program stands there
+// as the filters of Clsact until then, where that can be had.
 func (t *Guard) Repair() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
+	if t.rung == TCX {
+		// If it fails, there is no guard for that time; install tells why, or helps.
+		_ = t.g.hold(Clsact).install(t.target)
+	}
 	err := t.install()
 	for again := t.rung == Nftables; err == nil && again; {
 		// A Renew or Close of the loop that came in between must have the last

@@ -69,7 +69,7 @@ func TestFollow_Renamed(t *testing.T) {
 	r.mend(sysctlFoul("ipv4/conf/lan0/arp_ignore", "1", "0"))
 	r.mend(foul{"deleted", onVRRP((*netlink.Handle).LinkDel), func(r *router, mark int) time.Time {
 		return r.waitEvent(mark, lanA.vrrp(), netlab.LinkUp, noAddr).At
-	}, "interface was deleted", 0})
+	}, "interface was deleted"})
 	check(t, r.cable(lanA).Cut())
 	r.waitStatus(lanA, "it is held for the cable", func(st control.Status) bool {
 		return st.Machine.Reason == "link-down" && len(st.Machine.Faults) > 0 && st.Machine.Faults[0].Detail == "lan0"
