@@ -56,11 +56,12 @@ func (d *Daemon) bury(name string) {
 	d.log.Warn(fmt.Sprintf("%s (pid %d) died: cleaning up after it", name, corpse.Member.Pid),
 		d.aboutMachine(slog.String(sysd.KeyReason, election.MemberDead.String()))...)
 	burial := siblings.Bury(d.remains(&corpse.Member), d.knows())
-	for _, id := range corpse.Member.Routers {
+	owner := ownerName(d.cfg.RunDir, name)
+	for _, id := range orphans(d.hands, corpse.Member.Routers, owner) {
 		if id.VMAC == "" {
 			continue
 		}
-		d.endService(id.VMAC)
+		d.endService(id.VMAC, owner)
 		d.resignFor(id, burial)
 	}
 	// Removing interfaces waits for the kernel (see downAfter). The corpse's lock
@@ -99,22 +100,23 @@ func (d *Daemon) expel(from election.State, epoch uint64) {
 		}
 		d.log.Warn(fmt.Sprintf("%s (pid %d) does not move: ending its service", m.Instance, m.Pid),
 			d.aboutMachine(slog.String(sysd.KeyReason, election.MemberStuck.String()))...)
-		for _, id := range m.Routers {
+		owner := ownerName(d.cfg.RunDir, m.Instance)
+		for _, id := range orphans(d.hands, m.Routers, owner) {
 			if id.VMAC == "" {
 				continue
 			}
-			d.endService(id.VMAC)
+			d.endService(id.VMAC, owner)
 			d.resignFor(id, burial)
-			d.silenceLater(id.VMAC, epoch)
+			d.silenceLater(id.VMAC, owner, epoch)
 		}
 	}
 }
 
 // endService silences the interface of a sibling that cannot do so itself, and
 // takes its addresses away.
-func (d *Daemon) endService(name string) {
+func (d *Daemon) endService(name, owner string) {
 	hush := func() {
-		if err := silence(d.guards, d.hands, name); err != nil {
+		if err := silence(d.guards, d.hands, name, owner); err != nil {
 			d.log.Error("cannot silence "+name, "err", err)
 		}
 	}
@@ -122,7 +124,7 @@ func (d *Daemon) endService(name string) {
 	if !slow {
 		hush()
 	}
-	if err := strip(d.hands, name); err != nil {
+	if err := strip(d.hands, name, owner); err != nil {
 		d.log.Error("cannot end the service of "+name, "err", err)
 	}
 	if slow {
@@ -132,13 +134,13 @@ func (d *Daemon) endService(name string) {
 
 // silenceLater has the worker take down the interface of a stuck sibling, unless
 // the machine has moved on and it may be wanted again.
-func (d *Daemon) silenceLater(name string, epoch uint64) {
+func (d *Daemon) silenceLater(name, owner string, epoch uint64) {
 	d.agenda.add(boottime()+int64(downAfter), func() {
 		if d.passed(epoch) {
 			return
 		}
 		d.work(func() {
-			if err := d.hands.Silence(name); err != nil {
+			if err := d.hands.Silence(name, owner); err != nil {
 				d.log.Error("cannot take down "+name, "err", err)
 			}
 		})
@@ -149,13 +151,14 @@ func (d *Daemon) silenceLater(name string, epoch uint64) {
 // its part in the parents' settings, files; and gives the instance free.
 func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error {
 	var errs []error
+	name := corpse.Member.Instance
+	owner := ownerName(dir, name)
 	for _, id := range corpse.Member.Routers {
 		if id.VMAC != "" {
-			errs = append(errs, hands.Release(id.VMAC))
+			errs = append(errs, hands.Release(id.VMAC, owner))
 		}
 	}
-	name := corpse.Member.Instance
-	errs = append(errs, hands.ReleaseOwner(ownerName(dir, name)))
+	errs = append(errs, hands.ReleaseOwner(owner))
 	errs = append(errs, removeFiles(dir, name, pidSuffix, sockSuffix, stateSuffix))
 	if err := errors.Join(errs...); err != nil {
 		corpse.GiveBack() // somebody may have more luck later

@@ -303,8 +303,8 @@ func (d *Daemon) guardLost(r *router, err error) {
 // silence closes the guard of an interface that a dead or stuck sibling has left,
 // by putting another, closed, one in the place of its own: what the sibling stores
 // when it wakes up opens nothing then. No such interface is silent.
-func silence(guards *lease.Guards, hands *vmacif.Hands, name string) error {
-	iface, err := leftover(hands, name)
+func silence(guards *lease.Guards, hands *vmacif.Hands, name, owner string) error {
+	iface, err := leftover(hands, name, owner)
 	if iface == nil || guards.Rung() == lease.None {
 		return err // which would take away a guard that there is
 	}

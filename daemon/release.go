@@ -86,13 +86,14 @@ func Release(cfg config.Config, log *slog.Logger) error {
 		if instanceAlive(cfg.RunDir, instance) {
 			continue
 		}
+		owner := ownerName(cfg.RunDir, instance)
 		for _, name := range names[instance] {
-			if iface, err := hands.Leftover(name); err == nil && iface.Owner() == ownerName(cfg.RunDir, instance) {
+			if iface, err := hands.Leftover(name, owner); err == nil && iface.Owner() == owner {
 				log.Warn("removing " + name + ", which a dead " + instance + " has left")
-				errs = append(errs, hands.Release(name))
+				errs = append(errs, hands.Release(name, owner))
 			}
 		}
-		errs = append(errs, hands.ReleaseOwner(ownerName(cfg.RunDir, instance)))
+		errs = append(errs, hands.ReleaseOwner(owner))
 	}
 	errs = append(errs, grouplock.Tidy(cfg.RunDir))
 	// Of a guard the interface was the end, but for a table of nftables.
@@ -105,21 +106,33 @@ func Release(cfg config.Config, log *slog.Logger) error {
 
 // leftover is the interface that a dead or stuck instance has left; nil without
 // an error: there is none.
-func leftover(hands *vmacif.Hands, name string) (*vmacif.Iface, error) {
+func leftover(hands *vmacif.Hands, name, owner string) (*vmacif.Iface, error) {
 	if name == "" {
 		return nil, nil
 	}
-	iface, err := hands.Leftover(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	iface, err := hands.Leftover(name, owner)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, vmacif.ErrOthers) {
 		return nil, nil
 	}
 	return iface, err
 }
 
+// orphans are those of a dead instance's virtual routers that no other instance has
+// taken up since: the interface would be another's by now, and so would the word.
+func orphans(hands *vmacif.Hands, routers []grouplock.Identity, owner string) []grouplock.Identity {
+	return slices.DeleteFunc(slices.Clone(routers), func(id grouplock.Identity) bool {
+		if id.VMAC == "" {
+			return false
+		}
+		_, err := hands.Leftover(id.VMAC, owner)
+		return errors.Is(err, vmacif.ErrOthers)
+	})
+}
+
 // strip removes every address from the interface that a dead instance left: it
 // ends the service, in microseconds. No such interface serves nothing.
-func strip(hands *vmacif.Hands, name string) error {
-	iface, err := leftover(hands, name)
+func strip(hands *vmacif.Hands, name, owner string) error {
+	iface, err := leftover(hands, name, owner)
 	if iface == nil {
 		return err
 	}
@@ -127,14 +140,14 @@ func strip(hands *vmacif.Hands, name string) error {
 }
 
 // silenceAll closes the guards of what a dead instance has left.
-func silenceAll(open func() (*lease.Guards, error), hands *vmacif.Hands, routers []grouplock.Identity) error {
+func silenceAll(open func() (*lease.Guards, error), hands *vmacif.Hands, routers []grouplock.Identity, owner string) error {
 	guards, err := open()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, id := range routers {
-		errs = append(errs, silence(guards, hands, id.VMAC))
+		errs = append(errs, silence(guards, hands, id.VMAC, owner))
 	}
 	return errors.Join(errs...)
 }
@@ -186,12 +199,14 @@ func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.G
 	// The addresses first: what claims them no more may then say so. The guard
 	// comes after the first word, because nobody renews it any more, and without
 	// an address nothing is served that it could let pass.
-	for _, id := range corpse.Member.Routers {
-		errs = append(errs, strip(hands, id.VMAC))
+	owner := ownerName(cfg.RunDir, instance)
+	routers := orphans(hands, corpse.Member.Routers, owner)
+	for _, id := range routers {
+		errs = append(errs, strip(hands, id.VMAC, owner))
 	}
 	if words := lastWords(&corpse.Member); len(words) > 0 {
-		errs = append(errs, resign(corpse.Member.Routers, words, func() error {
-			return silenceAll(guards, hands, corpse.Member.Routers)
+		errs = append(errs, resign(routers, words, func() error {
+			return silenceAll(guards, hands, routers, owner)
 		}))
 	}
 	if err := errors.Join(append(errs, buryFiles(hands, cfg.RunDir, corpse))...); err != nil {

@@ -102,7 +102,7 @@ func TestRefusedParents(t *testing.T) {
 	l.alive["eth0-51"] = true
 	l.ensure(l.hands(), spec51())
 	l.wantRefused("our own", on("vrrp51"), true, "vrrp51 is the virtual interface")
-	l.must(l.hands().Release("vrrp51"))
+	l.must(l.hands().Release("vrrp51", "eth0-51"))
 	l.must(l.nl.LinkSetHardwareAddr(l.link("port0"), []byte{0, 0, 0x5e, 0, 1, 60}))
 	l.must(l.nl.LinkSetNoMaster(l.link("port0")))
 	l.wantRefused("MAC of the old vrrpd", on("port0"), true, "port0 itself has the virtual MAC 00:00:5e:00:01:3c")

@@ -36,7 +36,7 @@ func TestWhoAnswers(t *testing.T) {
 		backup("BACKUP")
 	}
 	l.up(i)
-	l.must(h.Silence("vrrp51"))
+	l.must(h.Silence("vrrp51", "eth0-51"))
 	backup("silenced")
 }
 

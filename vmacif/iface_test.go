@@ -242,26 +242,36 @@ func TestRelease(t *testing.T) {
 	l.must(dead.Close())
 
 	h := l.hands()
-	l.must(h.Silence("vrrp51"))
+	// It is somebody else's for who comes from another run directory.
+	standing := l.snapshot()
+	const other = "eth0-51@/run/other"
+	if _, err := h.Leftover("vrrp51", other); !errors.Is(err, ErrOthers) {
+		t.Errorf("Leftover of another: %v", err)
+	}
+	l.must(h.Silence("vrrp51", other))
+	l.must(h.Release("vrrp51", other))
+	l.same("after Release by another", standing, l.snapshot())
+
+	l.must(h.Silence("vrrp51", "eth0-51"))
 	l.wantSysctl("ipv4", "eth0", "arp_ignore", "1")
-	x, err := h.Leftover("vrrp51")
+	x, err := h.Leftover("vrrp51", "eth0-51")
 	l.must(err)
 	if st, err := x.State(); err != nil || st.Up || len(st.Addresses) != 0 || !st.Exists || x.Owner() != "eth0-51" {
 		t.Errorf("silenced: %+v %v, owner %q", st, err, x.Owner())
 	}
-	l.must(h.Release("vrrp51"))
+	l.must(h.Release("vrrp51", "eth0-51"))
 	l.same("after Release", before, l.snapshot())
-	l.must(h.Release("vrrp51"))
-	l.must(h.Silence("vrrp51"))
-	if _, err := h.Leftover("vrrp51"); !errors.Is(err, fs.ErrNotExist) {
+	l.must(h.Release("vrrp51", "eth0-51"))
+	l.must(h.Silence("vrrp51", "eth0-51"))
+	if _, err := h.Leftover("vrrp51", "eth0-51"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Leftover of nothing: %v", err)
 	}
 	for _, name := range []string{"eth0", "lo"} {
 		var r Refused
-		if err := h.Release(name); !errors.As(err, &r) {
+		if err := h.Release(name, "eth0-51"); !errors.As(err, &r) {
 			t.Errorf("Release(%s): %v", name, err)
 		}
-		if err := h.Silence(name); !errors.As(err, &r) {
+		if err := h.Silence(name, "eth0-51"); !errors.As(err, &r) {
 			t.Errorf("Silence(%s): %v", name, err)
 		}
 	}
@@ -274,7 +284,7 @@ func TestReleaseOwner(t *testing.T) {
 	before := l.snapshot()
 	l.ensure(l.hands(), spec51())
 	l.must(l.nl.LinkDel(l.link("vrrp51")))
-	l.must(l.hands().Release("vrrp51"))
+	l.must(l.hands().Release("vrrp51", "eth0-51"))
 	l.must(l.hands().ReleaseOwner("eth0-51"))
 	l.same("after ReleaseOwner", before, l.snapshot())
 }

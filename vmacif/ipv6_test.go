@@ -255,7 +255,7 @@ func TestWhoAnswers6(t *testing.T) {
 		backup("BACKUP")
 	}
 	l.up6(i)
-	l.must(h.Silence("vrrp51v6"))
+	l.must(h.Silence("vrrp51v6", "eth0-51v6"))
 	backup("silenced")
 }
 

@@ -82,7 +82,7 @@ func TestJournalWithADeadUser(t *testing.T) {
 	l.wantParent("0", "0")
 
 	// Both die; a third one comes and goes.
-	l.must(l.hands().Release("vrrp52"))
+	l.must(l.hands().Release("vrrp52", "eth0-52"))
 	l.ensure(l.hands(), one)
 	l.alive[one.Owner] = false
 	three := spec(53, "eth0", "192.0.2.203")
@@ -138,7 +138,7 @@ func TestJournalOfAnotherWorld(t *testing.T) {
 
 	l.ensure(h, spec51())
 	edit(func(j *journal) { j.Boot = "another"; lies(j) })
-	l.must(l.hands().Release("vrrp51"))
+	l.must(l.hands().Release("vrrp51", "eth0-51"))
 	l.wantParent("1", "2") // nothing is known of before, so nothing is touched
 	if l.journal(h) != nil {
 		t.Error("a journal from before the reboot is kept")

@@ -6,12 +6,22 @@ import (
 	"io/fs"
 )
 
-// Leftover finds the interface that a dead, or stuck, instance left under a
-// name, for a process that knows nothing else of it. The result can lose its
-// addresses, go down and be deleted; it cannot go up. An error that wraps
-// fs.ErrNotExist means that there is no such interface, Refused that vrrpd did
-// not make it. Whether the instance is really dead is the caller's knowledge.
-func (h *Hands) Leftover(name string) (*Iface, error) {
+// ErrOthers: the interface that an instance had has been made by another one since.
+var ErrOthers = errors.New("it belongs to another instance")
+
+// absent: there is nothing of that instance.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrOthers) }
+
+// Leftover finds the interface that a dead, or stuck, instance (owner, as in Spec)
+// left under a name, for a process that knows nothing else of it. The result can
+// lose its addresses, go down and be deleted; it cannot go up. An error that wraps
+// fs.ErrNotExist means that there is no such interface, ErrOthers that another
+// instance has made it since, Refused that vrrpd did not. Whether the instance is
+// really dead is the caller's knowledge.
+//
+// An instance that died between the two messages of a creation has left an interface
+// that does not say whose it is: it is everybody's.
+func (h *Hands) Leftover(name, owner string) (*Iface, error) {
 	if err := validName(name); err != nil {
 		return nil, err
 	}
@@ -22,22 +32,26 @@ func (h *Hands) Leftover(name string) (*Iface, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clean up %s: %w", name, err)
 	}
-	owner, tagged := ownerOf(d.Alias)
+	whose, tagged := ownerOf(d.Alias)
 	unborn := d.Alias == "" && d.Group&groupMask == groupMark
 	if d.Kind != "macvlan" || (!tagged && !unborn) {
 		return nil, refuse("an interface %s exists that vrrpd did not make: it is left alone", name)
 	}
-	i := &Iface{h: h, spec: Spec{Name: name, MAC: d.MAC, Owner: owner}}
+	if tagged && whose != owner {
+		return nil, fmt.Errorf("clean up %s: %w, %s", name, ErrOthers, whose)
+	}
+	i := &Iface{h: h, spec: Spec{Name: name, MAC: d.MAC, Owner: whose}}
 	i.index.Store(int64(d.Index))
 	return i, nil
 }
 
 // Silence ends the service of a dead or stuck sibling: no address, and down. It
 // does not delete, because the sibling's successor, or the sibling itself when
-// it comes back, expects the interface. No such interface: nothing to do.
-func (h *Hands) Silence(name string) error {
-	i, err := h.Leftover(name)
-	if errors.Is(err, fs.ErrNotExist) {
+// it comes back, expects the interface. No such interface of that owner: nothing to
+// do.
+func (h *Hands) Silence(name, owner string) error {
+	i, err := h.Leftover(name, owner)
+	if absent(err) {
 		return nil
 	}
 	if err != nil {
@@ -47,11 +61,11 @@ func (h *Hands) Silence(name string) error {
 }
 
 // Release removes what a dead instance left behind: its interface, and its part
-// in the parent's settings. No such interface: its parent may have gone; what
-// the instance journalled is found by ReleaseOwner.
-func (h *Hands) Release(name string) error {
-	i, err := h.Leftover(name)
-	if errors.Is(err, fs.ErrNotExist) {
+// in the parent's settings. No such interface of that owner: its parent may have
+// gone; what the instance journalled is found by ReleaseOwner.
+func (h *Hands) Release(name, owner string) error {
+	i, err := h.Leftover(name, owner)
+	if absent(err) {
 		return nil
 	}
 	if err != nil {

@@ -114,7 +114,7 @@ func TestSeveralAndOneRefused(t *testing.T) {
 		t.Error("vrrp52 is still there")
 	}
 	l.wantParent("0", "0")
-	if _, err := h.Leftover("vrrp51"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := h.Leftover("vrrp51", specs[0].Owner); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("vrrp51 is still there: %v", err)
 	}
 }

@@ -60,3 +60,49 @@ func TestTwoRunDirectories(t *testing.T) {
 		before.same(t, c.name, r.machine())
 	}
 }
+
+// What a dead instance has left and another one of another run directory has taken up
+// is that one's: whoever cleans up after the dead neither touches it nor says
+// priority 0 in its place.
+func TestTwoRunDirectories_TakenUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	r := s.r1
+	const other = "/run/other"
+	for _, dir := range []string{runDir, other} {
+		check(t, r.WriteFile(dir+"/.keep", netlab.File{}))
+	}
+	before := r.machine()
+	const line = "vrrpd -i eth0 -v 51 10.16.1.200 -d 0.3"
+	r.startLine(line)
+	r.waitServing(lanA)
+	if got := r.typed("kill -9 $(cat " + runDir + "/eth0-51.pid)"); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	r.waitProcesses(0)
+	r.startLine(line + " -f " + other)
+	r.waitServing(lanA)
+	k, err := r.Link("vrrp51")
+	check(t, err)
+	sn := r.sniff(lanA, netlab.MatchAdverts())
+	r.waitAdverts(sn, 1)
+	for _, command := range []string{"vrrpd --release", line + " --release"} {
+		if got := r.typed(command); got.Code != 0 {
+			t.Errorf("%s: %+v", command, got)
+		}
+	}
+	r.waitAdverts(sn, 3)
+	for _, f := range sn.Frames(0) {
+		if a, ok := f.Advert(); ok && a.Priority == 0 {
+			t.Errorf("somebody has resigned: %v", a)
+		}
+	}
+	if now, err := r.Link("vrrp51"); err != nil || now.Index != k.Index || !serving(lanA)(now) {
+		t.Errorf("vrrp51 was %+v, and is %+v, %v", k, now, err)
+	}
+	if got := r.typed("kill $(cat " + other + "/eth0-51.pid)"); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	r.waitProcesses(0)
+	before.same(t, "both have gone", r.machine())
+}
