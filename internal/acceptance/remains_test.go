@@ -124,18 +124,24 @@ type programIDs map[ebpf.ProgramID][]ebpf.MapID
 func (m *mortal) checkGuards(c crew) {
 	t := m.site.t
 	t.Helper()
-	for _, l := range lans[:c.size] {
-		st := m.waitStatusServed(l)
+	for _, b := range c.berths() {
+		st := m.waitLease(b)
 		if st.Rung != c.lease {
-			t.Errorf("%s: the lease is %+v", l.vrrp(), st)
+			t.Errorf("%s: the lease is %+v", b.name, st)
+		}
+		if c.lease == "nftables" {
+			if !m.table(b.lan) {
+				t.Errorf("%s has no table of nftables", b.name)
+			}
+			continue
 		}
 		var ids []ebpf.ProgramID
 		check(t, m.DoNet(func() (err error) {
-			ids, err = guardPrograms(l.vrrp())
+			ids, err = guardPrograms(b.name)
 			return err
 		}))
 		if len(ids) != 2 {
-			t.Errorf("%s has the guard programs %v, want one in and one out", l.vrrp(), ids)
+			t.Errorf("%s has the guard programs %v, want one in and one out", b.name, ids)
 		}
 		for _, id := range ids {
 			if err := m.bpf.note(id); err != nil {
@@ -255,9 +261,17 @@ func (m *mortal) remains() (left []string) {
 	return left
 }
 
-// waitStatusServed is the lease of a virtual router whose machine is MASTER.
-func (m *mortal) waitStatusServed(l lan) control.Lease {
+// waitLease is the lease of a virtual router whose machine is MASTER.
+func (m *mortal) waitLease(b berth) (lease control.Lease) {
 	m.site.t.Helper()
-	st := m.waitStatus(l, "its lease runs", func(st control.Status) bool { return st.Routers[0].Lease.RemainingMS > 0 })
-	return st.Routers[0].Lease
+	path := fmt.Sprintf("/proc/%d/root%s", m.PID(), control.SocketPath(runDir, b.instance))
+	netlab.Eventually(m.site.t, patience, func() (bool, string) {
+		st, err := control.NewClient(path).Status(within(m.site.t, patience))
+		if err != nil {
+			return false, err.Error()
+		}
+		lease = st.Routers[0].Lease
+		return lease.RemainingMS > 0, fmt.Sprintf("wait until the lease of %s runs: %+v", b.name, st.Machine)
+	})
+	return lease
 }
