@@ -85,7 +85,7 @@ func (p *parent) noteVersion(n note, s *sighting, r *router) {
 			switch {
 			case s == nil || s.active:
 			case r.heard.recently(n.src, s.seen):
-				delete(p.noted, n)
+				p.drop(n)
 			default:
 				s.pending = false
 				p.begin(n, s, r)

@@ -32,7 +32,7 @@ func (d *Daemon) parentNamed(name string) *parent {
 		}
 	}
 	d.lans++
-	p := &parent{d: d, lan: d.lans, name: name, configured: name, noted: map[note]*sighting{}}
+	p := &parent{d: d, lan: d.lans, name: name, configured: name, noted: map[note]*sighting{}, crowds: map[kind]*crowd{}}
 	d.parents = append(d.parents, p)
 	return p
 }
@@ -57,7 +57,15 @@ func (d *Daemon) delist(r *router) {
 	p.routers = without(p.routers, r)
 	for n, s := range p.noted {
 		if s.router == r {
-			delete(p.noted, n)
+			if s.active {
+				p.crowd(n.kind()).ends(s)
+			}
+			p.drop(n)
+		}
+	}
+	for _, c := range p.crowds {
+		if c.last.router == r {
+			c.begun, c.last = false, others{}
 		}
 	}
 	p.mu.Unlock()

@@ -53,11 +53,15 @@ func (o oddity) String() string {
 	return vrrp.Drop(o).String()
 }
 
+func (n note) kind() kind { return kind{n.what, n.vrid} }
+
 // sighting is what became of a note. Under parent.mu.
 type sighting struct {
 	router *router
 	active bool // it lasts
 	told   bool // people know of it, in this state of the machine
+	named  bool // told by itself, not with others of its kind
+	begun  bool // told that it lasts, and not yet that it is over
 	// pending: it is not known yet whether there is anything to tell (noteVersion).
 	pending bool
 	since   time.Time
@@ -68,8 +72,6 @@ type sighting struct {
 }
 
 const (
-	// notesLimit bounds what a flood of forged sources can make us say.
-	notesLimit = 64
 	// oddityQuiet is how long, at least, an oddity must not be seen any more
 	// before it is over. Four intervals of the slower router, if that is longer.
 	oddityQuiet = 3 * time.Second
@@ -104,13 +106,16 @@ func (p *parent) note(n note, r *router) {
 	if version && r.heard.recently(n.src, now) {
 		return // it speaks both
 	}
+	c := p.crowd(n.kind())
 	s := p.noted[n]
 	if s == nil {
-		if len(p.noted) >= notesLimit {
+		if c.sources >= sourcesLimit {
+			c.more = true
 			return
 		}
 		s = &sighting{router: r}
 		p.noted[n] = s
+		c.sources++
 	}
 	s.count++
 	s.seen = now
@@ -128,6 +133,7 @@ func (p *parent) begin(n note, s *sighting, r *router) {
 	}
 	if !s.active {
 		s.active, s.since = true, time.Now()
+		p.crowd(n.kind()).begins(s)
 	}
 	tell := !s.told
 	s.told = true
@@ -136,6 +142,8 @@ func (p *parent) begin(n note, s *sighting, r *router) {
 	if d := vrrp.Drop(n.what); n.what >= addressesDiffer || d == vrrp.DropInterval || d == vrrp.DropAddressList {
 		s.quiet = max(s.quiet, int64(4*r.advert.Interval)) // else it was not read
 	}
+	tell = tell && s.named
+	s.begun = s.begun || tell
 	words := s.words
 	p.d.inbox.call(func() {
 		if tell {
@@ -145,16 +153,28 @@ func (p *parent) begin(n note, s *sighting, r *router) {
 	})
 }
 
+// drop forgets a note. Called under mu.
+func (p *parent) drop(n note) {
+	delete(p.noted, n)
+	p.crowd(n.kind()).sources--
+}
+
 // forget makes every oddity news again: the machine has changed its state.
 func (p *parent) forget() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for n, s := range p.noted {
 		s.told = false
 		if !s.active {
-			delete(p.noted, n)
+			p.drop(n)
 		}
 	}
-	p.mu.Unlock()
+	for k, c := range p.crowds {
+		c.told = false
+		if c.sources == 0 {
+			delete(p.crowds, k)
+		}
+	}
 }
 
 // oddityAlarms are the oddities that last, for the status.
@@ -162,12 +182,19 @@ func (p *parent) oddityAlarms() []control.Alarm {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var all []control.Alarm
+	alarm := func(r *router, what oddity, peer string, since time.Time, count uint64, w words) {
+		all = append(all, control.Alarm{
+			Interface: r.cfg.Name, Reason: what.String(), Peer: peer, Since: since, Count: count, Message: w.what, Do: w.do,
+		})
+	}
 	for n, s := range p.noted {
-		if s.active {
-			all = append(all, control.Alarm{
-				Interface: s.router.cfg.Name, Reason: n.what.String(), Peer: peerText(n.src),
-				Since: s.since, Count: s.count, Message: s.words.what, Do: s.words.do,
-			})
+		if s.active && s.named {
+			alarm(s.router, n.what, peerText(n.src), s.since, s.count, s.words)
+		}
+	}
+	for k := range p.crowds {
+		if o := p.others(k); len(o.sources) > 0 {
+			alarm(o.router, k.what, "", o.since, o.count, o.words())
 		}
 	}
 	return all
@@ -191,15 +218,14 @@ func (d *Daemon) watchOddities() {
 	})
 }
 
-// endOddities ends those that are over, and reports whether others last.
+// endOddities ends those that are over, tells of those that come in crowds, and
+// reports whether some last.
 func (d *Daemon) endOddities(p *parent) (more bool) {
 	now := boottime()
-	type end struct {
-		note
-		*router
-		words
+	var tell []func()
+	say := func(r *router, n note, w words, on bool) {
+		tell = append(tell, func() { d.tellOddity(r, n, w, on) })
 	}
-	var over []end
 	p.mu.Lock()
 	for n, s := range p.noted {
 		switch {
@@ -208,12 +234,31 @@ func (d *Daemon) endOddities(p *parent) (more bool) {
 			more = true
 		default:
 			s.active = false
-			over = append(over, end{n, s.router, s.words})
+			p.crowd(n.kind()).ends(s)
+			if s.begun {
+				s.begun = false
+				say(s.router, n, s.words, false)
+			}
+		}
+	}
+	for k, c := range p.crowds {
+		n, o := note{what: k.what, vrid: k.vrid}, p.others(k)
+		if len(o.sources) == 0 {
+			if c.begun {
+				c.begun, c.more = false, false
+				say(c.last.router, n, c.last.words(), false)
+			}
+			continue
+		}
+		c.last = o
+		if !c.told {
+			c.told, c.begun = true, true
+			say(o.router, n, o.words(), true)
 		}
 	}
 	p.mu.Unlock()
-	for _, e := range over {
-		d.tellOddity(e.router, e.note, e.words, false)
+	for _, f := range tell {
+		f()
 	}
 	return more
 }

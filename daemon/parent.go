@@ -43,6 +43,7 @@ type parent struct {
 	byVRID   [2][256]*router // by familyIndex
 	counters vrrp.Counters   // packets that no virtual router of ours is meant by
 	noted    map[note]*sighting
+	crowds   map[kind]*crowd
 	sources  [2]netip.Addr    // our own primary addresses, by familyIndex; invalid: none
 	batch    []election.Event // scratch of the reader
 	clock    vrrp.Stamp       // time of day of the present batch
