@@ -27,8 +27,14 @@ var (
 	soakSeed = flag.Uint64("soak-seed", 0, "seed of TestSoak; 0: any")
 )
 
-// soakNoise is what a machine that is shared adds to a hole.
-const soakNoise = 60 * time.Millisecond
+const (
+	// soakNoise is what a machine that is shared adds to a hole.
+	soakNoise = 60 * time.Millisecond
+	// soakStall is a stall that may make machines change sides by itself: a MASTER
+	// that is late by the skew time has a successor. It explains what a MASTER does
+	// that hangs. Stalls are measured all the time.
+	soakStall = 40 * time.Millisecond
+)
 
 func TestSoak(t *testing.T) {
 	if *soakFlag == 0 {
@@ -63,7 +69,8 @@ func TestSoak(t *testing.T) {
 		r.startAll()
 	}
 	master := s.restless(nil)
-	life := vitals{}
+	din := listenToNoise(t)
+	life, excused := vitals{}, 0
 	tally := map[string][]time.Duration{}
 	gentle := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool { return !harmless[tr.name] })
 	start := time.Now()
@@ -88,9 +95,15 @@ func TestSoak(t *testing.T) {
 		worst := got.Between(began, time.Now()).Longest(0)
 		hole := worst.Length() - got.Stall()
 		tally[trouble.name] = append(tally[trouble.name], max(0, hole))
-		if hole > trouble.hole+soakNoise {
+		explained := trouble.hole
+		if stalled := din.worst(began.Add(-soakStall), time.Now()); stalled > soakStall && hole > explained+soakNoise {
+			excused++
+			explained = max(explained, silence) + stalled
+			t.Logf("the machine that this runs on stood still for %s", ms(stalled))
+		}
+		if hole > explained+soakNoise {
 			t.Errorf("%s on %s (MASTER %s): nobody answered for %s, from %s after it began, and it explains %s",
-				trouble.name, x.on(), x.master.Name(), ms(hole), ms(worst.From.Sub(began)), ms(trouble.hole))
+				trouble.name, x.on(), x.master.Name(), ms(hole), ms(worst.From.Sub(began)), ms(explained))
 		}
 		life.look(s)
 	}
@@ -101,6 +114,7 @@ func TestSoak(t *testing.T) {
 				tr.name, len(h), ms(h[len(h)/2]), ms(h[len(h)-1]), ms(tr.hole))
 		}
 	}
+	t.Logf("%d holes are explained by the machine that this runs on", excused)
 	life.judge(t)
 	for _, r := range s.routers() {
 		r.stop(lans...)
@@ -250,6 +264,7 @@ func (v vitals) judge(t *testing.T) {
 				t.Errorf("process %d: %s grow by %d within %d faults", pid, c.what, g, n)
 			}
 		}
+		t.Logf("process %d: %d faults, heap %d and %d bytes, resident %d and %d", pid, n, early[0].heap, late[len(late)-1].heap, early[0].rss, late[len(late)-1].rss)
 		// From the middle of one quarter to that of the other.
 		faults += n / 2
 		heap += growth(func(x vital) int64 { return x.heap })
