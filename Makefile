@@ -80,7 +80,11 @@ man: ## docs/vrrpd.toml.5 of the table of keys
 bench: ## benchmarks of the rooms
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-install: build ## into PREFIX (/usr/local), with man pages and units
+# What is for some machines only is documentation: each file says what it is for and
+# where to put it.
+EXAMPLES = sandbox.conf own-user.conf vrrpd.sysusers.conf example.conf
+
+install: build ## into PREFIX (/usr/local), with man pages, the unit and its drop-ins as examples
 	install -D -m 0755 bin/vrrpd $(DESTDIR)$(PREFIX)/sbin/vrrpd
 	install -D -m 0755 bin/atropos $(DESTDIR)$(PREFIX)/bin/atropos
 	install -D -m 0644 docs/vrrpd.8 $(DESTDIR)$(PREFIX)/share/man/man8/vrrpd.8
@@ -88,6 +92,8 @@ install: build ## into PREFIX (/usr/local), with man pages and units
 	install -D -m 0644 docs/vrrpd.toml.5 $(DESTDIR)$(PREFIX)/share/man/man5/vrrpd.toml.5
 	install -D -m 0644 contrib/systemd/vrrpd.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vrrpd.service
 	install -D -m 0644 contrib/systemd/vrrpd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vrrpd@.service
+	install -d $(DESTDIR)$(PREFIX)/share/doc/vrrpd/systemd
+	install -m 0644 $(addprefix contrib/systemd/,$(EXAMPLES)) $(DESTDIR)$(PREFIX)/share/doc/vrrpd/systemd
 
 clean: ## what make built
 	rm -rf bin dist

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 
+	"vrrpd/election"
 	"vrrpd/rtnl"
 )
 
@@ -68,6 +69,15 @@ func (d *Daemon) parentChanged(p *parent) {
 	}
 	if was.MTU != is.MTU {
 		d.followMTU(p)
+	}
+	if was.Master != is.Master {
+		// What could not be put on a port of a bridge may now be, or the other way
+		// round; see retryInterface for who comes later.
+		for _, r := range p.routers {
+			if r.faults&election.FaultInterface != 0 && r.index == 0 {
+				d.afterStep = append(d.afterStep, func() { _ = d.ensure(r) }) // it reports
+			}
+		}
 	}
 }
 

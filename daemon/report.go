@@ -108,6 +108,9 @@ func planned(why election.Reason) bool {
 func (d *Daemon) setFault(r *router, f election.Fault, on bool, detail string) {
 	d.results = append(d.results, election.Event{Kind: election.EvFault, VR: r.vr, Fault: f, On: on})
 	if on == (r.faults&f != 0) {
+		if on && f == election.FaultInterface {
+			r.detail = detail // another attempt may have met something else
+		}
 		return
 	}
 	word := f.Reason().String()

@@ -308,6 +308,8 @@ func advise(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w (vrrpd needs CAP_NET_ADMIN: run it as root)", err)
+	case errors.Is(err, unix.EBUSY):
+		return fmt.Errorf("%w (it has just become a port of a bridge, bond or team, or carries an ipvlan: take it out, or run vrrpd on that interface; a running vrrpd tries again by itself)", err)
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w (/proc/sys is read-only here: in a container make it writable, in a systemd unit leave ProtectKernelTunables off)", err)
 	case errors.Is(err, unix.EOPNOTSUPP):

@@ -186,8 +186,8 @@ func TestFollow_MTU(t *testing.T) {
 }
 
 // The parent is deleted and comes back as a port of a bridge: the machine is held,
-// and says which interface to use; and when it is one that can be used, it
-// recovers by itself.
+// and says which interface to use; and when it is one that can be used, taken out of
+// the bridge or another one, it recovers by itself.
 func TestFollow_DeletedAndBackAsAPort(t *testing.T) {
 	t.Parallel()
 	s := pair(t, options{})
@@ -216,6 +216,12 @@ func TestFollow_DeletedAndBackAsAPort(t *testing.T) {
 	if st.Machine.Phase != "HELD" {
 		t.Errorf("%+v", st.Machine)
 	}
+	// Taken out of the bridge it can be used, and is at once, not with the next attempt.
+	at := time.Now()
+	r.onNIC(lanA.nic, (*netlink.Handle).LinkSetNoMaster)
+	_, err = r.WaitLink(within(t, patience), lanA.vrrp(), netlab.Link.Exists)
+	check(t, err)
+	t.Logf("%s was made %v after %s had left the bridge", lanA.vrrp(), time.Since(at), lanA.nic)
 	r.onNIC(lanA.nic, (*netlink.Handle).LinkDel)
 	r.connect(lanA.index())
 	s.settled(r, s.r2)

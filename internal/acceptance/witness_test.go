@@ -129,20 +129,14 @@ func (w *witness) collect() found {
 	}
 	f := found{longest: record.Longest(0).Length()}
 	for _, q := range record.List {
-		kinds := map[bool][]string{}
 		for _, a := range q.Answers {
-			if !slices.Contains(kinds[a.Echo], a.From) {
-				kinds[a.Echo] = append(kinds[a.Echo], a.From)
-			}
 			if a.From != f.lastFrom {
 				f.lastFrom = a.From
 				f.last = a.At
 			}
 		}
-		for echo, from := range kinds {
-			if len(from) > 1 {
-				f.double = append(f.double, fmt.Sprintf("%s: %v answer for %v (ICMP: %v):%s", q.Sent.Format("05.000"), from, w.l.vip, echo, answersText(q)))
-			}
+		if a, b, both := atOnce(q); both {
+			f.double = append(f.double, fmt.Sprintf("%s: %s and %s answer for %v:%s", q.Sent.Format("05.000"), a.From, b.From, w.l.vip, answersText(q)))
 		}
 		if len(q.Answers) > 0 {
 			f.answered++
@@ -169,10 +163,27 @@ func (w *witness) collect() found {
 	return f
 }
 
+// oneMoment is how far apart the answers of two machines to one question may be at
+// most to be those of one moment. A machine that stands still asks nothing meanwhile:
+// what comes after that counts as an answer to what it has asked before.
+const oneMoment = 50 * time.Millisecond
+
+// atOnce finds two answers of one kind by two machines.
+func atOnce(q netlab.Question) (one, other netlab.Answer, both bool) {
+	last := map[bool]netlab.Answer{} // by kind; answers are in their order
+	for _, a := range q.Answers {
+		if l, ok := last[a.Echo]; ok && l.From != a.From && a.At.Sub(l.At) <= oneMoment {
+			return l, a, true
+		}
+		last[a.Echo] = a
+	}
+	return one, other, false
+}
+
 // answersText is who answered a question, with what MAC and how long after it.
 func answersText(q netlab.Question) string {
 	var b strings.Builder
-	for _, a := range q.Answers {
+	for _, a := range q.Answers[:min(len(q.Answers), 10)] {
 		kind := "ARP"
 		if a.Echo {
 			kind = "ICMP"
