@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -191,6 +193,50 @@ func (s *site) thousand(in *netlab.Injector, heard *netlab.Sniffer) (late []stri
 		}
 	}
 	return late
+}
+
+// -U finds every address announced: a script that pings, or starts what does, gets its
+// answers.
+func TestAnnounce_BeforeScript(t *testing.T) {
+	t.Parallel()
+	const addresses = 250 // eight batches, a millisecond apart
+	s := newSite(t, options{})
+	r := s.r1
+	heard := r.sniff(lanA, netlab.MatchARP())
+	check(t, r.AddAddr("eth0", netip.MustParsePrefix("10.16.31.254/20")))
+	check(t, r.WriteFile("/etc/scripts/when.sh", netlab.File{Text: "#!/bin/sh\nexec date +%s%N >>/run/when\n", Mode: 0o755}))
+	line := "vrrpd -i eth0 -v 51 -d 0.1 -U /etc/scripts/when.sh"
+	for i := range addresses {
+		line += " " + many(i).String()
+	}
+	r.startLine(line)
+	var when time.Time
+	netlab.Eventually(t, patience, func() (bool, string) {
+		text, err := r.ReadFile("/run/when")
+		ns, err2 := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		when = time.Unix(0, ns)
+		return err2 == nil, fmt.Sprint(err, err2)
+	})
+	r.waitRounds(heard, 0, 1, many(addresses-1))
+	var last time.Time
+	for i := range addresses {
+		for _, reply := range []bool{false, true} {
+			list := gratuitous(heard.Frames(0), many(i), reply)
+			if len(list) == 0 {
+				t.Fatalf("%v was not announced", many(i))
+			}
+			if list[0].At.After(last) {
+				last = list[0].At
+			}
+		}
+	}
+	t.Logf("the script ran %s after the last of %d addresses was announced", ms(when.Sub(last)), addresses)
+	if when.Before(last) {
+		t.Errorf("the script ran %v before all addresses were announced", last.Sub(when))
+	}
+	if n, err := heard.Dropped(); n > 0 || err != nil {
+		t.Fatalf("the capture lost %d frames, %v", n, err)
+	}
 }
 
 // heals sends an advert of somebody who is no master, so that all the thousand
