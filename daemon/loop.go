@@ -17,6 +17,7 @@ func (d *Daemon) loop(ctx context.Context) {
 
 	d.turns = turns{last: boottime(), slept: d.asleep()}
 	d.actions = d.machine.Start(d.turns.last, d.actions[:0])
+	d.patrol(0)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 
 	"vrrpd/control"
@@ -230,6 +232,28 @@ func repairBackup(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What nobody tells is found all the same: a setting that is written by way of another
+// mount of /proc, a guard of TCX that is removed while nothing else happens.
+func TestRepair_Untold(t *testing.T) {
+	t.Parallel()
+	s := pair(t, options{interval: "0.3", flags: "--lease tcx"})
+	for _, r := range s.routers() {
+		check(t, r.SetSysctl("net/ipv4/conf/eth0/arp_ignore", "0"))
+		r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
+			return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
+		})
+	}
+	at := time.Now()
+	for _, r := range s.routers() {
+		netlab.Eventually(t, patience, func() (bool, string) {
+			value, err := r.Sysctl("net/ipv4/conf/eth0/arp_ignore")
+			n := r.programs(lanA, nil)
+			return value == "1" && n == 2, fmt.Sprintf("%s: arp_ignore is %s, %v; there are %d programs", r.Name(), value, err, n)
+		})
+		t.Logf("%s: right after %v", r.Name(), time.Since(at))
 	}
 }
 
