@@ -8,11 +8,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/netlab"
 )
 
-// noise measures what the machine that the tests run on does to everybody: on each
-// of its processors a thread sleeps, with the priority of the daemons, and writes down
-// when it was woken late.
+// noise measures what the machine that the tests run on does to everybody. On each of
+// its processors a thread sleeps, with the priority of the daemons, and writes down
+// when it was woken late. Another one changes nothing of an interface, again and again:
+// all network namespaces of a machine share the kernel's one mutex for that (RTNL), and
+// whoever takes one down with all that is in it has it for long.
 type noise struct {
 	stop chan struct{}
 	done sync.WaitGroup
@@ -30,8 +34,10 @@ const (
 )
 
 // listenToNoise begins to measure.
-func listenToNoise(t *testing.T) *noise {
+func listenToNoise(t *testing.T, h *netlab.Host) *noise {
 	t.Helper()
+	lo, err := h.Netlink().LinkByName("lo")
+	check(t, err)
 	var all unix.CPUSet
 	check(t, unix.SchedGetaffinity(0, &all))
 	n := &noise{stop: make(chan struct{})}
@@ -41,6 +47,9 @@ func listenToNoise(t *testing.T) *noise {
 			n.done.Go(func() { n.measure(cpu) })
 		}
 	}
+	n.done.Go(func() {
+		n.repeat(func() error { return h.Netlink().LinkSetUp(lo) })
+	})
 	t.Cleanup(func() {
 		close(n.stop)
 		n.done.Wait()
@@ -55,6 +64,11 @@ func (n *noise) measure(cpu int) {
 	if unix.SchedSetaffinity(0, &one) != nil {
 		return // it measures nothing, and so excuses nothing
 	}
+	n.repeat(func() error { return nil })
+}
+
+// repeat does something after every nap, until it fails, and notes how late it was done.
+func (n *noise) repeat(do func() error) {
 	nap := unix.NsecToTimespec(int64(noisePeriod))
 	for before := time.Now(); ; {
 		select {
@@ -63,6 +77,9 @@ func (n *noise) measure(cpu int) {
 		default:
 		}
 		_ = unix.Nanosleep(&nap, nil) // EINTR: it is early
+		if do() != nil {
+			return
+		}
 		now := time.Now()
 		if now.Sub(before)-noisePeriod > noiseFloor {
 			n.mu.Lock()

@@ -69,7 +69,7 @@ func TestSoak(t *testing.T) {
 		r.startAll()
 	}
 	master := s.restless(nil)
-	din := listenToNoise(t)
+	din := listenToNoise(t, s.server)
 	life, excused := vitals{}, 0
 	tally := map[string][]time.Duration{}
 	gentle := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool { return !harmless[tr.name] })
