@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -14,14 +15,18 @@ import (
 
 	"vrrpd/internal/netlab"
 	ethernet "vrrpd/lan"
+	"vrrpd/vrrp"
 )
 
 const (
-	floodRate = 100_000                 // packets per second
-	floodTime = 1500 * time.Millisecond // and no longer
+	floodRate = 100_000         // packets per second
+	floodTime = 3 * time.Second // and no longer
 	floodTick = time.Millisecond
 	// floodShare is how much of a core a process may use for it, in per cent.
 	floodShare = 20
+	// floodLines are about what is wrong with it: for each of three kinds two
+	// sources and the others, at the beginning and at the end.
+	floodLines = 3 * 3 * 2
 )
 
 // floods are what somebody on the LAN may send without knowing a key.
@@ -51,11 +56,51 @@ var floods = map[string]func(n int) forged{
 	},
 }
 
+// forgedAuth are keys that the routers do not have, under the names that they use:
+// whoever hears what is signed with them has to compute to know.
+var forgedAuth = map[string]vrrp.AuthConfig{
+	"ah":   {Kind: vrrp.HeaderAuth, Key: []byte("guessed")},
+	"hmac": {Kind: vrrp.TrailerAuth, Keys: []vrrp.TrailerKey{{ID: 1, Key: bytes.Repeat([]byte{0x66}, 32)}}, Active: 1, Window: 5},
+}
+
+// forgedFrame is one frame of a flood.
+func forgedFrame(kind string, n int, src netip.Addr) ([]byte, error) {
+	if make, ok := floods[kind]; ok {
+		return edit(make(n), func(f *forged) { f.src = src }).frame(), nil
+	}
+	config, ok := forgedAuth[kind]
+	if !ok {
+		return nil, fmt.Errorf("no flood %q", kind)
+	}
+	auth, err := vrrp.NewAuth(config)
+	if err != nil {
+		return nil, err
+	}
+	group := netip.MustParseAddr("224.0.0.18")
+	version, interval := uint8(3), 100*time.Millisecond
+	if kind == "ah" {
+		version, interval = 2, time.Second
+	}
+	a := vrrp.Advert{Version: version, VRID: lanA.vrid, Priority: 254, Interval: interval, Addrs: []netip.Addr{lanA.vip}}
+	payload, err := a.AppendPayload(nil, src, group, vrrp.RFC9568, auth)
+	if err != nil {
+		return nil, err
+	}
+	if kind == "ah" {
+		frame := ethernet.AppendAdvertAH(nil, lanA.vmac(), src, group, 1, payload)
+		auth.SignPacket(ethernet.IPPacket(frame), 1<<31+uint32(n)) // newer than any
+		return frame, nil
+	}
+	frame := ethernet.AppendAdvert(nil, lanA.vmac(), src, group, 1, payload)
+	now := time.Now()
+	auth.SignPayload(ethernet.Payload(frame), src, group, vrrp.StampOf(now.Unix(), int64(now.Nanosecond())))
+	return frame, nil
+}
+
 // flood is the tool.
 func flood(args []string) error {
-	make, ok := floods[args[1]]
 	rate, err := strconv.Atoi(args[2])
-	if err != nil || !ok {
+	if err != nil {
 		return fmt.Errorf("%s at %s: %v", args[1], args[2], err)
 	}
 	duration, err := time.ParseDuration(args[3])
@@ -74,9 +119,10 @@ func flood(args []string) error {
 	const variants = 1000
 	var frames [2 * variants][]byte // twice, so that any run of them is in one piece
 	for i := range variants {
-		f := make(i)
-		f.src = netip.AddrFrom4([4]byte{10, 16, byte(100 + i/250), byte(i%250 + 1)})
-		frames[i] = f.frame()
+		frames[i], err = forgedFrame(args[1], i, netip.AddrFrom4([4]byte{10, 16, byte(100 + i/250), byte(i%250 + 1)}))
+		if err != nil {
+			return err
+		}
 		frames[variants+i] = frames[i]
 	}
 	sent, begin := 0, time.Now()
@@ -106,29 +152,61 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / 100 // USER_HZ
 }
 
+// floodCase are routers and what they are flooded with.
+type floodCase struct{ kind, interval, flags string }
+
+// protocol is that of the routers' adverts.
+func (f floodCase) protocol() uint32 {
+	if f.kind == "ah" {
+		return ethernet.ProtocolAH
+	}
+	return 112
+}
+
 // A hundred thousand forged packets per second on the group change no state, make
-// no advert late by more than an interval, and cost little.
+// no advert late by more than an interval, cost little, and fill no journal.
 func flooded(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"garbage", "damaged", "inferior"} {
-		t.Run(kind, func(t *testing.T) {
+	for _, c := range []floodCase{
+		{"garbage", "0.1", ""}, {"damaged", "0.1", ""}, {"inferior", "0.1", ""}, {"ah", "1", "-a ah/s3cr3t51"}, {"hmac", "0.1", "-a hmac/" + keyLine(1)},
+	} {
+		t.Run(c.kind, func(t *testing.T) {
 			onStage(t)
-			s := pair(t, options{interval: "0.1"})
+			s := pair(t, options{interval: c.interval, flags: c.flags})
 			attacker, err := s.lab.Host("attacker", netlab.HostOptions{NoForward: true})
 			check(t, err)
 			_, err = s.lab.Connect(attacker, "eth0", s.switches[0], netlab.CableOptions{Addrs: []netip.Prefix{lanA.host(99)}})
 			check(t, err)
-			source := binary.BigEndian.Uint32(s.r1.own(lanA).Addr().AsSlice())
-			heard := s.r1.sniff(lanA, netlab.Match{{{At: 12, Size: 2, Value: 0x0800}, {At: 23, Size: 1, Value: 112}, {At: 26, Size: 4, Value: source}}})
-			quietly(t, func() { s.flooded(kind, attacker, heard) })
+			mark := s.r1.syslog.mark()
+			var wrong []string
+			quietly(t, func() {
+				for range 3 { // a stall of the machine that the test runs on is nobody's fault
+					s.settled(s.r1, s.r2)
+					if wrong = s.endures(attacker, c); len(wrong) == 0 {
+						break
+					}
+					t.Logf("once more: %s", strings.Join(wrong, "; "))
+				}
+			})
+			for _, what := range wrong {
+				t.Error(what)
+			}
+			if c.kind != "inferior" {
+				s.r1.syslog.waitFor(t, mark, "that there are many", containing(" other sources ("))
+			}
 		})
 	}
 }
 
-// flooded has the attacker send what it can, and judges what that does to the machines.
-func (s *site) flooded(kind string, attacker *netlab.Host, heard *netlab.Sniffer) {
+// endures floods a pair, and says what is not as it should be.
+func (s *site) endures(attacker *netlab.Host, c floodCase) (wrong []string) {
 	t := s.t
 	t.Helper()
+	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	interval, err := time.ParseDuration(c.interval + "s")
+	check(t, err)
+	source := binary.BigEndian.Uint32(s.r1.own(lanA).Addr().AsSlice())
+	heard := s.r1.sniff(lanA, netlab.Match{{{At: 12, Size: 2, Value: 0x0800}, {At: 23, Size: 1, Value: c.protocol()}, {At: 26, Size: 4, Value: source}}})
 	epochs := map[*router]uint64{}
 	before := map[*router]time.Duration{}
 	for _, r := range s.routers() {
@@ -139,15 +217,16 @@ func (s *site) flooded(kind string, attacker *netlab.Host, heard *netlab.Sniffer
 	check(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*floodTime)
 	defer cancel()
+	mark := s.r1.syslog.mark()
 	begin := time.Now()
 	result, err := attacker.Run(ctx, netlab.Command{Path: self, Env: []string{toolEnv + "=" + toolFlood},
-		Args: []string{"eth0", kind, strconv.Itoa(floodRate), floodTime.String()}})
+		Args: []string{"eth0", c.kind, strconv.Itoa(floodRate), floodTime.String()}})
 	took := time.Since(begin)
 	check(t, err)
 	if result.Code != 0 {
 		t.Fatal(result.Stderr)
 	}
-	t.Logf("%s: %s", kind, strings.TrimSpace(result.Stdout))
+	t.Logf("%s: %s", c.kind, strings.TrimSpace(result.Stdout))
 	sent, _ := strconv.Atoi(strings.Fields(result.Stdout)[1])
 	for _, r := range s.routers() {
 		used := cpuTime(t, r.daemon(lanA).PID) - before[r]
@@ -157,15 +236,14 @@ func (s *site) flooded(kind string, attacker *netlab.Host, heard *netlab.Sniffer
 		share := perPacket * floodRate / 1e9 * 100
 		t.Logf("%s: %v of CPU, %.2f us per packet, %.1f %% of a core at %d packets per second", r.Name(), used, perPacket/1000, share, floodRate)
 		if share > floodShare {
-			t.Errorf("%s: the flood costs %.1f %% of a core", r.Name(), share)
+			complain("%s: the flood costs %.1f %% of a core", r.Name(), share)
 		}
 		st := r.status(lanA)
 		if st.Machine.Epoch != epochs[r] {
-			t.Errorf("%s has changed its state: %+v", r.Name(), st.Transitions)
+			complain("%s has changed its state: %+v", r.Name(), st.Transitions)
 		}
 		t.Logf("%s counts %v, %d adverts", r.Name(), st.Routers[0].Statistics.Drops, st.Routers[0].Statistics.AdvertisementRcvd)
 	}
-	const interval = 100 * time.Millisecond
 	var last time.Time
 	var worst time.Duration
 	adverts := 0
@@ -179,11 +257,16 @@ func (s *site) flooded(kind string, attacker *netlab.Host, heard *netlab.Sniffer
 		last = f.At
 		adverts++
 	}
+	check(t, heard.Close())
 	t.Logf("%d adverts of the MASTER, the latest by %s", adverts, ms(worst))
 	if worst > interval || adverts < int(floodTime/interval)-1 {
-		t.Errorf("%d adverts of the MASTER, the latest by %v", adverts, worst)
+		complain("%d adverts of the MASTER, the latest by %v", adverts, worst)
 	}
-	if float64(sent) < floodRate*floodTime.Seconds()/5 {
-		t.Errorf("only %d packets were sent: that proves little", sent)
+	if n := s.r1.said(mark, "adverts from "); n > floodLines {
+		complain("%d lines in the journal, want %d at most", n, floodLines)
 	}
+	if sent < floodRate*int(floodTime/time.Second)/3 {
+		complain("only %d packets were sent: that proves little", sent)
+	}
+	return wrong
 }
