@@ -193,6 +193,12 @@ func (r *router) startLine(line string) {
 	if got.Code != 0 || got.Stdout+got.Stderr != "" {
 		r.site.t.Fatalf("%s: %s\nexit %d\n%s%s", r.Name(), line, got.Code, got.Stdout, got.Stderr)
 	}
+	// Each daemon is a session of its own.
+	all, err := r.Find("vrrpd")
+	check(r.site.t, err)
+	for _, p := range all {
+		hurrySession(p.PID)
+	}
 }
 
 // daemon is the process of a LAN, found by its pid file.

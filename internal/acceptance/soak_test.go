@@ -227,6 +227,9 @@ const (
 	// processes: less than any goroutine, timer with its closure and buffer, or log
 	// record that is left behind at each.
 	heapPerFault = 512
+	// heapFaults is how many faults are needed to say so: what a process keeps of the
+	// past is a few tens of kilobytes.
+	heapFaults = 300
 	// moreResident is what one process may grow by: stacks and the pools of the
 	// runtime, which it gives back late.
 	moreResident = 3 << 20
@@ -275,7 +278,7 @@ func (v vitals) judge(t *testing.T) {
 		return
 	}
 	t.Logf("for each of %d faults their heaps have grown by %d bytes, and they by %d bytes", faults, heap/int64(faults), resident/int64(faults))
-	if heap > heapPerFault*int64(faults) {
+	if faults >= heapFaults && heap > heapPerFault*int64(faults) {
 		t.Errorf("the heaps of %d processes grow by %d bytes within %d faults", judged, heap, faults)
 	}
 }
