@@ -29,11 +29,14 @@ func (d *Daemon) carryOut(actions []election.Action) {
 		case election.DoCloseGuard:
 			d.closeGuard(d.byVR[a.VR])
 		case election.DoPrepare:
+			d.raising.Store(true)
 			d.prepare(d.byVR[a.VR], a.Epoch)
 		case election.DoPromote:
+			d.raising.Store(true)
 			d.promote(d.byVR[a.VR], a.Epoch)
 			d.promotedAlone(d.byVR[a.VR], a)
 		case election.DoDemote, election.DoUnprepare:
+			d.raising.Store(false)
 			d.demote(d.byVR[a.VR])
 		case election.DoAnnounce:
 			if r := d.byVR[a.VR]; !d.passed(a.Epoch) || d.board.Load().State().Serving() {
@@ -228,19 +231,40 @@ func (d *Daemon) demote(r *router) {
 const downAfter = 20 * time.Millisecond
 
 // takeDown has the worker set the interface down, a little later. A promotion
-// may overtake it; then what it undid is done again.
+// may overtake it; then what it undid is done again. What it has not begun by then it
+// leaves: of many interfaces each waits for the kernel, and the promotion of each would
+// wait for one of them.
 func (d *Daemon) takeDown(r *router) {
 	iface := r.iface
 	d.agenda.add(boottime()+int64(downAfter), func() {
 		if r.up() || r.iface != iface {
 			return
 		}
+		r.lowering++
 		d.work(func() {
+			if d.raising.Load() {
+				d.inbox.call(func() {
+					r.lowering--
+					d.agenda.add(boottime()+int64(downAgain), func() {
+						if !r.up() && r.iface == iface {
+							d.takeDown(r)
+						}
+					})
+				})
+				return
+			}
 			err := iface.Down()
-			d.inbox.call(func() { d.isDown(r, iface, err) })
+			d.inbox.call(func() {
+				r.lowering--
+				d.isDown(r, iface, err)
+			})
 		})
 	})
 }
+
+// downAgain is when an interface is taken down after all that a promotion of the others
+// has left up.
+const downAgain = time.Second
 
 func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 	if err != nil {

@@ -73,6 +73,7 @@ type Daemon struct {
 	scripts         chan struct{}   // how many commands may run side by side
 	runAs           *hooks.Identity // of --script-user; nil: as the daemon
 	worker          *worker
+	raising         atomic.Bool   // interfaces go up or are up: the worker takes none down
 	roll            siblings.Roll // siblings that died and have not come back
 	routers         []*router
 	byVR            []*router // by VR of events and actions; nil: nobody has that number

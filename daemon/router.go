@@ -33,6 +33,9 @@ type router struct {
 	announced bool
 	// prepared: the same, but behind the closed guard and without a word.
 	prepared bool
+	// lowering counts orders to the worker to take the interface down that it has
+	// yet to answer.
+	lowering int
 	present  map[netip.Addr]bool // addresses that the interface has now
 
 	source netip.Addr // parent's primary address; invalid: none
