@@ -210,7 +210,7 @@ func (d *Daemon) demote(r *router) {
 	if r.until != 0 { // the election has had it closed already
 		d.closeGuard(r)
 	}
-	r.wanted, r.prepared, r.announced = false, false, false
+	r.wanted, r.prepared, r.announced, r.overtaken = false, false, false, false
 	d.leftAt = boottime()
 	d.announcer.stop(r)
 	if r.iface == nil {
@@ -275,6 +275,7 @@ func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
 	}
 	// The promotion came while it was going down. What else has come since is
 	// judged first.
+	r.overtaken = true
 	d.afterStep = append(d.afterStep, func() {
 		switch {
 		case !r.up() || r.iface != iface:

@@ -96,8 +96,11 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			if r.parent.link.Index != 0 {
 				d.repair(r, "interface was deleted")
 			}
-		case r.up() && c.Old.Up && !link.Up && r.lowering > 0:
-			// By our own hand, which was overtaken by a promotion: see isDown.
+		case r.up() && c.Old.Up && !link.Up && (r.lowering > 0 || r.overtaken):
+			// By our own hand, which was overtaken by a promotion: see isDown. Whether it
+			// is so still the worker sees.
+			r.overtaken = false
+			d.inspect(r)
 		case r.up() && c.Old.Up && !link.Up:
 			d.repair(r, "interface was taken down")
 		case link.MAC != r.mac, link.Name != r.cfg.Name, !r.up() && link.Up && !c.Old.Up:

@@ -36,7 +36,10 @@ type router struct {
 	// lowering counts orders to the worker to take the interface down that it has
 	// yet to answer.
 	lowering int
-	present  map[netip.Addr]bool // addresses that the interface has now
+	// overtaken: such an order was carried out after a promotion, and the kernel has
+	// yet to tell of it.
+	overtaken bool
+	present   map[netip.Addr]bool // addresses that the interface has now
 
 	source netip.Addr // parent's primary address; invalid: none
 	frames [2]frame   // [0] the present priority, [1] priority 0
