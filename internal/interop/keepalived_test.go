@@ -1,11 +1,10 @@
 package interop
 
 import (
-	"fmt"
-	"strings"
 	"testing"
 
 	"vrrpd/internal/netlab"
+	"vrrpd/internal/peers"
 )
 
 // keepalived makes the peer one that runs keepalived. settings are lines of its
@@ -23,36 +22,18 @@ func keepalived(settings string) func(*machine) {
 			}
 		}
 		m.line = func(priority int) netlab.Command {
-			var addresses []string
-			for _, a := range m.addresses {
-				addresses = append(addresses, fmt.Sprintf("        %s/%d", a, a.BitLen()))
-			}
 			more := settings
 			if m.waits {
 				more += "    nopreempt\n"
 			}
-			conf := fmt.Sprintf(`
-global_defs {
-    router_id peer
-    vrrp_garp_master_delay 1
-}
-vrrp_instance V {
-    state BACKUP
-    interface eth0
-    virtual_router_id %d
-    priority %d
-    virtual_ipaddress {
-%s
-    }
-%s
-}
-`, vrid, priority, strings.Join(addresses, "\n"), more)
-			check(m.t, m.WriteFile("/etc/keepalived/keepalived.conf", netlab.File{Text: conf}))
-			return netlab.Command{
-				Path: "keepalived",
-				Args: []string{"-n", "-l", "-f", "/etc/keepalived/keepalived.conf", "-p", "/run/k.pid", "-r", "/run/kv.pid"},
-				Env:  []string{"TMPDIR=/run"},
+			k := peers.Keepalived{
+				Routers:  []peers.Router{{Parent: "eth0", VRID: vrid, Priority: priority, VIPs: m.addresses}},
+				Global:   "    vrrp_garp_master_delay 1\n",
+				Instance: more,
 			}
+			command, err := k.Command(m.Host)
+			check(m.t, err)
+			return command
 		}
 	}
 }

@@ -27,8 +27,9 @@ var floors = [][]string{
 
 // scaffold is for tests and demonstrations; none of the floors may lean on it.
 var scaffold = []string{
-	"internal/acceptance", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop", "internal/manpage", "internal/netlab",
-	"internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm", "internal/vm/guest", "lan/lantest",
+	"internal/acceptance", "internal/bench", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop",
+	"internal/manpage", "internal/netlab", "internal/peers", "internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm",
+	"internal/vm/guest", "lan/lantest",
 }
 
 // pure are the packages without a clock, a file or a goroutine, and what else they
