@@ -20,6 +20,10 @@ type AskerOptions struct {
 	Cables []*Cable
 	// NoEcho leaves out the ICMP echo to the MAC of the first answer.
 	NoEcho bool
+	// Through is whom the echo is for, by way of the MAC of the first answer: a host
+	// behind the router that has the address. The zero value is the address itself.
+	// Its answer comes from whatever router that host uses.
+	Through netip.Addr
 }
 
 // Asker is a host that resolves an address afresh again and again, by raw ARP or
@@ -70,7 +74,10 @@ func (h *Host) StartAsker(ifname string, ip netip.Addr, opts AskerOptions) (*Ask
 	if opts.Count == 0 {
 		opts.Count = 60_000
 	}
-	if opts.Interval < 0 || opts.Count < 0 || opts.Count > 1<<16-1 || !ip.IsValid() {
+	if !opts.Through.IsValid() {
+		opts.Through = ip
+	}
+	if opts.Interval < 0 || opts.Count < 0 || opts.Count > 1<<16-1 || !ip.IsValid() || opts.Through.Is4() != ip.Is4() {
 		return nil, fmt.Errorf("ask for %v from %s: bad address or options %+v", ip, h.name, opts)
 	}
 	from, err := h.source(ifname)
@@ -163,7 +170,7 @@ func (a *Asker) learn(f Frame) {
 	}
 	a.mu.Unlock()
 	if first {
-		echo := Echo{Src: a.from.ip, Dst: a.ip, ID: a.id, Seq: uint16(number)}
+		echo := Echo{Src: a.from.ip, Dst: a.opts.Through, ID: a.id, Seq: uint16(number)}
 		if a.ip.Is6() {
 			echo.Src = a.from.ip6
 		}
@@ -175,7 +182,7 @@ func (a *Asker) record(f Frame, from string) {
 	raw := rawAnswer{Answer: Answer{From: from, At: f.At}}
 	if mac, ok := a.answer(f); ok {
 		raw.MAC = mac
-	} else if e, ok := f.Echo(); ok && !f.Out && e.Reply && e.Src == a.ip && e.ID == a.id {
+	} else if e, ok := f.Echo(); ok && !f.Out && e.Reply && e.Src == a.opts.Through && e.ID == a.id {
 		raw.MAC, raw.Echo, raw.seq = f.Src(), true, int(e.Seq)
 	} else {
 		return
@@ -210,7 +217,7 @@ type Answers struct {
 	// of an answer proves nothing.
 	Dropped int
 
-	echo bool
+	echo, through bool
 }
 
 // Snapshot returns the record so far; the newest question may still be open.
@@ -218,7 +225,10 @@ func (a *Asker) Snapshot() (Answers, error) {
 	a.mu.Lock()
 	asked, raw := slices.Clone(a.asked), slices.Clone(a.answers)
 	a.mu.Unlock()
-	r := Answers{Interval: a.opts.Interval, List: make([]Question, len(asked)), echo: !a.opts.NoEcho}
+	r := Answers{
+		Interval: a.opts.Interval, List: make([]Question, len(asked)),
+		echo: !a.opts.NoEcho, through: a.opts.Through != a.ip,
+	}
 	for i, at := range asked {
 		r.List[i].Sent = at
 		r.End = at.Add(a.opts.Interval)
@@ -251,9 +261,25 @@ func (a *Asker) Snapshot() (Answers, error) {
 }
 
 // Double returns the stretches during which a question was answered by more
-// than one machine. Empty is what a lease promises.
+// than one machine. Empty is what a lease promises. An echo from behind the
+// routers does not tell who has the address, and does not count.
 func (r Answers) Double() []Outage {
-	return r.stretches(func(q Question) bool { return len(q.Machines()) > 1 })
+	return r.stretches(func(q Question) bool {
+		if r.through {
+			q.Answers = slices.DeleteFunc(slices.Clone(q.Answers), func(a Answer) bool { return a.Echo })
+		}
+		return len(q.Machines()) > 1
+	})
+}
+
+// Stall returns by how much the asker itself was late at worst: the longest gap
+// between two questions beyond the interval.
+func (r Answers) Stall() time.Duration {
+	var worst time.Duration
+	for i := 1; i < len(r.List); i++ {
+		worst = max(worst, r.List[i].Sent.Sub(r.List[i-1].Sent)-r.Interval)
+	}
+	return worst
 }
 
 // Outages returns the stretches during which a question was not answered, by
