@@ -163,7 +163,9 @@ func (a *Asker) learn(f Frame) {
 		return
 	}
 	a.mu.Lock()
-	number := len(a.asked) - 1
+	// Not the newest question: who is late to learn is late with the echo, and leaves
+	// none out.
+	number := before(a.asked, f.At)
 	first := number > a.echoed
 	if first {
 		a.echoed = number
@@ -190,6 +192,17 @@ func (a *Asker) record(f Frame, from string) {
 	a.mu.Lock()
 	a.answers = append(a.answers, raw)
 	a.mu.Unlock()
+}
+
+// before is the number of the last question that was not asked after a time, -1: none.
+func before(asked []time.Time, at time.Time) int {
+	n, _ := slices.BinarySearchFunc(asked, at, func(q, at time.Time) int {
+		if q.After(at) {
+			return 1
+		}
+		return -1
+	})
+	return n - 1
 }
 
 // Question is one question and who answered it.
@@ -236,13 +249,7 @@ func (a *Asker) Snapshot() (Answers, error) {
 	slices.SortFunc(raw, func(x, y rawAnswer) int { return x.At.Compare(y.At) })
 	for _, x := range raw {
 		// An ARP reply does not say which question it answers: the last before it.
-		n, _ := slices.BinarySearchFunc(asked, x.At, func(q, at time.Time) int {
-			if q.After(at) {
-				return 1
-			}
-			return -1
-		})
-		n--
+		n := before(asked, x.At)
 		if x.Echo {
 			n = x.seq
 		}
@@ -299,6 +306,16 @@ func (r Answers) Outages(patience time.Duration) []Outage {
 		}
 		return !arp || !echo
 	})
+}
+
+// Between returns the questions sent from one time to another.
+func (r Answers) Between(from, to time.Time) Answers {
+	inside := slices.DeleteFunc(slices.Clone(r.List), func(q Question) bool { return q.Sent.Before(from) || !q.Sent.Before(to) })
+	if to.Before(r.End) {
+		r.End = to
+	}
+	r.List = inside
+	return r
 }
 
 // Longest returns the longest of Outages.

@@ -116,6 +116,13 @@ func frrInterface(h *netlab.Host, r Router) error {
 	if err := nl.LinkAdd(link); err != nil {
 		return fmt.Errorf("add %s: %w", r.VMAC, err)
 	}
+	// Without these a router that is BACKUP answers ARP for the virtual address with the
+	// MAC of the parent (issue 16696 of FRRouting/frr): its manual does not mention them.
+	for _, ifname := range []string{r.Parent, r.VMAC} {
+		if err := h.SetSysctl("net/ipv4/conf/"+ifname+"/arp_ignore", "1"); err != nil {
+			return err
+		}
+	}
 	for _, a := range r.VIPs {
 		addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
 		if err := nl.AddrAdd(link, addr); err != nil {

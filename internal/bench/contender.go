@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"vrrpd/internal/netlab"
+	"vrrpd/internal/peers"
+)
+
+// contender is one of the implementations that are compared.
+type contender struct {
+	name    string
+	version string
+	// daemon is the base name of the program that is killed and stopped.
+	daemon string
+	host   netlab.HostOptions
+	// prepare is done once for a host, before the first start; it returns what has to
+	// run all the time, nil: nothing.
+	prepare func(*netlab.Host, []peers.Router) ([]netlab.Command, error)
+	// commands start it; whole: the routers share one fate, as far as it can that.
+	commands func(h *netlab.Host, routers []peers.Router, whole bool) ([]netlab.Command, error)
+	// flapless: it does not survive a flap of the parent, so its site is made anew after
+	// one.
+	flapless bool
+	// most is how many virtual routers one machine is given at most, and why.
+	most    int
+	whyMost string
+}
+
+// contenders are ours and those of the others that are installed; missing names the
+// rest.
+func contenders(vrrpd string) (list []contender, missing []string, err error) {
+	ours, err := vrrpdContender(vrrpd)
+	if err != nil {
+		return nil, nil, err
+	}
+	list = append(list, ours)
+	for _, find := range []func() (contender, bool, error){keepalivedContender, frrContender} {
+		c, found, err := find()
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case found:
+			list = append(list, c)
+		default:
+			missing = append(missing, c.name)
+		}
+	}
+	return list, missing, nil
+}
+
+// say runs a program for what it says about itself, on either stream.
+func say(path string, args ...string) (string, error) {
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", path, strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// version is the first thing in a text that looks like one.
+func version(text string) string { return regexp.MustCompile(`[0-9]+(\.[0-9]+)+`).FindString(text) }
+
+func keepalivedContender() (contender, bool, error) {
+	c := contender{name: "keepalived", daemon: "keepalived"}
+	path, err := exec.LookPath(c.daemon)
+	if err != nil {
+		return c, false, nil
+	}
+	text, err := say(path, "--version")
+	if err != nil {
+		return c, false, err
+	}
+	c.version = version(text)
+	c.commands = func(h *netlab.Host, routers []peers.Router, whole bool) ([]netlab.Command, error) {
+		k := peers.Keepalived{Routers: routers, Group: whole && len(routers) > 1, Global: "    vrrp_version 3\n"}
+		command, err := k.Command(h, "-P")
+		return []netlab.Command{command}, err
+	}
+	return c, true, nil
+}
+
+func frrContender() (contender, bool, error) {
+	c := contender{
+		name: "FRR", daemon: "vrrpd", host: netlab.HostOptions{Private: []string{peers.FRRScratch}},
+		// Issue 16995 of FRRouting/frr: the interface of a BACKUP stays up after it.
+		flapless: true,
+		most:     100, whyMost: "its time per advert grows with their number: see the row of 100",
+	}
+	path := filepath.Join(peers.FRRDaemons, c.daemon)
+	if _, err := os.Stat(path); err != nil {
+		return c, false, nil
+	}
+	text, err := say(path, "--version")
+	if err != nil {
+		return c, false, err
+	}
+	c.version = version(text)
+	c.prepare = func(h *netlab.Host, routers []peers.Router) ([]netlab.Command, error) {
+		zebra, err := peers.FRR{Routers: routers}.Prepare(h)
+		return []netlab.Command{zebra}, err
+	}
+	c.commands = func(_ *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
+		return []netlab.Command{peers.FRR{Routers: routers}.Command()}, nil
+	}
+	return c, true, nil
+}
+
+// machine is a host that runs a contender.
+type machine struct {
+	*netlab.Host
+	contender
+	routers []peers.Router
+	whole   bool
+	procs   []*netlab.Proc // those of the last start
+}
+
+// newMachine prepares a host.
+func newMachine(h *netlab.Host, c contender, routers []peers.Router, whole bool) (*machine, error) {
+	m := &machine{Host: h, contender: c, routers: routers, whole: whole}
+	if c.prepare == nil {
+		return m, nil
+	}
+	always, err := c.prepare(h, routers)
+	if err != nil {
+		return nil, err
+	}
+	for _, command := range always {
+		if _, err := h.Start(command); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.awaitSocket()
+}
+
+// awaitSocket waits until FRR's zebra can be reached.
+func (m *machine) awaitSocket() error {
+	path := fmt.Sprintf("/proc/%d/root/run/frr/zserv.api", m.PID())
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		} else if time.Now().After(deadline) {
+			return fmt.Errorf("zebra on %s does not listen: %w", m.Name(), err)
+		}
+	}
+}
+
+// start starts the contender, and returns when that began.
+func (m *machine) start() (time.Time, error) {
+	commands, err := m.commands(m.Host, m.routers, m.whole)
+	if err != nil {
+		return time.Time{}, err
+	}
+	m.procs = nil
+	began := time.Now()
+	for _, c := range commands {
+		p, err := m.Start(c)
+		if err != nil {
+			return began, err
+		}
+		m.procs = append(m.procs, p)
+	}
+	return began, nil
+}
+
+// all prepares a signal to all processes of the contender: to find them takes longer
+// than what is measured.
+func (m *machine) all(sig syscall.Signal) (func() error, error) {
+	found, err := m.Find(m.daemon)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("no %s on %s to send %v to", m.daemon, m.Name(), sig)
+	}
+	return func() error {
+		var errs []error
+		for _, p := range found {
+			// keepalived's second process may go with the first.
+			if err := p.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
+				errs = append(errs, err)
+			}
+		}
+		return errors.Join(errs...)
+	}, err
+}
+
+// dieAtOnce prepares the death of all processes in one instant: they stand still first,
+// or one would see the other die and clean up after it, as a crash of the whole machine
+// would not have it.
+func (m *machine) dieAtOnce() (func() error, error) {
+	still, err := m.all(syscall.SIGSTOP)
+	if err != nil {
+		return nil, err
+	}
+	dead, err := m.all(syscall.SIGKILL)
+	return func() error { return errors.Join(still(), dead()) }, err
+}
+
+// terminate is what a service manager does to stop it.
+func (m *machine) terminate() error {
+	var errs []error
+	for _, p := range m.procs {
+		errs = append(errs, p.Signal(syscall.SIGTERM))
+	}
+	return errors.Join(errs...)
+}
+
+// buried waits until the processes of the last start are gone.
+func (m *machine) buried(ctx context.Context) error {
+	for _, p := range m.procs {
+		if _, err := p.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+// Command bench measures vrrpd beside the other implementations of VRRP that are
+// installed, in one run, in network namespaces, and writes docs/benchmarks.md with
+// docs/outages.svg. "make bench-peers" runs it.
+//
+// What is measured lies in failover.go (what a client loses, by cause), scale.go (many
+// virtual routers) and path.go (forwarded packets); what is written (report.go,
+// chart.go) is a pure function of the result (result.go), which is kept as JSON.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"vrrpd/internal/netlab"
+)
+
+func main() {
+	netlab.Hook()
+	os.Exit(run())
+}
+
+// options are the command line.
+type options struct {
+	vrrpd, docs, json, from string
+	times                   int
+	short                   bool
+	only                    string
+}
+
+func run() int {
+	var o options
+	flag.StringVar(&o.vrrpd, "vrrpd", "bin/vrrpd", "the daemon's binary")
+	flag.StringVar(&o.docs, "docs", "docs", "where benchmarks.md and outages.svg are written")
+	flag.StringVar(&o.json, "json", "bin/bench-peers.json", "where the figures are kept")
+	flag.StringVar(&o.from, "from", "", "measure nothing: write the documents from these figures")
+	flag.IntVar(&o.times, "n", 5, "how often each event is measured")
+	flag.BoolVar(&o.short, "short", false, "once each, at 100 ms adverts, up to 100 virtual routers")
+	flag.StringVar(&o.only, "only", "failover,scale,path", "which parts")
+	flag.Parse()
+	if flag.NArg() > 0 || o.times < 1 {
+		fmt.Fprintln(os.Stderr, "bench: options only, and -n of at least 1; see -h")
+		return 2
+	}
+	ctx, stopNotify := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stopNotify) // the second one ends the process at once
+	defer stopNotify()
+	if err := bench(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+func bench(ctx context.Context, o options) error {
+	r, err := figures(ctx, o)
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"benchmarks.md": document(r), "outages.svg": chart(r)} {
+		if err := os.WriteFile(filepath.Join(o.docs, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// figures are measured, or read from where a run has left them.
+func figures(ctx context.Context, o options) (r result, err error) {
+	if o.from != "" {
+		text, err := os.ReadFile(o.from)
+		if err != nil {
+			return r, err
+		}
+		return r, json.Unmarshal(text, &r)
+	}
+	if err := netlab.Available(); err != nil {
+		return r, fmt.Errorf("cannot run here: %w", err)
+	}
+	// The client's milliseconds are not to be the collector's.
+	debug.SetGCPercent(400)
+	if r, err = measure(ctx, o); err != nil {
+		return r, err
+	}
+	text, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return r, err
+	}
+	return r, os.WriteFile(o.json, text, 0o644)
+}
+
+// measure is the whole run.
+func measure(ctx context.Context, o options) (r result, err error) {
+	vrrpd, err := filepath.Abs(o.vrrpd)
+	if err != nil {
+		return r, err
+	}
+	list, missing, err := contenders(vrrpd)
+	if err != nil {
+		return r, err
+	}
+	r = result{Date: time.Now().UTC(), Missing: missing, Repetitions: o.times, Command: "make bench-peers"}
+	for _, c := range list {
+		r.Contenders = append(r.Contenders, version1{c.name, c.version})
+		tell("%s %s", c.name, c.version)
+	}
+	intervals, crowds := []time.Duration{time.Second, 100 * time.Millisecond}, []int{1, 100, 1000}
+	if o.short {
+		r.Repetitions, intervals, crowds = 1, intervals[1:], crowds[:2]
+		r.Command = "make bench-peers BENCH='-short'"
+	} else if o.times != 5 {
+		r.Command = fmt.Sprintf("make bench-peers BENCH='-n %d'", o.times)
+	}
+	if r.Machine, err = look(); err != nil {
+		return r, err
+	}
+	for _, part := range []struct {
+		name string
+		do   func() error
+	}{
+		{"failover", func() error { return r.failovers(ctx, list, intervals) }},
+		{"scale", func() error { return r.scales(ctx, list, crowds, intervals) }},
+		{"path", func() error {
+			r.Path, err = measurePath(ctx, vrrpd, list, o.short)
+			return err
+		}},
+	} {
+		if !slices.Contains(strings.Split(o.only, ","), part.name) {
+			continue
+		}
+		if err := part.do(); err != nil {
+			return r, fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	r.Took = time.Since(r.Date)
+	r.Machine.After, err = load()
+	return r, err
+}
+
+func tell(format string, args ...any) {
+	fmt.Printf("%s  %s\n", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
+}
+
+// failovers measures the contenders at the same time, one interval after the other.
+func (r *result) failovers(ctx context.Context, list []contender, intervals []time.Duration) error {
+	for _, interval := range intervals {
+		rows := make([][]failover, len(list))
+		quiet := make([]control, len(list))
+		notes := make([][]string, len(list))
+		errs := make([]error, len(list))
+		var on stage
+		var all sync.WaitGroup
+		for i, c := range list {
+			all.Go(func() { rows[i], quiet[i], notes[i], errs[i] = failovers(ctx, c, interval, r.Repetitions, &on, tell) })
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		r.Failovers, r.Controls = append(r.Failovers, slices.Concat(rows...)...), append(r.Controls, quiet...)
+		r.Notes = append(r.Notes, slices.Concat(notes...)...)
+	}
+	return nil
+}
+
+// scales measures the contenders one after the other: each for itself.
+func (r *result) scales(ctx context.Context, list []contender, crowds []int, intervals []time.Duration) error {
+	for _, routers := range crowds {
+		for _, interval := range intervals {
+			if routers == 1 && interval == time.Second && len(intervals) > 1 {
+				continue // some five adverts tell nothing
+			}
+			for _, c := range list {
+				if c.most > 0 && routers > c.most {
+					r.Scale = append(r.Scale, scale{Contender: c.name, Routers: routers, Interval: interval, Note: "not measured: " + c.whyMost})
+					continue
+				}
+				s, err := measureScale(ctx, c, routers, interval)
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if err != nil {
+					s.Note = fmt.Sprintf("failed: %v", err)
+					tell("%s with %d: %v", c.name, routers, err)
+				}
+				r.Scale = append(r.Scale, s)
+				tell("%-10s %4d at %-5v masters +%v, takeover +%v, sent %v, received %v, RSS %d MB", c.name, routers, interval,
+					s.Masters.Round(time.Millisecond), s.Takeover.Round(time.Millisecond), s.Sent.median(), s.Received.median(), s.RSS>>20)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,4 @@
+package main
+
+func document(r result) string { return "" }
+func chart(r result) string    { return "" }

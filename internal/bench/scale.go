@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"vrrpd/internal/netlab"
+	"vrrpd/internal/peers"
+)
+
+// perLAN is how many virtual routers one LAN of the crowd has at most.
+const perLAN = 250
+
+// crowd is two machines with many virtual routers on as many LANs as they need.
+type crowd struct {
+	contender
+	routers  int
+	interval time.Duration
+	lab      *netlab.Lab
+	machines [2]*machine
+	cables   [2][]*netlab.Cable // by machine and LAN
+}
+
+// crowdAddr is an address of a LAN: 198.18.0.0/15 is for benchmarks (RFC 2544). The
+// virtual ones have the number of their router.
+func crowdAddr(lan int, last byte) netip.Addr {
+	return netip.AddrFrom4([4]byte{198, 18, byte(lan), last})
+}
+
+func newCrowd(lab *netlab.Lab, c contender, routers int, interval time.Duration) (*crowd, error) {
+	w := &crowd{contender: c, routers: routers, interval: interval, lab: lab}
+	var lists [2][]peers.Router
+	for n := range routers {
+		lan, vrid := n/perLAN, byte(n%perLAN+1)
+		for i := range lists {
+			lists[i] = append(lists[i], peers.Router{
+				Parent: fmt.Sprint("eth", lan), VRID: vrid, Priority: priorities[i], Interval: interval,
+				VIPs: []netip.Addr{crowdAddr(lan, vrid)}, VMAC: fmt.Sprintf("v%d-%d", lan, vrid),
+			})
+		}
+	}
+	var switches []*netlab.Switch
+	for lan := range (routers + perLAN - 1) / perLAN {
+		s, err := lab.Switch(fmt.Sprint("lan", lan), netlab.SwitchOptions{})
+		if err != nil {
+			return nil, err
+		}
+		switches = append(switches, s)
+	}
+	for i := range w.machines {
+		h, err := lab.Host(fmt.Sprint("r", i+1), c.host)
+		if err != nil {
+			return nil, err
+		}
+		for lan, s := range switches {
+			addr := netip.PrefixFrom(crowdAddr(lan, byte(254-i)), 24)
+			cable, err := lab.Connect(h, fmt.Sprint("eth", lan), s, netlab.CableOptions{Addrs: []netip.Prefix{addr}})
+			if err != nil {
+				return nil, err
+			}
+			w.cables[i] = append(w.cables[i], cable)
+		}
+		if w.machines[i], err = newMachine(h, c, lists[i], false); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// roll is called at the switches: it notes when each virtual router of a machine is
+// first heard to serve, and its address first announced.
+type roll struct {
+	want     int
+	sniffers []*netlab.Sniffer
+
+	mu        sync.Mutex
+	from      time.Time
+	spoken    map[[2]byte]time.Time // by LAN and VRID; guarded by mu
+	announced map[[2]byte]time.Time // guarded by mu
+}
+
+func (w *crowd) call(machine int) (*roll, error) {
+	r := &roll{want: w.routers, from: time.Now(), spoken: map[[2]byte]time.Time{}, announced: map[[2]byte]time.Time{}}
+	for lan, c := range w.cables[machine] {
+		s, err := c.StartSniffer(netlab.SnifferOptions{
+			Match: netlab.Or(netlab.MatchAdverts(), netlab.MatchARP()), Limit: 1 << 20,
+			OnFrame: func(f netlab.Frame) { r.note(byte(lan), f) },
+		})
+		if err != nil {
+			return nil, err
+		}
+		r.sniffers = append(r.sniffers, s)
+	}
+	return r, nil
+}
+
+func (r *roll) note(lan byte, f netlab.Frame) {
+	if f.Out {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a, ok := f.Advert(); ok && a.Priority > 0 {
+		first(r.spoken, [2]byte{lan, a.VRID}, f.At)
+	} else if a, ok := f.ARP(); ok && a.SenderIP == a.TargetIP {
+		first(r.announced, [2]byte{lan, a.SenderIP.As4()[3]}, f.At)
+	}
+}
+
+func first(in map[[2]byte]time.Time, key [2]byte, at time.Time) {
+	if _, known := in[key]; !known {
+		in[key] = at
+	}
+}
+
+// patient is how long the last announcement may come after the last advert.
+const patient = 3 * time.Second
+
+// complete waits until all have been heard, and announced or not to be any more.
+func (r *roll) complete(ctx context.Context, limit time.Duration) error {
+	var spoken, announced int
+	count := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		spoken, announced = len(r.spoken), len(r.announced)
+		return spoken >= r.want
+	}
+	ok, err := until(ctx, limit, count)
+	if err == nil && !ok {
+		err = fmt.Errorf("after %v %d of %d had spoken", limit, spoken, r.want)
+	}
+	if err == nil {
+		_, err = until(ctx, patient, func() bool { return count() && announced >= r.want })
+	}
+	for _, s := range r.sniffers {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+// last is when the last of them came, never if not all have.
+func (r *roll) last(of map[[2]byte]time.Time, since time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(of) < r.want {
+		return never
+	}
+	var late time.Duration
+	for _, at := range of {
+		late = max(late, at.Sub(since))
+	}
+	return late
+}
+
+// Times of the measurement with many virtual routers.
+const (
+	// settled is when what follows the start is over: the others repeat their
+	// announcements 5 s after it.
+	settled = 7 * time.Second
+	// standsBy is how long a machine that has started listens before it is measured.
+	standsBy = 2 * time.Second
+	seconds  = 5 // measured
+)
+
+// measureScale measures one contender with a number of virtual routers.
+func measureScale(ctx context.Context, c contender, routers int, interval time.Duration) (s scale, err error) {
+	s = scale{Contender: c.name, Routers: routers, Interval: interval}
+	lab, err := netlab.New()
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, lab.Close()) }()
+	w, err := newCrowd(lab, c, routers, interval)
+	if err != nil {
+		return s, err
+	}
+	r, err := w.call(0)
+	if err != nil {
+		return s, err
+	}
+	began, err := w.machines[0].start()
+	if err != nil {
+		return s, err
+	}
+	if err = r.complete(ctx, time.Minute); err != nil {
+		return s, err
+	}
+	s.Masters = r.last(r.spoken, began) - masterDown(interval, priorities[0])
+	master := time.Now()
+	if _, err := w.machines[1].start(); err != nil {
+		return s, err
+	}
+	if err := w.standBy(ctx); err != nil {
+		return s, err
+	}
+	if err := pass(ctx, max(standsBy, time.Until(master.Add(settled)))); err != nil {
+		return s, err
+	}
+	if err := w.steady(ctx, &s); err != nil {
+		return s, err
+	}
+	if r, err = w.call(1); err != nil {
+		return s, err
+	}
+	struck := time.Now()
+	if err := w.machines[0].terminate(); err != nil {
+		return s, err
+	}
+	if err = r.complete(ctx, time.Minute); err != nil {
+		return s, err
+	}
+	skewed := struck.Add(skew(interval, priorities[1]))
+	s.Takeover, s.Announced = r.last(r.spoken, skewed), r.last(r.announced, skewed)
+	return s, nil
+}
+
+// standBy waits until the second machine has made all of its interfaces.
+func (w *crowd) standBy(ctx context.Context) error {
+	have := 0
+	ok, err := until(ctx, time.Minute, func() bool {
+		links, err := w.machines[1].Netlink().LinkList()
+		have = 0
+		for _, l := range links {
+			if l.Type() == "macvlan" {
+				have++
+			}
+		}
+		return err == nil && have >= w.routers
+	})
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: the second machine has %d of %d interfaces after a minute", w.name, have, w.routers)
+	}
+	return err
+}
+
+// steady measures processor time and memory while nothing happens.
+func (w *crowd) steady(ctx context.Context, s *scale) error {
+	before, err := w.snapshot()
+	if err != nil {
+		return err
+	}
+	s.Processes = len(before.processes[0])
+	for range seconds {
+		if err := pass(ctx, time.Second); err != nil {
+			return err
+		}
+		now, err := w.snapshot()
+		if err != nil {
+			return err
+		}
+		adverts := now.frames - before.frames
+		if adverts == 0 {
+			return fmt.Errorf("%s: no advert within a second", w.name)
+		}
+		s.Sent = append(s.Sent, (now.cpu[0]-before.cpu[0])/time.Duration(adverts))
+		s.Received = append(s.Received, (now.cpu[1]-before.cpu[1])/time.Duration(adverts))
+		before = now
+	}
+	for i, into := range [2][2]*int64{{&s.RSS, &s.PSS}, {&s.RSSBackup, &s.PSSBackup}} {
+		for _, p := range before.processes[i] {
+			m, err := p.Memory()
+			if err != nil {
+				return err
+			}
+			*into[0] += m.RSS
+			*into[1] += m.PSS
+		}
+	}
+	return nil
+}
+
+// snapshot is what both machines have used so far, and how many frames the first has
+// sent, which are adverts, and nearly all of which the second has received.
+type snapshot struct {
+	processes [2][]netlab.Process
+	cpu       [2]time.Duration
+	frames    uint64
+}
+
+func (w *crowd) snapshot() (s snapshot, err error) {
+	for i, m := range w.machines {
+		if s.processes[i], err = m.Processes(); err != nil {
+			return s, err
+		}
+	}
+	for i := range w.machines {
+		for _, p := range s.processes[i] {
+			used, err := p.CPU()
+			if err != nil {
+				return s, err
+			}
+			s.cpu[i] += used
+		}
+	}
+	for _, c := range w.cables[0] {
+		l, err := c.Switch.Netlink().LinkByName(c.Port)
+		if err != nil {
+			return s, err
+		}
+		s.frames += l.Attrs().Statistics.RxPackets
+	}
+	return s, nil
+}
