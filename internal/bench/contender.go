@@ -22,6 +22,7 @@ type contender struct {
 	version string
 	// daemon is the base name of the program that is killed and stopped.
 	daemon string
+	path   string // of the program
 	host   netlab.HostOptions
 	// prepare is done once for a host, before the first start; it returns what has to
 	// run all the time, nil: nothing.

@@ -115,9 +115,11 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		r.Contenders = append(r.Contenders, version1{c.name, c.version})
 		tell("%s %s", c.name, c.version)
 	}
+	pathTime := 20 * time.Second
 	intervals, crowds := []time.Duration{time.Second, 100 * time.Millisecond}, []int{1, 100, 1000}
 	if o.short {
 		r.Repetitions, intervals, crowds = 1, intervals[1:], crowds[:2]
+		pathTime = 4 * time.Second
 		r.Command = "make bench-peers BENCH='-short'"
 	} else if o.times != 5 {
 		r.Command = fmt.Sprintf("make bench-peers BENCH='-n %d'", o.times)
@@ -132,7 +134,7 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		{"failover", func() error { return r.failovers(ctx, list, intervals) }},
 		{"scale", func() error { return r.scales(ctx, list, crowds, intervals) }},
 		{"path", func() error {
-			r.Path, err = measurePath(ctx, vrrpd, list, o.short)
+			r.Path, err = measurePath(ctx, list, pathTime)
 			return err
 		}},
 	} {

@@ -78,6 +78,7 @@ type scale struct {
 	// protocol makes them wait; Takeover how long after the other machine's planned stop,
 	// beyond the skew time; Announced until the last address was announced.
 	Masters, Takeover, Announced time.Duration
+	Taken                        int    // how many were taken over within allLimit
 	Sent, Received               sample // processor time for each advert, by second
 	RSS, PSS                     int64  // of the machine that is MASTER, in bytes
 	RSSBackup, PSSBackup         int64
@@ -86,11 +87,13 @@ type scale struct {
 
 // pathRow is what a forwarded packet costs.
 type pathRow struct {
-	Contender string // or what is in its place
-	Way       string // "parent" or "virtual MAC"
-	Packet    sample // time for each, by turn: the quickest ones count
-	Base      string // the row with which it is compared
-	More      time.Duration
+	Contender     string // or what is in its place
+	Way           string // toParent or toVirtual
+	Turns         int
+	Quick, Median time.Duration // for each packet
+	// More is how much the quick ones take more than those of Base on the same way.
+	Base string
+	More time.Duration
 }
 
 // cause is what happens to the MASTER.
