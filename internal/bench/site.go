@@ -82,20 +82,25 @@ func (s *site) build(ctx context.Context, on *stage) error {
 	return pass(ctx, time.Second+3*s.interval)
 }
 
+// machineRouters are the virtual routers of a machine, by number.
+func machineRouters(number int, interval time.Duration) (routers []peers.Router) {
+	a, b := netlab.DocumentationLANs()
+	for n, lan := range []netlab.LAN{a, b} {
+		routers = append(routers, peers.Router{
+			Parent: fmt.Sprint("eth", n), VRID: lan.VRID, Priority: priorities[number], Interval: interval,
+			VIPs: []netip.Addr{lan.VIP}, VMAC: fmt.Sprint("vrrp", lan.VRID),
+		})
+	}
+	return routers
+}
+
 // layOut makes the hosts, with what listens to them.
 func (s *site) layOut() (err error) {
 	if s.net, err = netlab.TwoRouters(s.lab, netlab.TwoRoutersOptions{Router: s.host}); err != nil {
 		return err
 	}
 	for i, h := range []*netlab.Host{s.net.R1, s.net.R2} {
-		var routers []peers.Router
-		for n, lan := range []netlab.LAN{s.net.LANA, s.net.LANB} {
-			routers = append(routers, peers.Router{
-				Parent: fmt.Sprint("eth", n), VRID: lan.VRID, Priority: priorities[i], Interval: s.interval,
-				VIPs: []netip.Addr{lan.VIP}, VMAC: fmt.Sprint("vrrp", lan.VRID),
-			})
-		}
-		if s.machines[i], err = newMachine(h, s.contender, routers, true); err != nil {
+		if s.machines[i], err = newMachine(h, s.contender, machineRouters(i, s.interval), true); err != nil {
 			return err
 		}
 		for n, c := range s.cables(i) {

@@ -52,7 +52,7 @@ func slower(r result) (lines []string) {
 			} {
 				// A tenth is not worth a line.
 				if longer(q.ours, q.theirs, max(q.noise, q.theirs/10)) {
-					say("%s: %s %s %s, with %s %s.", with, q.what, q.unit(q.ours), q.word, o.Contender, q.unit(q.theirs))
+					say("%s: %s %s %s, with %s %s %s.", with, q.what, q.unit(q.ours), q.word, o.Contender, q.unit(q.theirs), q.word)
 				}
 			}
 		}
@@ -61,7 +61,7 @@ func slower(r result) (lines []string) {
 		for _, way := range []string{toParent, toVirtual} {
 			ours, theirs := r.way(ourName+", "+defaultRung, way), r.way(name, way)
 			if ours != nil && theirs != nil && longer(ours.Quick, theirs.Quick, pathNoise) {
-				say("**Forwarded packets**, to the %s: %d ns each, with %s %d.", way, ours.Quick.Nanoseconds(), name, theirs.Quick.Nanoseconds())
+				say("**Forwarded packets**, to the %s: %d ns each, with %s %d ns.", way, ours.Quick.Nanoseconds(), name, theirs.Quick.Nanoseconds())
 			}
 		}
 	}
