@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint sim explore interop vm soak systemd fuzz bench install clean
+.PHONY: help build demo test race lint sim explore interop vm soak systemd fuzz bench bench-peers install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,8 +77,21 @@ fuzz: ## every fuzzer for FUZZTIME each
 man: ## docs/vrrpd.toml.5 of the table of keys
 	$(GO) run ./internal/manpage > docs/vrrpd.toml.5
 
-bench: ## benchmarks of the rooms
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+# The rooms of the product; what measures the laboratory is not of them. What is kept as
+# bin/bench-base.txt, the next run is compared with.
+ROOMS = $(shell $(GO) list ./... | grep -v /internal/)
+COUNT ?= 6
+BASE  ?= bin/bench-base.txt
+bench: ## benchmarks of the rooms, beside those kept in BASE (bin/bench-base.txt)
+	@mkdir -p bin
+	$(GO) build -modfile=tools/go.mod -o bin/benchstat golang.org/x/perf/cmd/benchstat
+	set -o pipefail; $(GO) test -p 1 -run '^$$' -bench . -benchmem -benchtime 0.2s -count $(COUNT) $(ROOMS) | tee bin/bench.txt
+	bin/benchstat $(wildcard $(BASE)) bin/bench.txt
+
+BENCH ?=
+bench-peers: build ## vrrpd beside keepalived and FRR: docs/benchmarks.md, docs/outages.svg (root, apt; 10 minutes, BENCH=-short: 3)
+	internal/bench/install.sh
+	$(GO) run ./internal/bench -vrrpd bin/vrrpd $(BENCH)
 
 # What is for some machines only is documentation: each file says what it is for and
 # where to put it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -24,10 +23,8 @@ type contender struct {
 	daemon string
 	path   string // of the program
 	host   netlab.HostOptions
-	// prepare is done once for a host, before the first start; it returns what has to
-	// run all the time, nil: nothing.
-	prepare func(*netlab.Host, []peers.Router) ([]netlab.Command, error)
-	// commands start it; whole: the routers share one fate, as far as it can that.
+	// commands prepare the host and return what starts it; whole: the routers share one
+	// fate, as far as it can that.
 	commands func(h *netlab.Host, routers []peers.Router, whole bool) ([]netlab.Command, error)
 	// flapless: it does not survive a flap of the parent, so its site is made anew after
 	// one.
@@ -97,7 +94,7 @@ func frrContender() (contender, bool, error) {
 		flapless: true,
 		most:     100, whyMost: "its time per advert grows with their number: see the row of 100",
 	}
-	path := filepath.Join(peers.FRRDaemons, c.daemon)
+	path := peers.FRRDaemon
 	if _, err := os.Stat(path); err != nil {
 		return c, false, nil
 	}
@@ -106,12 +103,11 @@ func frrContender() (contender, bool, error) {
 		return c, false, err
 	}
 	c.version = version(text)
-	c.prepare = func(h *netlab.Host, routers []peers.Router) ([]netlab.Command, error) {
-		zebra, err := peers.FRR{Routers: routers}.Prepare(h)
-		return []netlab.Command{zebra}, err
-	}
-	c.commands = func(_ *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
-		return []netlab.Command{peers.FRR{Routers: routers}.Command()}, nil
+	c.commands = func(h *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
+		limit, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		command, err := peers.FRR{Routers: routers}.Command(limit, h)
+		return []netlab.Command{command}, err
 	}
 	return c, true, nil
 }
@@ -123,36 +119,6 @@ type machine struct {
 	routers []peers.Router
 	whole   bool
 	procs   []*netlab.Proc // those of the last start
-}
-
-// newMachine prepares a host.
-func newMachine(h *netlab.Host, c contender, routers []peers.Router, whole bool) (*machine, error) {
-	m := &machine{Host: h, contender: c, routers: routers, whole: whole}
-	if c.prepare == nil {
-		return m, nil
-	}
-	always, err := c.prepare(h, routers)
-	if err != nil {
-		return nil, err
-	}
-	for _, command := range always {
-		if _, err := h.Start(command); err != nil {
-			return nil, err
-		}
-	}
-	return m, m.awaitSocket()
-}
-
-// awaitSocket waits until FRR's zebra can be reached.
-func (m *machine) awaitSocket() error {
-	path := fmt.Sprintf("/proc/%d/root/run/frr/zserv.api", m.PID())
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(path); err == nil {
-			return nil
-		} else if time.Now().After(deadline) {
-			return fmt.Errorf("zebra on %s does not listen: %w", m.Name(), err)
-		}
-	}
 }
 
 // start starts the contender, and returns when that began.
@@ -211,6 +177,17 @@ func (m *machine) terminate() error {
 		errs = append(errs, p.Signal(syscall.SIGTERM))
 	}
 	return errors.Join(errs...)
+}
+
+// lastWords are the last lines that the processes of the last start have written.
+func (m *machine) lastWords() (lines []string) {
+	for _, p := range m.procs {
+		said := p.Lines()
+		for _, l := range said[max(0, len(said)-8):] {
+			lines = append(lines, l.Text)
+		}
+	}
+	return lines
 }
 
 // buried waits until the processes of the last start are gone.

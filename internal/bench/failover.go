@@ -24,6 +24,9 @@ const (
 	late   = 100 * time.Millisecond // answers under way when the client stops
 )
 
+// mishaps is how often something may go otherwise than planned before it is given up.
+const mishaps = 4
+
 // hangTime is for how long a daemon hangs: longer than the other machine waits.
 func hangTime(interval time.Duration) time.Duration { return max(6*interval, 2*time.Second) }
 
@@ -41,11 +44,7 @@ func failovers(ctx context.Context, c contender, interval time.Duration, times i
 	quiet := control{Contender: c.name, Interval: interval}
 	var notes []string
 	var s *site
-	defer func() {
-		if s != nil {
-			_ = s.lab.Close() // reported below if all else went well
-		}
-	}()
+	defer func() { _ = s.close() }() // whose error counts only if all else went well
 	for n := range times {
 		// The return is measured with the stop before it.
 		for _, k := range []cause{"", cable, kill, hang, stop} {
@@ -61,18 +60,25 @@ func failovers(ctx context.Context, c contender, interval time.Duration, times i
 			if ctx.Err() != nil {
 				return nil, quiet, notes, ctx.Err()
 			}
-			var strayed *strayedError
-			if errors.As(err, &strayed) {
-				notes = append(notes, fmt.Sprintf("%s, %s: %v", c.name, k.word(), strayed.error))
-				err = errAnew
-			}
-			if errors.Is(err, errAnew) {
-				// What was measured counts; what comes next begins anew.
-				err = s.lab.Close()
-				s = nil
+			if err != nil && !errors.Is(err, errAnew) {
+				notes = append(notes, fmt.Sprintf("%s, adverts every %v, %s: %v", c.name, interval, k.word(), err))
+				tell("%s", notes[len(notes)-1])
+				for _, l := range s.machines[0].lastWords() {
+					tell("    %s", l)
+				}
+				if len(notes) > mishaps {
+					return nil, quiet, notes, err
+				}
 			}
 			if err != nil {
-				return nil, quiet, notes, err
+				// What was measured counts; what comes next begins anew.
+				if err := s.close(); err != nil {
+					return nil, quiet, notes, err
+				}
+				s = nil
+			}
+			if err != nil && !errors.Is(err, errAnew) && !errors.As(err, new(*strayedError)) {
+				continue // nothing was measured
 			}
 			if k == "" {
 				quiet.Dark, quiet.Stall = append(quiet.Dark, o.dark), append(quiet.Stall, o.stall)
@@ -90,7 +96,7 @@ func failovers(ctx context.Context, c contender, interval time.Duration, times i
 		list = append(list, *got[k])
 	}
 	err := s.close()
-	s = nil
+	s = nil // not again
 	return list, quiet, notes, err
 }
 

@@ -227,13 +227,10 @@ func (p *pathLab) serve(ctx context.Context) error {
 		if s.run == nil {
 			continue
 		}
-		m, err := newMachine(s.h, *s.run, []peers.Router{{
+		m := &machine{Host: s.h, contender: *s.run, routers: []peers.Router{{
 			Parent: "eth0", VRID: s.vrid, Priority: priorities[0], Interval: time.Second,
 			VIPs: []netip.Addr{crowdAddr(0, s.vrid)}, VMAC: fmt.Sprint("vrrp", s.vrid),
-		}}, false)
-		if err != nil {
-			return err
-		}
+		}}}
 		if _, err := m.start(); err != nil {
 			return err
 		}

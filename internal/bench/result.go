@@ -113,6 +113,7 @@ func causes() []cause { return []cause{stop, comeUp, cable, kill, hang} }
 // word says what a cause is.
 func (c cause) word() string {
 	return map[cause]string{
+		"":     "nothing happened",
 		cable:  "cable pulled on one LAN",
 		kill:   "daemon killed (SIGKILL)",
 		stop:   "planned stop (SIGTERM)",

@@ -64,9 +64,7 @@ func newCrowd(lab *netlab.Lab, c contender, routers int, interval time.Duration)
 			}
 			w.cables[i] = append(w.cables[i], cable)
 		}
-		if w.machines[i], err = newMachine(h, c, lists[i], false); err != nil {
-			return nil, err
-		}
+		w.machines[i] = &machine{Host: h, contender: c, routers: lists[i]}
 	}
 	return w, nil
 }

@@ -100,9 +100,7 @@ func (s *site) layOut() (err error) {
 		return err
 	}
 	for i, h := range []*netlab.Host{s.net.R1, s.net.R2} {
-		if s.machines[i], err = newMachine(h, s.contender, machineRouters(i, s.interval), true); err != nil {
-			return err
-		}
+		s.machines[i] = &machine{Host: h, contender: s.contender, routers: machineRouters(i, s.interval), whole: true}
 		for n, c := range s.cables(i) {
 			if s.hear[i][n], err = c.StartSniffer(netlab.SnifferOptions{Match: netlab.MatchAdverts()}); err != nil {
 				return err

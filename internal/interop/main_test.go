@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"vrrpd/internal/netlab"
+	"vrrpd/internal/peers"
 )
 
 func TestMain(m *testing.M) {
@@ -70,7 +71,7 @@ func build(dir string) error {
 // programs are what the implementations need to be there.
 var programs = map[string][]string{
 	nameKeepalived: {"keepalived"},
-	nameFRR:        {frrZebra, frrVRRP},
+	nameFRR:        {peers.FRRZebra, peers.FRRDaemon},
 }
 
 // need skips the test without what the peer runs.

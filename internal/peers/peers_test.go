@@ -55,13 +55,21 @@ vrrp_instance V1 {
 }
 
 func TestFRR(t *testing.T) {
-	got := FRR{Routers: two()[:1]}.Text()
-	const want = `frr defaults traditional
+	r := two()
+	r[0].VIPs = append(r[0].VIPs, netip.MustParseAddr("192.0.2.101"))
+	got := FRR{Routers: r, Waits: true}.Text()
+	const want = `log stdout informational
 interface eth0
  vrrp 51 version 3
  vrrp 51 priority 200
  vrrp 51 advertisement-interval 100
+ no vrrp 51 preempt
  vrrp 51 ip 192.0.2.100
+ vrrp 51 ip 192.0.2.101
+ vrrp 52 version 3
+ vrrp 52 priority 100
+ no vrrp 52 preempt
+ vrrp 52 ipv6 2001:db8::1
 `
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
