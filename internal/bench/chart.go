@@ -41,6 +41,7 @@ const style = `
     .title { font-size: 16px; font-weight: 600; }
     .head { font-size: 13px; font-weight: 600; }
     .soft { fill: #656d76; font-size: 11px; }
+    .warn { fill: #3d444d; font-weight: 600; }
     .grid { stroke: #8c959f; stroke-opacity: .35; stroke-width: 1; }
     .noise { fill: #8c959f; fill-opacity: .16; }
     .c0 { fill: #0969da; stroke: #0969da; }
@@ -51,6 +52,7 @@ const style = `
     @media (prefers-color-scheme: dark) {
       text { fill: #d1d7e0; }
       .soft { fill: #9198a1; }
+      .warn { fill: #d1d7e0; }
       .c0 { fill: #4493f8; stroke: #4493f8; }
       .c1 { fill: #f0883e; stroke: #f0883e; }
       .c2 { fill: #ab7df8; stroke: #ab7df8; }
@@ -110,7 +112,7 @@ func panelSVG(r result, interval time.Duration, top, group float64) string {
 	p(`<text class="head" x="12" y="%.0f">adverts every %v</text>`, top+22, interval)
 	if noise := r.noise(interval); noise > axisFrom {
 		p(`<rect class="noise" x="%d" y="%.0f" width="%.1f" height="%.0f"/>`, labelWidth, first-6, at(noise)-labelWidth, end-first+6)
-		p(`<text class="soft" x="%d" y="%.0f">noise</text>`, labelWidth+3, end+4)
+		p(`<text class="soft" x="%d" y="%.0f">noise</text>`, labelWidth+3, end+13)
 	}
 	for _, tick := range []struct {
 		d    time.Duration
@@ -150,12 +152,12 @@ func rowSVG(f *failover, number int, y float64) string {
 	x := at(mid)
 	words := about(mid)
 	if mid == never {
-		p(`<path class="c%d span" fill="none" d="M%.1f %.1fl8 0m-4 -4l4 4l-4 4"/>`, number%4, x+8, y)
+		p(`<path class="c%d span" style="fill:none" d="M%.1f %.1fl8 0m-4 -4l4 4l-4 4"/>`, number%4, x+8, y)
 		words = "never answers again"
 	}
 	p("%s", mark(number, x, y))
 	if double := f.Double.median(); double > present {
-		words += "; two answer for " + about(double)
+		words += `; <tspan class="warn">two answer for ` + about(double) + "</tspan>"
 	}
 	p(`<text class="soft" x="%.1f" y="%.1f">%s</text>`, at(high)+10+arrow(mid), y+4, words)
 	return b.String()

@@ -192,11 +192,12 @@ func (r *result) scales(ctx context.Context, list []contender, crowds []int, int
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				if err != nil {
-					s.Note = fmt.Sprintf("failed: %v", err)
-					tell("%s with %d: %v", c.name, routers, err)
-				}
 				r.Scale = append(r.Scale, s)
+				if err != nil {
+					r.Scale[len(r.Scale)-1].Note = fmt.Sprintf("failed: %v", err)
+					tell("%s, %d at %v: %v", c.name, routers, interval, err)
+					continue
+				}
 				tell("%-10s %4d at %-5v masters +%v, takeover +%v, sent %v, received %v, RSS %d MB", c.name, routers, interval,
 					s.Masters.Round(time.Millisecond), s.Takeover.Round(time.Millisecond), s.Sent.median(), s.Received.median(), s.RSS>>20)
 			}

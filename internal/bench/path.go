@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -346,11 +347,13 @@ func compare(stalls []*stall, alone, busy map[way]sample) (rows []pathRow) {
 			if busy[w] == nil {
 				continue
 			}
-			bias := alone[way{s, toParent}].quick() - alone[way{base.stall, toParent}].quick()
-			rows = append(rows, pathRow{
-				Contender: s.name, Way: to, Turns: len(busy[w]), Quick: busy[w].quick(), Median: busy[w].median(),
-				Base: base.name, More: busy[w].quick() - busy[base].quick() - bias,
-			})
+			row := pathRow{Contender: s.name, Way: to, Turns: len(busy[w]), Quick: busy[w].quick(), Median: busy[w].median()}
+			// The others have no lease that could be compared with none.
+			if w != base && (to == toParent || strings.HasPrefix(s.name, ourName)) {
+				bias := alone[way{s, toParent}].quick() - alone[way{base.stall, toParent}].quick()
+				row.Base, row.More = base.name, row.Quick-busy[base].quick()-bias
+			}
+			rows = append(rows, row)
 		}
 	}
 	return rows

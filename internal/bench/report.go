@@ -17,12 +17,12 @@ func document(r result) string {
 	for _, c := range r.Contenders {
 		names = append(names, c.Name+" "+c.Version)
 	}
-	p("%s, measured side by side in one run on %s: the same cables, the same client, the\nsame moments. Times belong to this machine; **what is claimed are ratios**, and what is\nnot in vrrpd's favour stands under [Where vrrpd is slower](#where-vrrpd-is-slower).",
+	p("%s, measured side by side in one run on %s: the same\ncables, the same client, the same moments. Times belong to this machine; **what is claimed are ratios**, and what is\nnot in vrrpd's favour stands under [Where vrrpd is slower](#where-vrrpd-is-slower).",
 		list(names), r.Date.Format("2 January 2006"))
 	p("")
 	p("    %s", r.Command)
 	p("")
-	p("repeats it, as root, in network namespaces (%s here), and writes this page.", r.Took.Round(time.Second))
+	p("repeats it, as root, in network namespaces (%s here), and writes this page;\n`BENCH=-short` is quicker and says less.", r.Took.Round(time.Second))
 	p("")
 	p("| | |\n|---|---|")
 	p("| kernel | %s |", r.Machine.Kernel)
@@ -197,6 +197,10 @@ func outagesText(r result) string {
 						continue
 					}
 					line += " " + cell(of(theirs), ms) + " |"
+					if len(of(ours)) == 0 || len(of(theirs)) == 0 {
+						ratios += " – |"
+						continue
+					}
 					ratios += " " + ratio(of(ours).median(), of(theirs).median(), noise) + " |"
 				}
 				p("%s", line+ratios)
@@ -259,7 +263,45 @@ func scaleText(r result) string {
 		p("%s %s | %s | %s | %s | %s | %s | %s |", line, cell(s.Sent, us), cell(s.Received, us), mb(s.RSS), mb(s.PSS), ms(s.Masters), taken, announced(s.Announced))
 	}
 	p("")
+	b.WriteString(scaleRatios(r))
 	return b.String()
+}
+
+// scaleRatios is how many times as much the others need.
+func scaleRatios(r result) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("The same as ratios to vrrpd: above 1 the other needs more.")
+	p("")
+	p("| routers | adverts | | sent | received | RSS | PSS | all MASTER | taken over |")
+	p("|---|---|---|---|---|---|---|---|---|")
+	any := false
+	for _, o := range r.Scale {
+		s := r.scale(ourName, o.Routers, o.Interval)
+		if o.Contender == ourName || o.Note != "" || s == nil || s.Note != "" {
+			continue
+		}
+		any = true
+		p("| %d | %v | %s : vrrpd | %s | %s | %s | %s | %s | %s |", o.Routers, o.Interval, o.Contender,
+			times(o.Sent.median(), s.Sent.median()), times(o.Received.median(), s.Received.median()),
+			times(time.Duration(o.RSS), time.Duration(s.RSS)), times(time.Duration(o.PSS), time.Duration(s.PSS)),
+			ratio(s.Masters, o.Masters, startNoise), ratio(s.Takeover, o.Takeover, startNoise))
+	}
+	if !any {
+		return ""
+	}
+	p("")
+	return b.String()
+}
+
+// scale is a row, nil: there is none.
+func (r result) scale(name string, routers int, interval time.Duration) *scale {
+	for i, s := range r.Scale {
+		if s.Contender == name && s.Routers == routers && s.Interval == interval {
+			return &r.Scale[i]
+		}
+	}
+	return nil
 }
 
 func announced(d time.Duration) string {
@@ -278,13 +320,13 @@ func pathText(r result) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("## Forwarded packets")
 	p("")
-	p("Small packets from one LAN to the other through a machine that is MASTER, on one\nprocessor: bridge, veth, the machine, veth, bridge. The quickest twentieth of %d turns of %d\npackets counts, the machines by turns. \"More\" is compared with the machine in brackets on\nthe same way; by what they differed before anything was started has been taken off. Rungs\nare those of vrrpd's lease (`--lease`): what silences a dead MASTER.", r.Path[0].Turns, handful)
+	p("Small packets from one LAN to the other through a machine that is MASTER, on one\nprocessor: bridge, veth, the machine, veth, bridge. The quickest twentieth of %d turns of %d\npackets counts, the machines by turns. \"More\" is compared with what is in brackets on the\nsame way; by what the machines differed before anything was started has been taken off.\nFor the card that is the cost of hearing adverts, for the virtual MAC that of the lease\n(`--lease`), which silences a dead MASTER.", r.Path[0].Turns, handful)
 	p("")
 	p("| addressed to the | through a machine with | ns per packet | packets per second | more, ns |")
 	p("|---|---|---|---|---|")
 	for _, w := range r.Path {
 		more := "–"
-		if w.Base != w.Contender {
+		if w.Base != "" {
 			more = fmt.Sprintf("%+d (%s)", w.More.Nanoseconds(), w.Base)
 		}
 		p("| %s | %s | %d | %d 000 | %s |", w.Way, w.Contender, w.Quick.Nanoseconds(), int(time.Second/w.Quick)/1000, more)
@@ -311,6 +353,5 @@ const method = `## How it was measured
   they come in by, not by their MAC, which is the same.
 - Processor time is the scheduler's, in nanoseconds, of whole processes
   (` + "`clock_getcpuclockid`" + `). Adverts are counted at the switch.
-- The machine was not asleep otherwise: see the load average above, and the noise at each
-  table. ` + "`-only`, `-n` and `-short`" + ` in ` + "`BENCH`" + ` measure less.
+- Other work on the computer is in the load average above and in the noise at each table.
 `

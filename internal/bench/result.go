@@ -91,7 +91,8 @@ type pathRow struct {
 	Way           string // toParent or toVirtual
 	Turns         int
 	Quick, Median time.Duration // for each packet
-	// More is how much the quick ones take more than those of Base on the same way.
+	// More is how much the quick ones take more than those of Base on the same way;
+	// "": they are not compared.
 	Base string
 	More time.Duration
 }

@@ -171,9 +171,18 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 	if err != nil {
 		return s, err
 	}
-	defer func() { err = errors.Join(err, lab.Close()) }()
-	w, err := newCrowd(lab, c, routers, interval)
-	if err != nil {
+	var w *crowd
+	defer func() {
+		if err != nil && w != nil {
+			for _, m := range w.machines {
+				for _, l := range m.lastWords() {
+					tell("    %s: %s", m.Name(), l)
+				}
+			}
+		}
+		err = errors.Join(err, lab.Close())
+	}()
+	if w, err = newCrowd(lab, c, routers, interval); err != nil {
 		return s, err
 	}
 	r, err := w.call(0)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -15,57 +16,84 @@ func slower(r result) (lines []string) {
 			if ours == nil {
 				continue
 			}
+			var better, double []string
 			for _, name := range r.others() {
 				theirs := r.failover(name, interval, k)
-				if theirs == nil || !longer(ours.Dark.median(), theirs.Dark.median(), r.noise(interval)) {
+				if theirs == nil || len(theirs.Dark) == 0 || !longer(ours.Dark.median(), theirs.Dark.median(), r.noise(interval)) {
 					continue
 				}
-				why := ""
-				if double := theirs.Double.median(); (k == kill || k == hang) && double > ours.Double.median() {
-					why = fmt.Sprintf(" That is the price of the lease, which silences a machine that says nothing before another serves. With %s both machines answer for %s.",
-						name, during(double))
+				better = append(better, fmt.Sprintf("%s %s", name, ms(theirs.Dark.median())))
+				if d := theirs.Double.median(); (k == kill || k == hang) && d > ours.Double.median() {
+					double = append(double, fmt.Sprintf("for %s with %s", during(d), name))
 				}
-				say("**%s**, adverts every %v: nobody answers for %s ms, with %s for %s ms.%s",
-					k.word(), interval, ms(ours.Dark.median()), name, ms(theirs.Dark.median()), why)
 			}
-		}
-	}
-	for _, s := range r.Scale {
-		for _, o := range r.Scale {
-			if s.Contender != ourName || o.Contender == ourName || s.Routers != o.Routers || s.Interval != o.Interval || s.Note != "" || o.Note != "" {
+			if len(better) == 0 {
 				continue
 			}
-			with := fmt.Sprintf("**%d virtual router%s**, adverts every %v", s.Routers, plural(s.Routers), s.Interval)
-			for _, q := range []struct {
-				what         string
-				ours, theirs time.Duration
-				noise        time.Duration
-				unit         func(time.Duration) string
-				word         string
-			}{
-				{"processor time for each advert sent", s.Sent.median(), o.Sent.median(), 0, us, "us"},
-				{"processor time for each advert received", s.Received.median(), o.Received.median(), 0, us, "us"},
-				{"resident memory", time.Duration(s.RSS), time.Duration(o.RSS), 1 << 20, asMB, "MB"},
-				{"memory with what is shared counted in part", time.Duration(s.PSS), time.Duration(o.PSS), 1 << 20, asMB, "MB"},
-				{"until all are MASTER, beyond the protocol's wait", s.Masters, o.Masters, startNoise, ms, "ms"},
-				{"until all are taken over, beyond the skew time", s.Takeover, o.Takeover, startNoise, ms, "ms"},
-			} {
-				// A tenth is not worth a line.
-				if longer(q.ours, q.theirs, max(q.noise, q.theirs/10)) {
-					say("%s: %s %s %s, with %s %s %s.", with, q.what, q.unit(q.ours), q.word, o.Contender, q.unit(q.theirs), q.word)
-				}
+			why := ""
+			if len(double) > 0 {
+				why = " That is the price of the lease, which silences a machine that says nothing before another serves: without one both answer, " + list(double) + "."
 			}
+			say("**%s**, adverts every %v: nobody answers for %s ms (%s).%s", k.word(), interval, ms(ours.Dark.median()), strings.Join(better, ", "), why)
 		}
 	}
-	for _, name := range r.others() {
-		for _, way := range []string{toParent, toVirtual} {
-			ours, theirs := r.way(ourName+", "+defaultRung, way), r.way(name, way)
-			if ours != nil && theirs != nil && longer(ours.Quick, theirs.Quick, pathNoise) {
-				say("**Forwarded packets**, to the %s: %d ns each, with %s %d ns.", way, ours.Quick.Nanoseconds(), name, theirs.Quick.Nanoseconds())
+	for _, q := range quantities() {
+		var cases []string
+		for _, s := range r.Scale {
+			if s.Contender != ourName || s.Note != "" {
+				continue
 			}
+			var better []string
+			for _, name := range r.others() {
+				o := r.scale(name, s.Routers, s.Interval)
+				// A tenth is not worth a line.
+				if o != nil && o.Note == "" && longer(q.of(&s), q.of(o), max(q.noise, q.of(o)/10)) {
+					better = append(better, fmt.Sprintf("%s %s", name, q.unit(q.of(o))))
+				}
+			}
+			if len(better) > 0 {
+				cases = append(cases, fmt.Sprintf("%s with %d router%s at %v (%s)",
+					q.unit(q.of(&s)), s.Routers, plural(s.Routers), s.Interval, strings.Join(better, ", ")))
+			}
+		}
+		if len(cases) > 0 {
+			say("**%s**, %s: %s.", q.what, q.word, strings.Join(cases, "; "))
+		}
+	}
+	for _, way := range []string{toParent, toVirtual} {
+		ours := r.way(ourName+", "+defaultRung, way)
+		var better []string
+		for _, name := range r.others() {
+			theirs := r.way(name, way)
+			if ours != nil && theirs != nil && longer(ours.Quick, theirs.Quick, pathNoise) {
+				better = append(better, fmt.Sprintf("%s %d", name, theirs.Quick.Nanoseconds()))
+			}
+		}
+		if len(better) > 0 {
+			say("**Forwarded packets** to the %s: %d ns each (%s). vrrpd hears adverts by a packet socket, which no firewall rule cuts off, and to which the kernel shows every packet that comes in; the others by a raw socket.",
+				way, ours.Quick.Nanoseconds(), strings.Join(better, ", "))
 		}
 	}
 	return lines
+}
+
+// quantity is one column of the table of many virtual routers.
+type quantity struct {
+	what, word string
+	of         func(*scale) time.Duration
+	noise      time.Duration
+	unit       func(time.Duration) string
+}
+
+func quantities() []quantity {
+	return []quantity{
+		{"Processor time for an advert sent", "us", func(s *scale) time.Duration { return s.Sent.median() }, 0, us},
+		{"Processor time for an advert received", "us", func(s *scale) time.Duration { return s.Received.median() }, 0, us},
+		{"Resident memory", "MB", func(s *scale) time.Duration { return time.Duration(s.RSS) }, 1 << 20, asMB},
+		{"Memory with what is shared counted in part", "MB", func(s *scale) time.Duration { return time.Duration(s.PSS) }, 1 << 20, asMB},
+		{"Until all are MASTER, beyond the protocol's wait", "ms", func(s *scale) time.Duration { return s.Masters }, startNoise, ms},
+		{"Until all are taken over, beyond the skew time", "ms", func(s *scale) time.Duration { return s.Takeover }, startNoise, ms},
+	}
 }
 
 const (

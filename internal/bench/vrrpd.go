@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"vrrpd/internal/netlab"
@@ -18,7 +19,7 @@ const ourFile = "/etc/vrrpd/vrrpd.toml"
 // vrrpdContender is the daemon under test: one process with a configuration file, or,
 // if it is of a version that has none, one for each virtual router.
 func vrrpdContender(path string) (contender, error) {
-	c := contender{name: ourName, daemon: "vrrpd", path: path}
+	c := contender{name: ourName, daemon: filepath.Base(path), path: path}
 	text, err := say(path, "--version")
 	if err != nil {
 		return c, err
