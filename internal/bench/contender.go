@@ -134,6 +134,7 @@ func (m *machine) start() (time.Time, error) {
 		if err != nil {
 			return began, err
 		}
+		p.Hurry()
 		m.procs = append(m.procs, p)
 	}
 	return began, nil

@@ -353,5 +353,6 @@ const method = `## How it was measured
   they come in by, not by their MAC, which is the same.
 - Processor time is the scheduler's, in nanoseconds, of whole processes
   (` + "`clock_getcpuclockid`" + `). Adverts are counted at the switch.
-- Other work on the computer is in the load average above and in the noise at each table.
+- Everything that is measured, and what measures, has the same better priority (nice -10).
+  Other work on the computer is in the load average above and in the noise at each table.
 `

@@ -329,13 +329,23 @@ func (r Answers) stretches(cond func(Question) bool) []Outage {
 // Done is closed when the last question has been asked.
 func (a *Asker) Done() <-chan struct{} { return a.sent }
 
-// Stop asks no more, gives the last answers one more interval, and returns the
-// record.
+// Stop asks no more, gives the last answers one more interval, or as long as captured
+// frames wait to be read, and returns the record.
 func (a *Asker) Stop() (Answers, error) {
 	a.halt()
-	timer := time.NewTimer(a.opts.Interval)
-	defer timer.Stop()
-	<-timer.C // that nobody else answers is seen by waiting only
+	const idle = 10 * time.Millisecond
+	var before, seen int
+	for deadline := now().Add(patience); ; before = seen {
+		timer := time.NewTimer(max(a.opts.Interval, idle))
+		<-timer.C // that nobody else answers is seen by waiting only
+		seen = 0
+		for _, s := range a.all {
+			seen += s.Mark()
+		}
+		if seen == before || now().After(deadline) {
+			break
+		}
+	}
 	r, err := a.Snapshot()
 	return r, errors.Join(err, a.item.Close())
 }
