@@ -15,6 +15,7 @@ import (
 	"vrrpd/grouplock"
 	"vrrpd/grouplock/siblings"
 	"vrrpd/hooks"
+	"vrrpd/internal/child"
 	"vrrpd/lease"
 	"vrrpd/rtnl"
 	"vrrpd/vmacif"
@@ -71,7 +72,7 @@ type Daemon struct {
 	machine         *election.Machine
 	hooks           *hooks.Runner   // of the group's commands
 	scripts         chan struct{}   // how many commands may run side by side
-	runAs           *hooks.Identity // of --script-user; nil: as the daemon
+	runAs           *child.Identity // of --script-user; nil: as the daemon
 	worker          *worker
 	raising         atomic.Bool   // interfaces go up or are up: the worker takes none down
 	roll            siblings.Roll // siblings that died and have not come back

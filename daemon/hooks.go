@@ -18,6 +18,7 @@ import (
 	"vrrpd/control"
 	"vrrpd/election"
 	"vrrpd/hooks"
+	"vrrpd/internal/child"
 	"vrrpd/sysd"
 )
 
@@ -29,11 +30,11 @@ func (d *Daemon) checkScriptUser() (err error) {
 }
 
 // scriptUser is whom commands run as; nil: as the daemon.
-func scriptUser(name string) (*hooks.Identity, error) {
+func scriptUser(name string) (*child.Identity, error) {
 	if name == "" {
 		return nil, nil
 	}
-	id, err := hooks.LookupIdentity(name)
+	id, err := child.LookupIdentity(name)
 	if err != nil {
 		return nil, config.UsageError(fmt.Sprintf("--script-user %s: %v", name, err))
 	}

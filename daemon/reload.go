@@ -12,7 +12,7 @@ import (
 	"vrrpd/accept"
 	"vrrpd/config"
 	"vrrpd/election"
-	"vrrpd/hooks"
+	"vrrpd/internal/child"
 	"vrrpd/lease"
 	"vrrpd/vmacif"
 	"vrrpd/vrrp"
@@ -37,7 +37,7 @@ type reload struct {
 // plan is what a reload is going to do.
 type plan struct {
 	cfg    config.Config
-	runAs  *hooks.Identity
+	runAs  *child.Identity
 	change map[*router]change
 	retire []*router
 	add    []change

@@ -3,9 +3,7 @@
 //
 // Runner.Post only puts a Job down; Runner.Run, in a goroutine of its own,
 // executes. Whatever a command does (hang, fail, be missing, flood its output,
-// leave children behind) ends in a Result and changes nothing else. It is the
-// only room of vrrpd that starts programs, and it starts no other than the
-// user's.
+// leave children behind) ends in a Result and changes nothing else.
 //
 // # What waits
 //
@@ -31,10 +29,5 @@
 //
 // # What a command sees
 //
-// No arguments but its own; /dev/null as stdin; / as working directory; a
-// process group of its own; the daemon's environment without the variables that
-// would make it a part of the systemd service, and the nine VRRP_* of Job;
-// signals as a fresh program expects them; no other descriptor of the daemon.
-// A script without #! is given to /bin/sh, as execvp(3) does. Its output arrives
-// line by line, bounded in length and number.
+// What every program of the user sees (package child), and the nine VRRP_* of Job.
 package hooks

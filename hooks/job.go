@@ -4,10 +4,9 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"vrrpd/election"
+	"vrrpd/internal/child"
 )
 
 // Job is one transition of the machine and the command that goes with it.
@@ -16,7 +15,7 @@ type Job struct {
 	Argv []string
 
 	// RunAs is who the command runs as; nil: as Options.RunAs says.
-	RunAs *Identity
+	RunAs *child.Identity
 
 	// State of the machine; scripts are told its Outward form.
 	State election.State
@@ -49,16 +48,10 @@ func (j Job) String() string {
 	return j.side().String() + " command " + j.Argv[0]
 }
 
-// environ is the environment of the job's command: what the daemon has, less
-// what is not the command's business, and the VRRP_* variables. All nine are
+// environ is the environment of the job's command: what a program inherits, and
+// the VRRP_* variables. All nine are
 // always there, so that scripts may say set -u.
 func (j Job) environ(base []string) []string {
-	env := make([]string, 0, len(base)+10)
-	for _, variable := range base {
-		if name, _, _ := strings.Cut(variable, "="); !private(name) {
-			env = append(env, variable)
-		}
-	}
 	addresses := make([]string, len(j.Addresses))
 	for i, p := range j.Addresses {
 		addresses[i] = p.Addr().String()
@@ -67,8 +60,7 @@ func (j Job) environ(base []string) []string {
 	if j.Peer.IsValid() {
 		peer = j.Peer.String()
 	}
-	return append(env,
-		"PWD=/",
+	return append(child.Environ(base),
 		"VRRP_STATE="+j.side().String(),
 		"VRRP_REASON="+j.Reason.String(),
 		"VRRP_VRID="+strconv.Itoa(int(j.VRID)),
@@ -81,36 +73,8 @@ func (j Job) environ(base []string) []string {
 	)
 }
 
-// private reports the variables that a command does not inherit: those with
-// which it could speak for the systemd service or believe that descriptors were
-// passed to it (systemd.exec(5)), those that would be stale, and VRRP_* of an
-// outer vrrpd.
-func private(name string) bool {
-	for _, prefix := range []string{"LISTEN_", "WATCHDOG_", "MEMORY_PRESSURE_", "VRRP_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	switch name {
-	case "NOTIFY_SOCKET", "FDSTORE", "JOURNAL_STREAM", "MAINPID", "SYSTEMD_EXEC_PID", "PWD", "OLDPWD":
-		return true
-	}
-	return false
-}
-
-// Result is how a Job ended.
+// Result is how a Job ended. Its error names the command.
 type Result struct {
 	Job Job
-	// Err is nil if the command ended with exit status 0. Otherwise it names
-	// the command and says what happened.
-	Err error
-	// ExitCode is its exit status; -1 if it did not start or did not exit by
-	// itself.
-	ExitCode int
-	// Signal ended it; 0: none did.
-	Signal syscall.Signal
-	// Duration from the start to the end of the command itself.
-	Duration time.Duration
-	// TimedOut: it ran into the limit and was killed.
-	TimedOut bool
+	child.Result
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/child"
 )
 
 func TestRunsOnce(t *testing.T) {
@@ -119,7 +121,7 @@ func TestStop(t *testing.T) {
 	}
 	for n := 1; n <= 3; n++ {
 		r := b.result()
-		if !errors.Is(r.Err, ErrStopped) || r.TimedOut || r.ExitCode != -1 {
+		if !errors.Is(r.Err, child.ErrStopped) || r.TimedOut || r.ExitCode != -1 {
 			t.Errorf("%d: got %+v", n, r)
 		}
 		if ran := r.Signal == syscall.SIGKILL; ran != (n == 1) {

@@ -1,31 +1,19 @@
 package hooks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"time"
+
+	"vrrpd/internal/child"
 )
 
 // DefaultLimit is how long a command may run.
 const DefaultLimit = 60 * time.Second
-
-// ErrStopped is in the Result of a job that did not run, or not to its end,
-// because the context of Run was over.
-var ErrStopped = errors.New("vrrpd is stopping")
-
-// Identity is the user that commands run as.
-type Identity struct {
-	UID, GID uint32
-	// Groups are the supplementary ones; nil: none.
-	Groups []uint32
-	// Name and Home are what a command finds in USER, LOGNAME and HOME; "": as
-	// the daemon has it.
-	Name, Home string
-}
 
 // Options of a Runner. The zero value is the default.
 type Options struct {
@@ -33,7 +21,7 @@ type Options struct {
 	// killed; 0: DefaultLimit.
 	Limit time.Duration
 	// RunAs is who commands run as; nil: the same as the daemon.
-	RunAs *Identity
+	RunAs *child.Identity
 	// Slots bounds how many commands of several Runners run side by side: one place
 	// of its capacity each. nil: no bound.
 	Slots chan struct{}
@@ -103,13 +91,9 @@ func (r *Runner) Post(j Job) {
 
 // Run executes what was posted, until the context is over: then the command
 // that runs is killed with its process group, what waits is reported as not
-// run, and Run returns nil. Shutdown therefore waits for Idle first. Run may be
-// called once.
-//
-// From its beginning no descriptor of the process is inherited by any program,
-// not even those that the process itself was given by mistake. Commands of a
-// daemon that is not root have none of its capabilities. Run needs a goroutine of
-// its own, whose thread ends with it.
+// run (child.ErrStopped), and Run returns nil. Shutdown therefore waits for Idle
+// first. Run may be called once; it needs a goroutine of its own, whose thread ends
+// with it (child.Settle).
 func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	first := r.state == notYet
@@ -121,10 +105,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		return errors.New("run hooks: a Runner runs once")
 	}
 	defer r.end()
-	// Every command is started from this thread, which gives up what a program
-	// would inherit, and ends with Run: it is never unlocked.
-	runtime.LockOSThread()
-	if err := errors.Join(sealDescriptors(), dropInheritable()); err != nil {
+	// Every command is started from this thread.
+	if err := child.Settle(); err != nil {
 		return fmt.Errorf("run hooks: %w", err)
 	}
 	for ctx.Err() == nil {
@@ -149,6 +131,28 @@ func (r *Runner) Run(ctx context.Context) error {
 		r.report(result)
 	}
 	return nil
+}
+
+// execute runs the command of one job to its end.
+func (r *Runner) execute(ctx context.Context, job Job) Result {
+	c := child.Command{
+		Argv: job.Argv, Environ: job.environ(r.options.Environ), RunAs: cmp.Or(job.RunAs, r.options.RunAs),
+		Limit: r.options.Limit, Timer: r.timer,
+	}
+	if r.options.Output != nil {
+		c.Output = func(line string) { r.options.Output(job, line) }
+	}
+	result := Result{Job: job, Result: child.Result{ExitCode: -1}}
+	p, err := child.Start(c)
+	if err != nil {
+		result.Err = fmt.Errorf("run %s: %w", job, err)
+		return result
+	}
+	result.Result = p.Wait(ctx)
+	if result.Err != nil {
+		result.Err = fmt.Errorf("run %s: %w", job, result.Err)
+	}
+	return result
 }
 
 // next takes the job to run now; without one the runner is idle.
@@ -182,7 +186,7 @@ func (r *Runner) end() {
 	r.mu.Unlock()
 	for job, ok := left.pop(); ok; job, ok = left.pop() {
 		if len(job.Argv) > 0 {
-			r.report(Result{Job: job, ExitCode: -1, Err: fmt.Errorf("run %s: not run: %w", job, ErrStopped)})
+			r.report(Result{Job: job, Result: child.Result{ExitCode: -1, Err: fmt.Errorf("run %s: not run: %w", job, child.ErrStopped)}})
 		}
 	}
 	r.mu.Lock()

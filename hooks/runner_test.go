@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
+	"vrrpd/internal/child"
 )
 
 func TestMain(m *testing.M) {
@@ -372,7 +373,7 @@ const family = "sleep 3600 &\necho $$ $!\nwait"
 func TestFlood(t *testing.T) {
 	b := start(t, Options{})
 	r, output := b.do(`i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i+1)); done`)
-	if r.Err != nil || len(output) != MaxLines+1 || output[MaxLines] != lastLine {
+	if r.Err != nil || len(output) != child.MaxLines+1 || output[child.MaxLines] != child.LastLine {
 		t.Errorf("got %+v and %d lines", r, len(output))
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // floors are the packages from the ground up: each imports only from floors below.
 var floors = [][]string{
-	{"election", "vrrp", "lan", "rtnl", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
+	{"election", "vrrp", "lan", "rtnl", "internal/child", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
 	{"lease", "accept"},
 	{"grouplock/siblings", "vmacif", "control", "hooks", "sysd", "config"},
 	{"grouplock"},

@@ -1,4 +1,4 @@
-package hooks
+package child
 
 import (
 	"fmt"
@@ -7,7 +7,17 @@ import (
 	"strings"
 )
 
-// LookupIdentity finds the user that commands shall run as, by name or number,
+// Identity is the user that programs run as.
+type Identity struct {
+	UID, GID uint32
+	// Groups are the supplementary ones; nil: none.
+	Groups []uint32
+	// Name and Home are what a program finds in USER, LOGNAME and HOME; "": as
+	// the daemon has it.
+	Name, Home string
+}
+
+// LookupIdentity finds the user that programs shall run as, by name or number,
 // with all of the user's groups: what su would make of a command. A number that
 // belongs to nobody is no user: a mistyped one would own nothing, and a script
 // would fail only at the first failover.

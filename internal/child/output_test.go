@@ -1,4 +1,4 @@
-package hooks
+package child
 
 import (
 	"fmt"
@@ -52,7 +52,7 @@ func TestLinesAreBounded(t *testing.T) {
 		t.Errorf("%d bytes are kept of an unfinished line", len(l.line))
 	}
 	l.flush()
-	if len(got) != MaxLines+1 || got[MaxLines-1] != fmt.Sprintf("line %d", MaxLines-1) || got[MaxLines] != lastLine {
+	if len(got) != MaxLines+1 || got[MaxLines-1] != fmt.Sprintf("line %d", MaxLines-1) || got[MaxLines] != LastLine {
 		t.Errorf("%d lines, the last is %q", len(got), got[len(got)-1])
 	}
 }

@@ -1,23 +1,24 @@
-package hooks
+package child
 
 import (
 	"bytes"
 	"strings"
 )
 
-// Bounds of what is taken from one command's output.
+// Bounds of what is taken from one program's output.
 const (
 	MaxLine  = 1024 // bytes; the rest of a longer line is dropped
 	MaxLines = 256  // lines; one more says that the rest is dropped
 )
 
 const (
-	cutMark  = " [...]"
-	lastLine = "[more output is dropped]"
+	cutMark = " [...]"
+	// LastLine takes the place of what is dropped.
+	LastLine = "[more output is dropped]"
 )
 
 // lines is an io.Writer that hands on whole lines, within the bounds. It always
-// takes everything, so that a command never stops on a full pipe. One goroutine
+// takes everything, so that a program never stops on a full pipe. One goroutine
 // at a time may use it.
 type lines struct {
 	emit  func(line string)
@@ -61,7 +62,7 @@ func (l *lines) end() {
 	switch {
 	case l.emit == nil || l.count > MaxLines+1:
 	case l.count == MaxLines+1:
-		l.emit(lastLine)
+		l.emit(LastLine)
 	default:
 		l.emit(text)
 	}
