@@ -38,6 +38,8 @@ const (
 	// EvPriority: the operator sets the group's priority (Priority, 1..255; 0: as
 	// configured again).
 	EvPriority
+	// EvWeight: the checks of this process add Weight to the group's priority.
+	EvWeight
 	// EvStop: the process wants to leave for good.
 	EvStop
 )
@@ -50,6 +52,7 @@ type Event struct {
 	Addr     netip.Addr
 	MAC      MAC
 	Priority uint8
+	Weight   int           // may be negative
 	Interval time.Duration // as advertised
 	Fault    Fault
 	On       bool

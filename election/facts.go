@@ -83,7 +83,7 @@ type Facts struct {
 	Stopping uint8  // 1: the process wants to leave
 	_        uint8
 	Faults   Fault
-	_        uint32
+	Weight   int32 // what the checks of its process add to the group's priority; one member says it
 
 	// What was heard.
 	DownAt     Time   // master-down timer: silence is complete from here on

@@ -6,6 +6,7 @@ const (
 	flapAfterPromotion = int64(60 * time.Second)
 	flapWindow         = int64(10 * time.Minute)
 	flapFaults         = 3
+	flapServing        = int64(time.Hour)
 	holdLimit          = int64(5 * time.Minute)
 )
 
@@ -14,14 +15,15 @@ const (
 type holdDown struct {
 	now    int64 // present length, ns
 	recent [flapFaults]Time
+	served Time // a check failed while the machine served, and none has since while it did not; 0: not so
 }
 
 // note records a fault and lengthens the hold-down of what flaps: a fault soon
-// after a promotion (it appears only under load, or only on the master), or
-// more than three within ten minutes.
-func (h *holdDown) note(now, promoted Time, base int64) {
+// after a promotion (it appears only under load, or only on the master), more than
+// three within ten minutes, or again.
+func (h *holdDown) note(now, promoted Time, base int64, again bool) {
 	oldest := h.recent[0]
-	flaps := promoted != 0 && now-promoted < flapAfterPromotion ||
+	flaps := again || promoted != 0 && now-promoted < flapAfterPromotion ||
 		oldest != 0 && now-oldest < flapWindow
 	copy(h.recent[:], h.recent[1:])
 	h.recent[flapFaults-1] = now
@@ -40,6 +42,18 @@ func (m *Machine) holdBase() int64 {
 	return 2 * m.interval()
 }
 
+// checkAgain records that a check has failed. It reports whether that happens only
+// to a MASTER: what recovers as soon as the machine does not serve, and fails again
+// when it does, however late, would otherwise move it to and fro for ever.
+func (h *holdDown) checkAgain(now Time, serving bool) bool {
+	again := serving && h.served != 0 && now-h.served < flapServing
+	h.served = 0
+	if serving {
+		h.served = now
+	}
+	return again
+}
+
 // fault sets or clears a fault of a local member.
 func (m *Machine) fault(vr int, bit Fault, on bool) {
 	f := &m.own[vr]
@@ -49,7 +63,8 @@ func (m *Machine) fault(vr int, bit Fault, on bool) {
 	if on {
 		// Several members on one parent fail together; that is one fault.
 		if f.Joining == 0 && !m.faulty() {
-			m.hold.note(m.now, m.lastPromoted, m.holdBase())
+			again := bit == FaultCheck && m.hold.checkAgain(m.now, m.seen.State().Serving())
+			m.hold.note(m.now, m.lastPromoted, m.holdBase(), again)
 		}
 		f.Faults |= bit
 		m.ring = true

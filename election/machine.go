@@ -62,6 +62,8 @@ type Machine struct {
 	first    int // of this step in acts
 
 	wishes      Wishes
+	weight      int32 // of this process's checks
+	base        uint8 // priority of the group without weights
 	priority    uint8 // effective priority of the group
 	preempt     bool  // all members want preemption
 	preemptFrom Time
@@ -284,17 +286,22 @@ func (m *Machine) beat() {
 }
 
 // adoptWishes reads what the group wants: the operator's wishes, the priority
-// (the minimum of the members unless one was set at run time) and preemption.
+// (the minimum of the members unless one was set at run time, and the weights of
+// the checks of all processes) and preemption.
 func (m *Machine) adoptWishes() {
 	m.wishes = m.board.Wishes()
-	p, pre := uint8(255), true
+	m.weigh()
+	p, pre, weight := uint8(255), true, 0
 	m.each(func(f *Facts) {
 		p = min(p, f.Priority)
 		pre = pre && f.Preempt == 1
+		weight += int(f.Weight)
 	})
 	if m.wishes.Priority != 0 {
 		p = m.wishes.Priority
 	}
+	m.base = p
+	p = weighted(p, weight)
 	// An effective priority that changes while a master-down timer runs moves
 	// its end by the difference of the skew times.
 	if m.priority != 0 && p != m.priority {

@@ -7,6 +7,7 @@ type View struct {
 	Word     Word
 	Since    Time
 	Priority uint8 // effective
+	Base     uint8 // without the weights of checks
 	Preempt  bool  // as configured
 	Wishes   Wishes
 	// Holding is why the machine may not be elected now, or NoReason;
@@ -20,7 +21,7 @@ type View struct {
 // View returns the machine as the last Step left it.
 func (m *Machine) View() View {
 	v := View{
-		Word: m.seen, Since: m.since, Priority: m.priority, Preempt: m.preempt,
+		Word: m.seen, Since: m.since, Priority: m.priority, Base: m.base, Preempt: m.preempt,
 		Wishes: m.wishes, Missing: max(0, m.board.Missing()), Parted: m.parted,
 	}
 	if s := m.seen.State(); s == Held || s == Init {

@@ -343,10 +343,14 @@ func (g *generator) fault() {
 			g.add("mute %s %s off", m, l)
 		}
 	case 20:
-		g.add("check %s %s fail", m, l)
+		how := [2]string{"check %s %s fail", "check %s %s ok"}
+		if g.percent(40) {
+			how = [2]string{fmt.Sprintf("weigh %%s %%s %d", []int{-200, -60, -10, 30}[g.n(4)]), "weigh %s %s 0"}
+		}
+		g.add(how[0], m, l)
 		if g.percent(60) {
 			g.at += g.gap()
-			g.add("check %s %s ok", m, l)
+			g.add(how[1], m, l)
 		}
 	case 21:
 		g.add("stop %s", g.process())

@@ -175,6 +175,9 @@ func (h *host) start(place int) {
 		}
 	}
 	h.procs[place] = p
+	if weight := p.weight(); weight != 0 {
+		p.inbox = append(p.inbox, election.Event{Kind: election.EvWeight, Weight: weight})
+	}
 	alone := true
 	for _, q := range g.processes() {
 		if q == p {

@@ -16,6 +16,7 @@ type port struct {
 	mute    bool  // adverts cannot be sent
 	mutedAt int64 // when that last changed
 	unfit   bool  // a check of the member fails
+	weight  int   // what the checks of the member add to the priority
 
 	spoke int64         // when it last advertised a priority above 0
 	up    bool          // interface up, addresses in place

@@ -94,6 +94,7 @@ func (w *World) healAll() {
 			t.setMute(false)
 			t.setLink(true)
 			t.setFit(true)
+			t.weigh(0)
 		}
 		for i, p := range h.procs {
 			switch {

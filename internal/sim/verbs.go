@@ -28,6 +28,7 @@ import (
 //	block r1 A on|off             no frame passes, the carrier stays
 //	mute r1 A on|off              adverts cannot be sent
 //	check r1 A fail|ok            a configured check
+//	weigh r1 A -20                what a check of that LAN's process adds to the priority
 //	partition A r1|r2,r3          frames do not cross, either way
 //	partition A r1>r2             frames of r1 do not reach r2
 //	join A                        the LAN is whole again, and loses nothing
@@ -68,7 +69,7 @@ const (
 var grammar = map[string]string{
 	"serves": "ww", "expect": "mww", "warned": "mw",
 	"start": "p", "kill": "p", "stop": "p", "pause": "pt", "stall": "pntw",
-	"suspend": "mt", "freeze": "mt", "link": "mlw", "block": "mls", "mute": "mls", "check": "mlw",
+	"suspend": "mt", "freeze": "mt", "link": "mlw", "block": "mls", "mute": "mls", "check": "mlw", "weigh": "mln",
 	"partition": "lx", "join": "l", "loss": "lf", "dup": "lf", "proxyarp": "ls", "dropzero": "lw",
 	"backup": "m", "hold": "m", "release": "m", "priority": "mn", "hole": "w", "settle": "",
 }
@@ -202,6 +203,8 @@ func (w *World) obey(v Verb) {
 		t.setMute(word == "on")
 	case "check":
 		t.setFit(word == "ok")
+	case "weigh":
+		t.weigh(n)
 	case "partition":
 		w.partition(l, word)
 	case "join":
@@ -278,6 +281,29 @@ func (t *port) setFit(fit bool) {
 	}
 	t.unfit = !fit
 	t.tell(election.FaultCheck, func() bool { return t.unfit })
+}
+
+// weigh is what the checks of the member add to the priority.
+func (t *port) weigh(weight int) {
+	if t.weight == weight {
+		return
+	}
+	t.weight = weight
+	w := t.w
+	w.after(w.between(300*us, 700*us), func() {
+		if p := t.owner; p != nil && p.alive {
+			p.receive(election.Event{Kind: election.EvWeight, Weight: p.weight()})
+		}
+	})
+}
+
+// weight is what the checks of the process add to the priority.
+func (p *proc) weight() int {
+	sum := 0
+	for _, l := range p.lans {
+		sum += p.host.ports[l].weight
+	}
+	return sum
 }
 
 // tell has the process of the port know, 0.3 to 0.7 ms later, what is true then.

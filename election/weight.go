@@ -1,0 +1,23 @@
+package election
+
+// maxPriority is the highest that is no owner's.
+const maxPriority = 254
+
+// weigh has the first member with a vote say what the checks of this process add to
+// the group's priority. One that has no vote yet moves nothing.
+func (m *Machine) weigh() {
+	said := false
+	for i := range m.own {
+		f := &m.own[i]
+		f.Weight = 0
+		if f.Joining == 0 && !said {
+			f.Weight, said = m.weight, true
+		}
+	}
+}
+
+// weighted is the priority p with the sum of the weights of all processes: never 0,
+// which would mean that the machine resigns, and never the owner's unless it is that.
+func weighted(p uint8, weight int) uint8 {
+	return uint8(max(1, min(int(p)+weight, max(int(p), maxPriority))))
+}
