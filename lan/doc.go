@@ -47,6 +47,9 @@
 // comes than virtual routers have to say (pace.go): 100,000 forged frames per
 // second cost 6 % of a core instead of 43 %.
 //
+// An Asker has a socket of its own: what it asks, for package health, has nothing to
+// do with virtual routers, and may be asked of an interface that none stands on.
+//
 // # Order of closing
 //
 // Close ends hearing and sending (Run returns, the membership at layer 2 goes),

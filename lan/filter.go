@@ -87,7 +87,7 @@ func filter6() ([]bpf.RawInstruction, error) {
 	g := Group6().As16()
 	word := func(i int) uint32 { return binary.BigEndian.Uint32(g[4*i:]) }
 	const to = ethernetSize + 24 // destination
-	return bpf.Assemble([]bpf.Instruction{
+	return bpf.Assemble(append([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: to, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(0), SkipTrue: 6},
 		bpf.LoadAbsolute{Off: to + 4, Size: 4},
@@ -95,7 +95,17 @@ func filter6() ([]bpf.RawInstruction, error) {
 		bpf.LoadAbsolute{Off: to + 8, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(2), SkipTrue: 2},
 		bpf.LoadAbsolute{Off: to + 12, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: word(3), SkipTrue: 6},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: word(3), SkipTrue: neighbourChecks},
+	}, neighbourTail()...))
+}
+
+// neighbourChecks is how many instructions of neighbourTail tell an advertisement of
+// a neighbour; the packet type follows.
+const neighbourChecks = 6
+
+// neighbourTail passes neighbour advertisements with hop limit 255.
+func neighbourTail() []bpf.Instruction {
+	return []bpf.Instruction{
 		bpf.LoadAbsolute{Off: ethernetSize + 6, Size: 1}, // next header
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpv6, SkipTrue: 6},
 		bpf.LoadAbsolute{Off: ethernetSize + ipv6Size, Size: 1}, // type
@@ -106,5 +116,5 @@ func filter6() ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpLessOrEqual, Val: unix.PACKET_MULTICAST, SkipTrue: 1},
 		bpf.RetConstant{Val: refuse},
 		bpf.RetConstant{Val: whole},
-	})
+	}
 }

@@ -133,8 +133,26 @@ func AppendARPProbe(dst []byte, physMAC [6]byte, target netip.Addr) []byte {
 	return appendARP(dst, arpRequest, physMAC, [4]byte{}, [6]byte{}, target.As4())
 }
 
+// AppendARPRequest appends the question who has target, an IPv4 address, in the
+// name of source, the interface's own; without one (the zero Addr) it is
+// AppendARPProbe. It goes to everybody (ff:ff:ff:ff:ff:ff), or to the MAC that is
+// thought to have it (RFC 1122 section 2.3.2.1).
+func AppendARPRequest(dst []byte, to, physMAC [6]byte, source, target netip.Addr) []byte {
+	var sender [4]byte
+	if source.Is4() {
+		sender = source.As4()
+	}
+	at := len(dst)
+	dst = appendARP(dst, arpRequest, physMAC, sender, [6]byte{}, target.As4())
+	copy(dst[at:], to[:])
+	return dst
+}
+
+// broadcast is the MAC of everybody.
+var broadcast = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+
 func appendARP(dst []byte, op uint16, senderMAC [6]byte, sender [4]byte, targetMAC [6]byte, target [4]byte) []byte {
-	dst = append(dst, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	dst = append(dst, broadcast[:]...)
 	dst = append(dst, senderMAC[:]...)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(ethernet.EtherTypeARP))
 	dst = binary.BigEndian.AppendUint32(dst, arpEthernetIPv4)

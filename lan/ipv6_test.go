@@ -157,11 +157,17 @@ func six(c *Config)  { c.Families, c.Virtual = []uint8{6}, []netip.Addr{vip6} }
 // route a little after it has acknowledged the address.
 func (h *host) address(a netip.Addr) {
 	h.t.Helper()
-	p, err := netlink.ParseAddr(a.String() + "/64")
+	length := "/64"
+	if a.Is4() {
+		length = "/24"
+	}
+	p, err := netlink.ParseAddr(a.String() + length)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	p.Flags = unix.IFA_F_NODAD
+	if a.Is6() {
+		p.Flags = unix.IFA_F_NODAD
+	}
 	updates, done := make(chan netlink.RouteUpdate), make(chan struct{})
 	defer func() {
 		close(done)
