@@ -18,7 +18,7 @@ import (
 var floors = [][]string{
 	{"election", "vrrp", "lan", "rtnl", "internal/child", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
 	{"lease", "accept"},
-	{"grouplock/siblings", "vmacif", "control", "hooks", "sysd", "config"},
+	{"grouplock/siblings", "vmacif", "control", "health", "hooks", "sysd", "config"},
 	{"grouplock"},
 	{"daemon", "cmd/atropos/internal/args", "cmd/atropos/internal/show"},
 	{"cmd/vrrpd", "cmd/atropos/internal/act"},

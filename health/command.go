@@ -1,0 +1,85 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+
+	"vrrpd/internal/child"
+)
+
+// command runs the check's command once.
+func (w *watch) command(ctx context.Context) (observation, bool) {
+	first := ""
+	c := child.Command{
+		Argv: w.check.Command, Environ: append(w.set.options.Environ[:len(w.set.options.Environ):len(w.set.options.Environ)], "VRRP_CHECK="+w.check.Name),
+		RunAs: w.check.RunAs, Limit: w.check.timeout(),
+		Output: func(line string) {
+			if first == "" {
+				first = strings.TrimSpace(line)
+			}
+		},
+	}
+	p, err := w.set.options.launch(ctx, c)
+	if err != nil {
+		return bad("%v", err), true
+	}
+	r := p.Wait(ctx)
+	switch {
+	case errors.Is(r.Err, child.ErrStopped):
+		return observation{}, false
+	case r.Err == nil:
+		return good("%s", first), true
+	case first == "":
+		return bad("%v", r.Err), true
+	}
+	return bad("%v: %s", r.Err, first), true
+}
+
+// launcher starts the commands of all checks, from a thread that gives nothing on to
+// them (child.Settle).
+type launcher struct {
+	once    sync.Once
+	orders  chan order
+	settled error
+}
+
+type order struct {
+	command child.Command
+	done    chan<- started
+}
+
+type started struct {
+	process *child.Process
+	err     error
+}
+
+func (l *launcher) init() { l.orders = make(chan order) }
+
+func (l *launcher) run(ctx context.Context) {
+	l.settled = child.Settle()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case o := <-l.orders:
+			var s started
+			if s.err = l.settled; s.err == nil {
+				s.process, s.err = child.Start(o.command)
+			}
+			o.done <- s
+		}
+	}
+}
+
+func (l *launcher) start(ctx context.Context, c child.Command) (*child.Process, error) {
+	done := make(chan started, 1)
+	select {
+	case l.orders <- order{c, done}:
+	case <-ctx.Done():
+		return nil, child.ErrStopped
+	}
+	s := <-done
+	return s.process, s.err
+}
