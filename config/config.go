@@ -97,6 +97,8 @@ type Config struct {
 	// ScriptUser is whom OnMaster and OnBackup run as, a name or a number; "": as
 	// the daemon.
 	ScriptUser string
+	// Checks are what must be well besides; the classic form has none.
+	Checks []HealthCheck
 	// Routers are the virtual routers; the classic form gives exactly one.
 	// In mode Release a Router has its Interface, VRID, Family and Name only, and
 	// there may be one for either family.
@@ -137,7 +139,7 @@ func (c Config) Validate() error {
 			}
 		}
 	}
-	return nil
+	return c.validateChecks()
 }
 
 func (c Config) validateRelease() error {

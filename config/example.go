@@ -38,13 +38,23 @@ interface = "eth1"
 vrid = 52
 addresses = ["10.17.1.200"]
 `)
+	b.WriteString(`
+# What else must be well for this machine to be MASTER. Each check watches one thing: a
+# command, the carrier of an interface, addresses on it, or a process.
+#[[check]]
+`)
+	keysFrom(&b, checkKeys(), "", "", func(fileKey) bool { return true })
 	return b.String()
 }
 
 // keys writes a part of the keys; those named in active are no comments.
 func keys(b *strings.Builder, title, active string, want func(fileKey) bool) {
+	keysFrom(b, fileKeys(), title, active, want)
+}
+
+func keysFrom(b *strings.Builder, all []fileKey, title, active string, want func(fileKey) bool) {
 	b.WriteString(title)
-	for _, k := range fileKeys() {
+	for _, k := range all {
 		if !want(k) {
 			continue
 		}
@@ -116,7 +126,7 @@ prints one with every key, and
 says what is wrong with a file on this machine, what its author may not have meant,
 and what it comes to.
 .PP
-Three kinds of keys:
+Four kinds of keys:
 .TP
 of the process
 They stand before all tables.
@@ -137,6 +147,17 @@ of a virtual router
 They stand in a
 .B [[router]]
 of its own for each.
+.TP
+of a check
+They stand in a
+.B [[check]]
+of its own for each.
+A check says that something must be well for this machine to be MASTER: a command, the
+carrier of an interface, addresses on it, or a process; each watches one of them.
+While it fails it holds the machine, or with a weight changes its priority.
+See
+.B CHECKS
+below.
 .PP
 What a group and a virtual router may both have is, in the group, the default of its
 virtual routers; commands excepted, which are run for the group and for the virtual
@@ -144,14 +165,16 @@ router.
 `)
 	for _, part := range []struct {
 		title string
+		keys  []fileKey
 		want  func(where) bool
 	}{
-		{"KEYS OF THE PROCESS", func(w where) bool { return w&ofProcess != 0 }},
-		{"KEYS OF A GROUP", func(w where) bool { return w&ofGroup != 0 }},
-		{"KEYS OF A VIRTUAL ROUTER", func(w where) bool { return w&(ofGroup|ofRouter) == ofRouter }},
+		{"KEYS OF THE PROCESS", fileKeys(), func(w where) bool { return w&ofProcess != 0 }},
+		{"KEYS OF A GROUP", fileKeys(), func(w where) bool { return w&ofGroup != 0 }},
+		{"KEYS OF A VIRTUAL ROUTER", fileKeys(), func(w where) bool { return w&(ofGroup|ofRouter) == ofRouter }},
+		{"KEYS OF A CHECK", checkKeys(), func(where) bool { return true }},
 	} {
 		b.WriteString(".SH " + part.title + "\n")
-		for _, k := range fileKeys() {
+		for _, k := range part.keys {
 			if !part.want(k.where) {
 				continue
 			}
@@ -167,7 +190,7 @@ router.
 			}
 		}
 	}
-	b.WriteString(`.SH RELOAD
+	b.WriteString(checksManual + `.SH RELOAD
 SIGHUP,
 .B systemctl reload vrrpd
 and
@@ -188,6 +211,8 @@ One that is added has no vote until it has listened for a master-down interval (
 more than three intervals); then it joins the others, or, where another machine serves
 it, waits until this machine is BACKUP.
 Neither changes the state of the group.
+A check that has not changed goes on as it is, and one that is added counts as passed until
+it fails.
 A priority that was set at run time (SIGTTIN,
 .BR "atropos \-\-reduce" )
 holds until the priority in the file changes.

@@ -26,10 +26,7 @@ func ParseFile(name string, content []byte, runDir string) ([]Config, error) {
 		}
 		return nil, usagef("%s: %v", name, err)
 	}
-	r := fileReader{name: name, at: locate(string(content)), keys: map[string]fileKey{}}
-	for _, k := range fileKeys() {
-		r.keys[k.name] = k
-	}
+	r := fileReader{name: name, at: locate(string(content))}
 	groups, err := r.file(tree, runDir)
 	if err != nil {
 		return nil, err
@@ -41,7 +38,6 @@ func ParseFile(name string, content []byte, runDir string) ([]Config, error) {
 type fileReader struct {
 	name string
 	at   positions
-	keys map[string]fileKey
 }
 
 // errorf is an error at the line of a path.
@@ -73,7 +69,7 @@ type draft struct{ form }
 
 func (r *fileReader) file(tree map[string]any, runDir string) ([]Config, error) {
 	top := draft{form: form{router: Router{Priority: DefaultPriority, Interval: DefaultInterval, Preempt: true}}}
-	if err := r.table(&top, tree, "", ofProcess|ofGroup, "group", "router"); err != nil {
+	if err := r.table(&top, tree, "", ofProcess|ofGroup, "group", "router", "check"); err != nil {
 		return nil, err
 	}
 	dir := cmp.Or(runDir, top.runDir)
@@ -103,6 +99,9 @@ func (r *fileReader) file(tree map[string]any, runDir string) ([]Config, error) 
 			return nil, r.wrong(path, err)
 		}
 		g.Routers = append(g.Routers, c)
+	}
+	if err := r.checks(groups, tree["check"]); err != nil {
+		return nil, err
 	}
 	var all []Config
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
@@ -234,20 +233,21 @@ func (r *fileReader) addresses(c *Router, value any, path string) error {
 func (r *fileReader) table(d *draft, table map[string]any, prefix string, here where, within ...string) error {
 	// In the order of the table of keys, so that of several mistakes always the same
 	// one is told; unknown ones first, because a wrong name explains what is missing.
+	keys := keysOf(here)
 	for _, name := range slices.Sorted(maps.Keys(table)) {
-		k, known := r.keys[name]
+		at := slices.IndexFunc(keys, func(k fileKey) bool { return k.name == name })
 		switch {
 		case slices.Contains(within, name):
-		case !known:
+		case at < 0:
 			return r.errorf(prefix+name, "unknown key %s%s", show(name), r.meant(name, here))
-		case k.where&here == 0:
-			return r.errorf(prefix+name, "%s does not belong here: it is a key of %s", name, k.where.places())
+		case keys[at].where&here == 0:
+			return r.errorf(prefix+name, "%s does not belong here: it is a key of %s", name, keys[at].where.places())
 		}
 	}
 	if _, given := table["auth"]; given {
 		d.router.Auth, d.auth = Auth{}, authOptions{} // nothing of what is around
 	}
-	for _, k := range fileKeys() {
+	for _, k := range keys {
 		value, given := table[k.name]
 		if !given || k.where&here == 0 {
 			continue
@@ -308,7 +308,7 @@ func (k fileKey) values(v any) ([]string, error) {
 // meant guesses what a misspelt key should have been.
 func (r *fileReader) meant(name string, here where) string {
 	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
-	for _, k := range fileKeys() {
+	for _, k := range keysOf(here) {
 		if a, b := plain(k.name), plain(name); k.where&here != 0 && (a == b || strings.HasPrefix(a, b) || strings.HasPrefix(b, a) || oneOff(a, b)) {
 			return "; did you mean " + k.name + "?"
 		}
@@ -396,6 +396,9 @@ func Warnings(groups []Config) (all []string) {
 			all = append(all, fmt.Sprintf("group %s: the priorities differ (%d for %s, %d for %s), and the lowest counts for all of them: give the group one priority",
 				g.Group, low.Priority, low.Name, high.Priority, high.Name))
 		}
+		for _, w := range g.checkWarnings() {
+			all = append(all, "group "+g.Group+": "+w)
+		}
 		if g.Routers[0].Preempt && g.HoldDown > 0 && g.Routers[0].PreemptDelay > 0 && g.HoldDown >= g.Routers[0].PreemptDelay {
 			all = append(all, fmt.Sprintf("group %s: preempt_delay begins when hold_down is over, so after a fault it takes %v until this machine takes over again",
 				g.Group, g.HoldDown+g.Routers[0].PreemptDelay))
@@ -444,6 +447,10 @@ func Plan(groups []Config) (lines []string) {
 			if c.Given() {
 				lines = append(lines, fmt.Sprintf("group %s: %s runs %s", g.Group, c.what, c.Line))
 			}
+		}
+		for i := range g.Checks {
+			k := &g.Checks[i]
+			lines = append(lines, fmt.Sprintf("group %s: check %s: %s, %s", g.Group, k.Name, k.What(), k.effect()))
 		}
 		for _, r := range g.Routers {
 			var addrs []netip.Addr

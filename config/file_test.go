@@ -245,9 +245,15 @@ func TestManualPage(t *testing.T) {
 	if string(page) != Manual() {
 		t.Error("docs/vrrpd.toml.5 is not what config/keys.go says: make man")
 	}
-	for _, k := range fileKeys() {
-		if strings.Count(string(page), ".TP\n.BR "+k.name+" \" (") != 1 {
-			t.Errorf("%s is not explained once", k.name)
+	whole, checks, _ := strings.Cut(string(page), ".SH KEYS OF A CHECK\n")
+	for _, part := range []struct {
+		text string
+		keys []fileKey
+	}{{whole, fileKeys()}, {checks, checkKeys()}} {
+		for _, k := range part.keys {
+			if strings.Count(part.text, ".TP\n.BR "+k.name+" \" (") != 1 {
+				t.Errorf("%s is not explained once", k.name)
+			}
 		}
 	}
 }

@@ -81,7 +81,8 @@ type form struct {
 	router  Router
 	version uint8 // as asked for; 0: not given
 	auth    authOptions
-	runDir  string // of -f; "": not given
+	runDir  string      // of -f; "": not given
+	check   HealthCheck // of a file
 }
 
 // row is one option of vrrpd and what it means.

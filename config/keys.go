@@ -14,6 +14,7 @@ const (
 	ofProcess where = 1 << iota
 	ofGroup
 	ofRouter
+	ofCheck
 )
 
 // kind is the type of a value.
@@ -109,6 +110,14 @@ func fileKeys() []fileKey {
 		{"group", ofRouter, text, `"machine"`, `"machine"`,
 			"The group that the virtual router belongs to. Those of a group are MASTER or BACKUP together.", nil},
 	}
+}
+
+// keysOf are the keys of a table of that kind.
+func keysOf(here where) []fileKey {
+	if here == ofCheck {
+		return checkKeys()
+	}
+	return fileKeys()
 }
 
 // DefaultGroup is the group of virtual routers that name none.

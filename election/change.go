@@ -65,6 +65,9 @@ func (m *Machine) number() {
 func (m *Machine) Add(now Time, vr int, r Router) {
 	f := Facts{Joining: 1, BeatAt: now, Seen: m.seen.Epoch(), Stopping: flag(m.stopping)}
 	f.configure(r)
+	if m.unfit {
+		f.Faults = FaultCheck
+	}
 	f.DownAt = now + f.down(m.priority)
 	m.own = append(m.own, f)
 	m.vr = append(m.vr, member{id: vr, lan: r.LAN, source: AddrFrom(r.Source), added: now})

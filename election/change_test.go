@@ -302,3 +302,27 @@ func TestOneQuestionPerLAN(t *testing.T) {
 		s.is(Master, Unanswered)
 	}
 }
+
+// A check that holds the machine holds what is added, too; when it is well again all
+// of them are.
+func TestAddedWhileACheckHolds(t *testing.T) {
+	s := setup{}.open(t, 1)
+	s.peer(200, high, A, B)
+	s.pass("10s")
+	s.post(A, Event{Kind: EvChecks, On: true})
+	s.pass("10s")
+	s.is(Held, CheckFailed)
+	s.add(C)
+	if f := s.facts(C).Faults; f != FaultCheck {
+		t.Errorf("what was added has the faults %b", f)
+	}
+	s.pass("10s")
+	s.post(A, Event{Kind: EvChecks})
+	s.pass("5s")
+	s.is(Backup, Recovered)
+	for _, lan := range []int{A, B, C} {
+		if f := s.facts(lan); f.Faults != 0 || f.Joining != 0 {
+			t.Errorf("LAN %c: faults %b, joining %d", 'A'+lan, f.Faults, f.Joining)
+		}
+	}
+}

@@ -38,8 +38,9 @@ const (
 	// EvPriority: the operator sets the group's priority (Priority, 1..255; 0: as
 	// configured again).
 	EvPriority
-	// EvWeight: the checks of this process add Weight to the group's priority.
-	EvWeight
+	// EvChecks: the checks of this process add Weight to the group's priority, and hold
+	// the machine or do not (On: FaultCheck of all of its members).
+	EvChecks
 	// EvStop: the process wants to leave for good.
 	EvStop
 )

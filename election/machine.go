@@ -63,6 +63,7 @@ type Machine struct {
 
 	wishes      Wishes
 	weight      int32 // of this process's checks
+	unfit       bool  // these hold the machine
 	base        uint8 // priority of the group without weights
 	priority    uint8 // effective priority of the group
 	preempt     bool  // all members want preemption

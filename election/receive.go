@@ -32,10 +32,8 @@ func (m *Machine) apply(e *Event) {
 		m.wish(func(w *Wishes) { w.Soft, w.Hold = false, false })
 	case EvPriority:
 		m.wish(func(w *Wishes) { w.Priority = e.Priority })
-	case EvWeight:
-		m.weight = int32(max(-maxPriority, min(e.Weight, maxPriority)))
-		m.adoptWishes()
-		m.ring = true
+	case EvChecks:
+		m.checked(e.Weight, e.On)
 	case EvStop:
 		m.stopping = true
 		for i := range m.own {

@@ -3,6 +3,16 @@ package election
 // maxPriority is the highest that is no owner's.
 const maxPriority = 254
 
+// checked takes what the checks of this process say.
+func (m *Machine) checked(weight int, hold bool) {
+	m.weight, m.unfit = int32(max(-maxPriority, min(weight, maxPriority))), hold
+	for i := range m.own {
+		m.fault(i, FaultCheck, hold)
+	}
+	m.adoptWishes()
+	m.ring = true
+}
+
 // weigh has the first member with a vote say what the checks of this process add to
 // the group's priority. One that has no vote yet moves nothing.
 func (m *Machine) weigh() {

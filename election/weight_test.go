@@ -9,7 +9,7 @@ import (
 
 // What checks add to the group's priority.
 
-func weight(n int) Event { return Event{Kind: EvWeight, Weight: n} }
+func weight(n int) Event { return Event{Kind: EvChecks, Weight: n} }
 
 // The weights of all processes add up, on top of what is configured or set at run
 // time; every process says the same priority, and none leaves 1..254.
@@ -144,9 +144,11 @@ func TestWeightOfOneThatJoins(t *testing.T) {
 // too, is another matter.
 func TestCheckThatFailsOnlyOnTheMaster(t *testing.T) {
 	fails := func(s *scene) time.Duration {
-		s.fault(B, FaultCheck, true)
+		s.post(B, Event{Kind: EvChecks, On: true})
+		s.settle()
 		s.pass("1s")
-		s.fault(B, FaultCheck, false)
+		s.post(B, Event{Kind: EvChecks})
+		s.settle()
 		return time.Duration(s.facts(B).HoldAt - s.now)
 	}
 	layouts(t, setup{}, func(t *testing.T, s *scene) {

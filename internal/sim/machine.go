@@ -175,8 +175,8 @@ func (h *host) start(place int) {
 		}
 	}
 	h.procs[place] = p
-	if weight := p.weight(); weight != 0 {
-		p.inbox = append(p.inbox, election.Event{Kind: election.EvWeight, Weight: weight})
+	if e := p.checks(); e.On || e.Weight != 0 {
+		p.inbox = append(p.inbox, e)
 	}
 	alone := true
 	for _, q := range g.processes() {
@@ -213,9 +213,6 @@ func (t *port) faults() []election.Fault {
 	var list []election.Fault
 	if !t.link {
 		list = append(list, election.FaultLinkDown)
-	}
-	if t.unfit {
-		list = append(list, election.FaultCheck)
 	}
 	return list
 }

@@ -280,7 +280,7 @@ func (t *port) setFit(fit bool) {
 		return
 	}
 	t.unfit = !fit
-	t.tell(election.FaultCheck, func() bool { return t.unfit })
+	t.tellChecks()
 }
 
 // weigh is what the checks of the member add to the priority.
@@ -289,21 +289,27 @@ func (t *port) weigh(weight int) {
 		return
 	}
 	t.weight = weight
+	t.tellChecks()
+}
+
+// tellChecks has the process of the port know what its checks say.
+func (t *port) tellChecks() {
 	w := t.w
 	w.after(w.between(300*us, 700*us), func() {
 		if p := t.owner; p != nil && p.alive {
-			p.receive(election.Event{Kind: election.EvWeight, Weight: p.weight()})
+			p.receive(p.checks())
 		}
 	})
 }
 
-// weight is what the checks of the process add to the priority.
-func (p *proc) weight() int {
-	sum := 0
+// checks is what those of the process come to.
+func (p *proc) checks() election.Event {
+	e := election.Event{Kind: election.EvChecks}
 	for _, l := range p.lans {
-		sum += p.host.ports[l].weight
+		e.Weight += p.host.ports[l].weight
+		e.On = e.On || p.host.ports[l].unfit
 	}
-	return sum
+	return e
 }
 
 // tell has the process of the port know, 0.3 to 0.7 ms later, what is true then.
