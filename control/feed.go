@@ -11,6 +11,7 @@ const (
 	KindTransition = "transition" // the machine changed: From, To, Reason
 	KindAlarm      = "alarm"      // Reason began (Active) or has gone
 	KindFault      = "fault"      // of one member: Reason began (Active) or has gone
+	KindCheck      = "check"      // a check fails (Active) or passes: its name in Reason, Message
 	KindHook       = "hook"       // a command ended: Message
 	KindCommand    = "command"    // an operator's wish: Message
 	KindEnd        = "end"        // last line: why nothing more comes, in Message

@@ -21,6 +21,7 @@ type Status struct {
 	Machine Machine  `json:"machine"`
 	Routers []Router `json:"vrrp-instance"`
 
+	Checks      []Check      `json:"checks"`
 	Hooks       []HookResult `json:"hooks"`       // the last of each direction
 	Transitions []Transition `json:"transitions"` // of the machine, oldest first
 	LogLost     uint64       `json:"log-records-lost"`
@@ -55,6 +56,23 @@ type Machine struct {
 type Priority struct {
 	Effective  uint8 `json:"effective"`
 	Configured uint8 `json:"configured"`
+	Checks     int   `json:"checks"` // what they add to it, in Effective
+}
+
+// Check is something that the machine needs to be worth electing.
+type Check struct {
+	Name   string    `json:"name"`
+	Kind   string    `json:"kind"`             // health.Kind
+	What   string    `json:"what"`             // is watched, for people
+	State  string    `json:"state"`            // health.Verdict: pending, passing, failing
+	Since  time.Time `json:"since,omitzero"`   // zero: from the beginning
+	Weight int       `json:"weight"`           // 0: it holds the machine
+	Effect string    `json:"effect,omitempty"` // that it has now, for people
+	Detail string    `json:"detail,omitempty"` // of the last look
+	Last   time.Time `json:"last,omitzero"`    // look
+
+	Observations uint64 `json:"observations"`
+	Failures     uint64 `json:"failures"`
 }
 
 // Wishes are the operator's.
@@ -69,7 +87,7 @@ type Processes struct {
 	Wanted int `json:"wanted"` // -M; 0: any number
 }
 
-// Fault is why one member cannot serve.
+// Fault is why one member cannot serve; without an interface, why the machine cannot.
 type Fault struct {
 	Interface string `json:"interface"` // vrrp51
 	Parent    string `json:"parent"`    // eth0

@@ -32,6 +32,7 @@ type Group struct {
 	Agreed      bool         `json:"agreed"`
 	Members     []Member     `json:"members"`
 	Routers     []Router     `json:"vrrp-instance"`
+	Checks      []Check      `json:"checks"`
 	Hooks       []MemberHook `json:"hooks"`
 	Transitions []Transition `json:"transitions"` // oldest first
 
@@ -112,7 +113,7 @@ func mergeGroup(members []Process) Group {
 		return cmp.Or(cmp.Compare(a.Status.Machine.Epoch, b.Status.Machine.Epoch),
 			a.Status.Time.Compare(b.Status.Time))
 	})
-	g := Group{Machine: top.Status.Machine, Agreed: true, Routers: []Router{}, Hooks: []MemberHook{}}
+	g := Group{Machine: top.Status.Machine, Agreed: true, Routers: []Router{}, Checks: []Check{}, Hooks: []MemberHook{}}
 	g.Faults, g.Alarms = []Fault{}, []Alarm{}
 	for _, p := range members {
 		m := &p.Status.Machine
@@ -136,6 +137,7 @@ func mergeGroup(members []Process) Group {
 			}
 		}
 		g.Routers = append(g.Routers, p.Status.Routers...)
+		g.Checks = append(g.Checks, p.Status.Checks...)
 		for _, h := range p.Status.Hooks {
 			g.Hooks = append(g.Hooks, MemberHook{p.Instance, h})
 		}

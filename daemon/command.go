@@ -61,8 +61,12 @@ func (d *Daemon) command(c control.Command, reply chan control.Result) {
 		reply <- control.Result{Done: true, Message: "released: the election decides again"}
 	case control.Reduce, control.Increase:
 		p := d.shiftPriority(c.Verb == control.Increase)
-		d.log.Info(fmt.Sprintf("priority is now %d, was %d", p, view.Priority), d.aboutMachine(slog.Int(sysd.KeyPriority, int(p)))...)
-		reply <- control.Result{Done: true, Message: fmt.Sprintf("priority is now %d, was %d", p, view.Priority)}
+		said := fmt.Sprintf("priority is now %d, was %d", p, view.Base)
+		if view.Priority != view.Base {
+			said += fmt.Sprintf("; checks change it by %+d", int(view.Priority)-int(view.Base))
+		}
+		d.log.Info(said, d.aboutMachine(slog.Int(sysd.KeyPriority, int(p)))...)
+		reply <- control.Result{Done: true, Message: said}
 	case control.Reload:
 		d.reloadOwn(func(text string, err error) {
 			if err != nil {
@@ -76,9 +80,10 @@ func (d *Daemon) command(c control.Command, reply chan control.Result) {
 	}
 }
 
-// shiftPriority lowers or raises the group's priority and returns the new one.
+// shiftPriority lowers or raises the group's priority, without what checks do to it,
+// and returns the new one.
 func (d *Daemon) shiftPriority(up bool) uint8 {
-	p := int(d.machine.View().Priority)
+	p := int(d.machine.View().Base)
 	switch {
 	case up && d.cfg.IncreasedPriority != 0:
 		p = int(d.cfg.IncreasedPriority)

@@ -14,6 +14,7 @@ import (
 	"vrrpd/election"
 	"vrrpd/grouplock"
 	"vrrpd/grouplock/siblings"
+	"vrrpd/health"
 	"vrrpd/hooks"
 	"vrrpd/internal/child"
 	"vrrpd/lease"
@@ -73,6 +74,10 @@ type Daemon struct {
 	hooks           *hooks.Runner   // of the group's commands
 	scripts         chan struct{}   // how many commands may run side by side
 	runAs           *child.Identity // of --script-user; nil: as the daemon
+	health          *health.Set     // nil: not yet
+	checks          []health.Check  // as configured
+	checkSum        health.Sum      // as the election knows it
+	serves          atomic.Bool     // this machine is MASTER; for any goroutine
 	worker          *worker
 	raising         atomic.Bool   // interfaces go up or are up: the worker takes none down
 	roll            siblings.Roll // siblings that died and have not come back

@@ -31,6 +31,7 @@
 //	group.go     the other processes: doorbell, the dead, their cleaning
 //	hooks.go     the user's commands
 //	notify.go    one voice for several groups
+//	checks.go    the user's checks become facts of the election
 //	report.go    transitions and alarms become log records, STATUS and history
 //	status.go    the snapshot for the control socket
 //	command.go   what the operator asks for, and when that is done

@@ -34,14 +34,19 @@ func scriptUser(name string) (*child.Identity, error) {
 	if name == "" {
 		return nil, nil
 	}
+	return commandUser("--script-user "+name, name)
+}
+
+// commandUser is a user whom commands run as; as is how messages call the setting.
+func commandUser(as, name string) (*child.Identity, error) {
 	id, err := child.LookupIdentity(name)
 	if err != nil {
-		return nil, config.UsageError(fmt.Sprintf("--script-user %s: %v", name, err))
+		return nil, config.UsageError(fmt.Sprintf("%s: %v", as, err))
 	}
 	if own := os.Geteuid(); own != 0 {
 		if id.UID != uint32(own) {
-			return nil, config.UsageError(fmt.Sprintf("--script-user %s: only root can run commands as somebody else, and this is user %d, as whom they run anyway; leave it away",
-				name, own))
+			return nil, config.UsageError(fmt.Sprintf("%s: only root can run commands as somebody else, and this is user %d, as whom they run anyway; leave it away",
+				as, own))
 		}
 		return nil, nil // no setgroups without root, and nothing to change
 	}

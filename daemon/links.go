@@ -26,6 +26,7 @@ func (d *Daemon) kernel(changes []rtnl.Change) {
 			d.judgeParent(p)
 		}
 	}
+	d.tellChecks(changes)
 }
 
 func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {

@@ -89,6 +89,7 @@ func (d *Daemon) turn() {
 func (d *Daemon) realise(may func(election.State) bool) {
 	if w := d.board.Load(); w != d.realised && may(w.State()) && w == d.machine.View().Word {
 		d.realised = w
+		d.serves.Store(w.State().Serving())
 		d.group.Realise(w)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"vrrpd/accept"
 	"vrrpd/config"
 	"vrrpd/election"
+	"vrrpd/health"
 	"vrrpd/internal/child"
 	"vrrpd/lease"
 	"vrrpd/vmacif"
@@ -42,6 +43,9 @@ type plan struct {
 	retire []*router
 	add    []change
 	same   int
+	checks []health.Check
+	// checked: these are others than before
+	checked bool
 }
 
 // change is a virtual router as it shall be.
@@ -53,6 +57,14 @@ type change struct {
 
 // summary is what a plan comes to, in words.
 func (p *plan) summary() string {
+	text := p.routers()
+	if p.checked {
+		text += fmt.Sprintf("; checks changed, %d now", len(p.checks))
+	}
+	return text
+}
+
+func (p *plan) routers() string {
 	if len(p.change)+len(p.retire)+len(p.add) == 0 {
 		return fmt.Sprintf("%d virtual routers, none has changed", p.same)
 	}
@@ -134,6 +146,11 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 		}
 		p.runAs = id
 	}
+	var err error
+	if p.checks, err = healthChecks(cfg, p.runAs); err != nil {
+		return nil, err
+	}
+	p.checked = !reflect.DeepEqual(was.Checks, cfg.Checks)
 	for _, c := range cfg.Routers {
 		auth, err := c.AuthConfig(readKeyFile)
 		if err != nil {
@@ -204,7 +221,8 @@ func needsRestart(a, b config.Config) string {
 // It runs on the loop.
 func (d *Daemon) begin(p *plan, left func()) {
 	priority := d.configuredPriority()
-	d.cfg, d.runAs = p.cfg, p.runAs
+	d.cfg, d.runAs, d.checks = p.cfg, p.runAs, p.checks
+	d.applyChecks(health.Passing) // what is added does not move the machine
 	d.announcer.refresh = int64(d.cfg.AnnounceRefresh)
 	for r, to := range p.change {
 		d.changeRouter(r, to)

@@ -182,6 +182,10 @@ func (d *Daemon) holdingWords(v election.View) words {
 		w.do = "start the missing one, or correct -M"
 	case election.OperatorHold:
 		w.do = "atropos --release ends it"
+	case election.CheckFailed:
+		if why := d.checksHolding(); why != "" {
+			w.what += ": " + why
+		}
 	default:
 		for _, r := range d.routers {
 			if r.faults != 0 && r.detail != "" {

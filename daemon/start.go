@@ -79,6 +79,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}
 	d.startHooks(later)
 	d.startNotifier(later)
+	d.startChecks(later)
 	d.machine = election.New(d.electionConfig(), d.board, d.electionRouters())
 	// The group's doorbell rings on the loop, which owns the machine.
 	d.goRead(later, func(ctx context.Context) error {
@@ -99,6 +100,9 @@ func (d *Daemon) check() error {
 		return err
 	}
 	if err := d.checkScriptUser(); err != nil {
+		return err
+	}
+	if err := d.lookupChecks(); err != nil {
 		return err
 	}
 	if err := d.checkAccept(); err != nil {

@@ -48,6 +48,7 @@ func (d *Daemon) snapshot() control.Status {
 		Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now(),
 		Machine:     d.machineStatus(v),
 		Hooks:       d.hookResults(),
+		Checks:      d.checkStatus(),
 		Transitions: slices.Clone(d.history),
 		Goroutines:  runtime.NumGoroutine(),
 		HeapLive:    heapLive(),
@@ -78,7 +79,7 @@ func (d *Daemon) machineStatus(v election.View) control.Machine {
 		Group: d.groupName, State: state.Outward().String(), Phase: state.String(),
 		Reason: v.Word.Reason().String(), Peer: peerText(d.lastPeer),
 		Since: wallTime(v.Since), AgoMS: (boottime() - v.Since) / int64(time.Millisecond), Epoch: v.Word.Epoch(),
-		Priority:  control.Priority{Effective: v.Priority, Configured: configured},
+		Priority:  control.Priority{Effective: v.Priority, Configured: configured, Checks: int(v.Priority) - int(v.Base)},
 		Wishes:    control.Wishes{Soft: v.Wishes.Soft, Hold: v.Wishes.Hold},
 		Processes: control.Processes{Alive: max(d.cfg.Monitor, 1) - v.Missing, Wanted: max(d.cfg.Monitor, 1)},
 		Faults:    []control.Fault{},
@@ -94,7 +95,7 @@ func (d *Daemon) machineStatus(v election.View) control.Machine {
 		}
 	}
 	for _, r := range d.routers {
-		if why := d.machine.Facts(r.vr).Faults.Reason(); why != election.NoReason {
+		if why := d.machine.Facts(r.vr).Faults.Reason(); why != election.NoReason && why != election.CheckFailed {
 			detail := r.detail
 			if why == election.SendFailed && d.lastSendError != nil {
 				detail = d.lastSendError.Error()
@@ -103,6 +104,10 @@ func (d *Daemon) machineStatus(v election.View) control.Machine {
 				Interface: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Reason: why.String(), Detail: detail,
 			})
 		}
+	}
+	if why := d.checksHolding(); why != "" {
+		// Of the machine, not of each of its members.
+		m.Faults = append(m.Faults, control.Fault{Reason: election.CheckFailed.String(), Detail: why})
 	}
 	return m
 }

@@ -171,6 +171,13 @@ func (s *Set) sum() Sum {
 	return sum
 }
 
+// Sum is that of all checks now.
+func (s *Set) Sum() Sum {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sum()
+}
+
 // Wants reports whether a check is about the interface with this name.
 func (s *Set) Wants(name string) bool {
 	s.mu.Lock()

@@ -388,7 +388,7 @@ func TestHandlerRules(t *testing.T) {
 
 func TestMessageIDs(t *testing.T) {
 	seen := map[string]bool{}
-	for _, id := range []string{MessageMaster, MessageBackup, MessageHeld, MessagePhase, MessageFault,
+	for _, id := range []string{MessageMaster, MessageBackup, MessageHeld, MessagePhase, MessageFault, MessageCheck,
 		MessageAlarm, MessageStarted, MessageStopped, MessageReload, MessageHookFailed} {
 		if len(id) != 32 || strings.Trim(id, "0123456789abcdef") != "" || seen[id] {
 			t.Errorf("%q is not a 128-bit number of its own", id)

@@ -33,6 +33,7 @@ const (
 	MessagePhase      = "dba8014f0d8a4d31b377630c46ef6317" // passed through PREPARE, LINGER or LISTEN
 	MessageFault      = "7d6173b293d24635a9a87274ed2945f0" // a fault began or went
 	MessageAlarm      = "86a0f3b39ee64fe1a05fa45c499db1cb" // an alarm began or went
+	MessageCheck      = "3d1f6f2b8a5e4c6c9d0e7a4b51c28f93" // a check fails or passes
 	MessageStarted    = "7fa04a1e591347c8b605017f824e3dca" // vrrpd is ready
 	MessageStopped    = "942b1d7bfb114862b56bec357e1f8c3a" // vrrpd has left in order
 	MessageReload     = "6b2f9c0e4b0d4d0c9a3c7b9d2f3e51a8" // the configuration was reloaded, or not

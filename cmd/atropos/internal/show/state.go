@@ -40,6 +40,7 @@ func group(b *strings.Builder, g control.Group, now time.Time) {
 	}
 	b.WriteString("\n")
 	routers(b, g)
+	checks(b, g, now)
 	if n := len(g.Transitions); n > 0 {
 		b.WriteString("\nlast transitions (atropos --why explains them):\n")
 		t := table(b)
@@ -80,7 +81,10 @@ func held(g control.Group, since string) string {
 	}
 	var what []string
 	for _, f := range g.Faults {
-		s := Clean(f.Reason) + " on " + Clean(f.Parent)
+		s := Clean(f.Reason)
+		if f.Parent != "" {
+			s += " on " + Clean(f.Parent)
+		}
 		if f.Detail != "" && f.Detail != f.Parent {
 			s += " (" + Clean(f.Detail) + ")"
 		}
@@ -124,7 +128,11 @@ func remarks(g control.Group, now time.Time) []string {
 	}
 	p := fmt.Sprintf("priority %d", g.Priority.Effective)
 	if g.Priority.Effective != g.Priority.Configured {
-		p += fmt.Sprintf(" (configured %d)", g.Priority.Configured)
+		p += fmt.Sprintf(" (configured %d", g.Priority.Configured)
+		if g.Priority.Checks != 0 {
+			p += fmt.Sprintf(", checks %+d", g.Priority.Checks)
+		}
+		p += ")"
 	}
 	if g.Processes.Wanted > 0 {
 		p += fmt.Sprintf(", %d of %d vrrpd processes", g.Processes.Alive, g.Processes.Wanted)

@@ -93,6 +93,8 @@ func Event(e control.Event, now time.Time) string {
 		text = "operator: " + text
 	case control.KindEnd:
 		who, text = e.Instance, "gone: "+text
+	case control.KindCheck:
+		// it says that it is one
 	case control.KindHook:
 		text = "script: " + text
 	default:
