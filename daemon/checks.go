@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -45,7 +48,33 @@ func healthChecks(cfg config.Config, runAs *child.Identity) ([]health.Check, err
 // lookupChecks finds out what is wrong with the checks on this machine.
 func (d *Daemon) lookupChecks() (err error) {
 	d.checks, err = healthChecks(d.cfg, d.runAs)
+	for _, w := range checkDoubts(d.checks) {
+		d.opt.Warn(w)
+		d.log.Warn(w, d.aboutMachine()...)
+	}
 	return err
+}
+
+// checkDoubts are what may be wrong with checks on this machine: it may come later.
+func checkDoubts(checks []health.Check) (all []string) {
+	for _, c := range checks {
+		if len(c.Command) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(c.Command[0]); err != nil {
+			var path *fs.PathError
+			switch {
+			case errors.Is(err, exec.ErrNotFound):
+				err = errors.New("no such program in PATH")
+			case errors.As(err, &path):
+				err = path.Err
+			case errors.Is(err, fs.ErrPermission):
+				err = fs.ErrPermission
+			}
+			all = append(all, fmt.Sprintf("check %s cannot pass: %s: %v", c.Name, c.Command[0], err))
+		}
+	}
+	return all
 }
 
 // startChecks begins to watch what the user has asked for.

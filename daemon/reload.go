@@ -150,6 +150,9 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 	if p.checks, err = healthChecks(cfg, p.runAs); err != nil {
 		return nil, err
 	}
+	for _, w := range checkDoubts(p.checks) {
+		d.log.Warn(w, d.aboutMachine()...)
+	}
 	p.checked = !reflect.DeepEqual(was.Checks, cfg.Checks)
 	for _, c := range cfg.Routers {
 		auth, err := c.AuthConfig(readKeyFile)

@@ -88,6 +88,19 @@ func TestStateInEveryPhase(t *testing.T) {
 		"held-link": {election.Held, election.LinkDown, "", 61 * time.Second, func(all []control.Process) {
 			all[1].Status.Machine.Faults = []control.Fault{{Interface: "vrrp52", Parent: "eth1", VRID: 52, Reason: "link-down", Detail: "no carrier"}}
 		}},
+		"held-check": {election.Held, election.CheckFailed, "", time.Minute, func(all []control.Process) {
+			m := &all[0].Status.Machine
+			m.Faults = []control.Fault{{Reason: "check-failed", Detail: "check lan: no answer from 192.0.2.254 on eth0"}}
+			m.Priority = control.Priority{Effective: 40, Configured: 100, Checks: -60}
+			all[0].Status.Checks = []control.Check{
+				{Name: "lan", State: "failing", Since: before(time.Minute), What: "192.0.2.254 on eth0", Detail: "no answer from 192.0.2.254 on eth0",
+					Effect: "it holds this machine", Last: before(time.Second)},
+				{Name: "uplink", State: "failing", Since: before(25 * time.Hour), What: "carrier of eth2", Detail: "eth2 has no carrier",
+					Weight: -60, Effect: "it takes 60 from the priority", Last: before(25 * time.Hour)},
+				{Name: "web", State: "passing", What: "/bin/check", Last: before(time.Second)},
+				{Name: "new", State: "pending", What: "/bin/slow"},
+			}
+		}},
 		"held-down": {election.Held, election.LinkDown, "", 2 * time.Second, func(all []control.Process) {
 			all[0].Status.Machine.HeldMS = 1750
 		}},

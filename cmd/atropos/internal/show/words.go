@@ -40,7 +40,7 @@ func wordsFor(r election.Reason) words {
 	case election.CheckFailed:
 		return words{"a check failed",
 			"A configured check says that this machine is not fit to serve.",
-			"run the check by hand"}
+			"mend what it watches, or the check: atropos --state says which one it is, and what it said last"}
 	case election.MemberMissing:
 		return words{"a vrrpd process is missing",
 			"Fewer vrrpd processes are running here than -M asks for. The machine serves with all of its networks or with none.",
