@@ -174,19 +174,27 @@ func badGroup(name string) string {
 	return ""
 }
 
-// router reads a [[router]].
-func (r *fileReader) router(groups map[string]*groupDraft, table map[string]any, path string) (*groupDraft, Router, error) {
-	fail := func(at string, err error) (*groupDraft, Router, error) { return nil, Router{}, r.wrong(path+at, err) }
+// groupOf is the group that a [[router]] or [[check]] names.
+func groupOf(groups map[string]*groupDraft, table map[string]any) (*groupDraft, error) {
 	name := DefaultGroup
 	if v, given := table["group"]; given {
 		var ok bool
 		if name, ok = v.(string); !ok {
-			return fail(".group", errors.New("group: a string is needed, the name of a group"))
+			return nil, errors.New("group: a string is needed, the name of a group")
 		}
 	}
-	g := groups[name]
-	if g == nil {
-		return fail(".group", fmt.Errorf("group %s: there is no [group.%s] in this file", show(name), name))
+	if groups[name] == nil {
+		return nil, fmt.Errorf("group %s: there is no [group.%s] in this file", show(name), name)
+	}
+	return groups[name], nil
+}
+
+// router reads a [[router]].
+func (r *fileReader) router(groups map[string]*groupDraft, table map[string]any, path string) (*groupDraft, Router, error) {
+	fail := func(at string, err error) (*groupDraft, Router, error) { return nil, Router{}, r.wrong(path+at, err) }
+	g, err := groupOf(groups, table)
+	if err != nil {
+		return fail(".group", err)
 	}
 	d := g.draft
 	d.router.Auth.Keys = slices.Clone(d.router.Auth.Keys)

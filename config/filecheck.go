@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -33,26 +32,18 @@ func (r *fileReader) check(groups map[string]*groupDraft, table map[string]any, 
 	fail := func(at string, err error) (*groupDraft, HealthCheck, error) {
 		return nil, HealthCheck{}, r.wrong(path+at, err)
 	}
-	name := DefaultGroup
-	if v, given := table["group"]; given {
-		var ok bool
-		if name, ok = v.(string); !ok {
-			return fail(".group", errors.New("group: a string is needed, the name of a group"))
-		}
+	g, err := groupOf(groups, table)
+	if err != nil {
+		return fail(".group", err)
 	}
-	g := groups[name]
-	switch {
-	case g == nil:
-		return fail(".group", fmt.Errorf("group %s: there is no [group.%s] in this file", show(name), name))
-	case len(g.Routers) == 0:
-		return fail(".group", fmt.Errorf("group %s has no virtual router: say with group = \"...\" which one the check is about", name))
+	if len(g.Routers) == 0 {
+		return fail(".group", fmt.Errorf("group %s has no virtual router: say with group = \"...\" which one the check is about", g.Group))
 	}
 	var d draft
 	if err := r.table(&d, table, path+".", ofCheck); err != nil {
 		return nil, HealthCheck{}, err
 	}
 	c := d.check
-	var err error
 	if v, given := table["command"]; given {
 		if c.Command, err = checkCommand(v); err != nil {
 			return fail(".command", err)

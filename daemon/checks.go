@@ -171,6 +171,7 @@ func (d *Daemon) tellChecks(changes []rtnl.Change) {
 			names[c.Old.Name], names[c.New.Name] = true, true
 		}
 	}
+	delete(names, "")
 	for name := range names {
 		if d.health.Wants(name) {
 			d.tellInterface(name)
