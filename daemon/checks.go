@@ -58,6 +58,9 @@ func (d *Daemon) lookupChecks() (err error) {
 // checkDoubts are what may be wrong with checks on this machine: it may come later.
 func checkDoubts(checks []health.Check) (all []string) {
 	for _, c := range checks {
+		if c.Process.Name != "" && health.Hidden() {
+			all = append(all, fmt.Sprintf("check %s cannot pass: vrrpd does not see the processes of others: ProtectProc=default in its unit, or no hidepid for /proc", c.Name))
+		}
 		if len(c.Command) == 0 {
 			continue
 		}

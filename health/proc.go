@@ -35,6 +35,13 @@ func readPID(path string) (pid int, why string) {
 	return pid, ""
 }
 
+// Hidden reports that this process does not see those of others (hidepid of /proc,
+// ProtectProc= of systemd): a process that is known by name is never found then.
+func Hidden() bool {
+	_, ok := readStat(1)
+	return !ok
+}
+
 // oldest is the number of the process of that name that has run for longest; 0: none
 // runs. Processes of containers are not meant.
 func oldest(name string) int {

@@ -190,6 +190,9 @@ func TestParseStat(t *testing.T) {
 			t.Errorf("%q: %+v", text, got)
 		}
 	}
+	if Hidden() {
+		t.Error("the first process is hidden")
+	}
 	if s, ok := readStat(os.Getpid()); !ok || !s.alive() || s.start == 0 {
 		t.Errorf("this program: %+v, %v", s, ok)
 	}
