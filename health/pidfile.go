@@ -31,9 +31,6 @@ type fileWatch struct {
 func watchFile(path string) (*fileWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		if errors.Is(err, unix.EMFILE) {
-			return nil, fmt.Errorf("watch %s: too many inotify instances: raise fs.inotify.max_user_instances", path)
-		}
 		return nil, fmt.Errorf("watch %s: %w", path, os.NewSyscallError("inotify_init1", err))
 	}
 	f := &fileWatch{path: path, file: os.NewFile(uintptr(fd), "inotify"), fd: fd, bell: make(chan struct{}, 1),

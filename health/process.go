@@ -15,16 +15,13 @@ import (
 // file. While it does not, what inotify cannot tell is looked for once an interval.
 func (w *watch) followProcess(ctx context.Context, tell func(observation)) {
 	p := w.check.Process
-	var file *fileWatch // nil: by name
+	var file *fileWatch // nil: by name, or no inotify is left; then only the interval tells
 	var changed <-chan struct{}
 	if p.PIDFile != "" {
-		f, err := watchFile(p.PIDFile)
-		if err != nil {
-			tell(bad("%v", err))
-			return
+		if f, err := w.set.options.watch(p.PIDFile); err == nil {
+			defer f.Close()
+			file, changed = f, f.bell
 		}
-		defer f.Close()
-		file, changed = f, f.bell
 	}
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()

@@ -122,6 +122,23 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
+// Without inotify (its instances are used up) the interval finds what is new.
+func TestPIDFileWithoutInotify(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.pid")
+	none := func(string) (*fileWatch, error) { return nil, syscall.EMFILE }
+	b := start(t, Options{watch: none}, Pending, Check{Name: "p", Process: Process{PIDFile: file}, Interval: 10 * time.Millisecond, Rise: 1, Fall: 1})
+	b.becomes(Failing, "open "+file+": no such file or directory")
+	cmd := pretend(t, program(t, "vrrpd-test-c"))
+	next := file + ".new"
+	write(t, next, cmd.Process.Pid)
+	if err := os.Rename(next, file); err != nil {
+		t.Fatal(err)
+	}
+	b.becomes(Passing, fmt.Sprintf("the process of %s runs (pid %d)", file, cmd.Process.Pid))
+	kill(cmd)
+	b.becomes(Failing, fmt.Sprintf("the process of %s does not run any more (pid %d)", file, cmd.Process.Pid))
+}
+
 // A number that belongs to another program by now is not the process.
 func TestPIDFileWithName(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.pid")

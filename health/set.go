@@ -26,6 +26,7 @@ type Options struct {
 	// In the hands of tests; the zero value is the real thing.
 	open   func(index int, name string, family uint8) (asker, error)
 	launch func(context.Context, child.Command) (*child.Process, error)
+	watch  func(path string) (*fileWatch, error)
 }
 
 // Interface is what the kernel says of one.
@@ -79,6 +80,9 @@ func New(options Options) *Set {
 	s.launcher.init()
 	if s.options.open == nil {
 		s.options.open = openAsker
+	}
+	if s.options.watch == nil {
+		s.options.watch = watchFile
 	}
 	if s.options.launch == nil {
 		s.options.launch = s.launcher.start
