@@ -30,6 +30,8 @@
 //     owns the addresses (see Rules.Receive). The lists are compared as sets: the
 //     order that RFC 9568 section 5.2.9 recommends is no reason for two masters.
 //   - Anything after the message is DropLength, in both versions.
+//   - Rules.Beside2 hears version 2 beside version 3 (RFC 9568 section 8.4.2), with all
+//     checks of version 2 but that of the interval, which is learned in either version.
 //
 // # Authentication
 //

@@ -92,7 +92,7 @@ type Rules struct {
 // the first that fails; RFC 9568 section 7.1 with its errata 8299 to 8301, RFC
 // 3768 section 7.1):
 //
-//	length, version, type, VRID   as Identify, and the router's own
+//	length, version, type, VRID   as Identify, and the router's own (Beside2: also 2)
 //	TTL or hop limit              255
 //	Authentication Header         there if and only if we want one: type, form, ICV, number
 //	trailer, if we have keys      there, in form, in time, its key, HMAC, number
