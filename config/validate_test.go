@@ -84,3 +84,18 @@ func TestDefaultVersion(t *testing.T) {
 		}
 	}
 }
+
+// What version 2 says beside version 3: seconds, and no less than one.
+func TestInterval2(t *testing.T) {
+	for interval, want := range map[time.Duration]time.Duration{
+		10 * time.Millisecond: time.Second, 990 * time.Millisecond: time.Second, time.Second: time.Second, 40 * time.Second: 40 * time.Second,
+	} {
+		c := plain(func(r *Router) { r.Version, r.Beside2, r.Interval = 3, true, interval })
+		if err := c.Validate(); err != nil {
+			t.Errorf("%v: %v", interval, err)
+		}
+		if got := c.Routers[0].Interval2(); got != want {
+			t.Errorf("%v is %v in version 2, want %v", interval, got, want)
+		}
+	}
+}
