@@ -80,3 +80,28 @@ func TestBothVersions(t *testing.T) {
 		})
 	}
 }
+
+// Both versions are one advert. Where the one of version 2, the longer one, cannot be sent
+// any more, routers of version 2 hear nobody: so the machine resigns, as for any advert
+// that cannot be sent.
+func TestBothVersions_OneCannotBeSent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	line := "vrrpd -i eth0 -v 51 -d 1 --vrrp-version 2+3"
+	for n := range byte(14) { // 84 bytes of IP in version 3, 92 in version 2
+		line += " " + lanA.host(200+n).Addr().String()
+	}
+	s.r1.startLine(line)
+	s.r1.waitServing(lanA)
+	eth0, err := s.r1.Netlink().LinkByName("eth0")
+	check(t, err)
+	mtu := eth0.Attrs().MTU
+	check(t, s.r1.Netlink().LinkSetMTU(eth0, 88))
+	st := s.r1.waitStatus(lanA, "it is held", func(st control.Status) bool { return st.Machine.Phase == "HELD" })
+	if len(st.Machine.Faults) == 0 || st.Machine.Faults[0].Reason != "send-failed" || st.Routers[0].Statistics.SendErrors == 0 {
+		t.Errorf("%+v, %+v", st.Machine, st.Routers[0].Statistics)
+	}
+	s.r1.waitBackup(lanA)
+	check(t, s.r1.Netlink().LinkSetMTU(eth0, mtu))
+	s.r1.waitServing(lanA)
+}
