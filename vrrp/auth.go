@@ -155,7 +155,8 @@ type Auth struct {
 	config   AuthConfig
 	password [authDataLen]byte
 	header   digest
-	keys     []digest // as config.Keys
+	packet   [ipv4Len + headerAuthLen]byte // scratch of icv
+	keys     []digest                      // as config.Keys
 	active   int
 }
 
