@@ -63,6 +63,7 @@ type Machine struct {
 
 	wishes      Wishes
 	weight      int32 // of this process's checks
+	weighed     bool  // that is in the facts of a member
 	unfit       bool  // these hold the machine
 	base        uint8 // priority of the group without weights
 	priority    uint8 // effective priority of the group

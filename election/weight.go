@@ -16,6 +16,10 @@ func (m *Machine) checked(weight int, hold bool) {
 // weigh has the first member with a vote say what the checks of this process add to
 // the group's priority. One that has no vote yet moves nothing.
 func (m *Machine) weigh() {
+	if m.weight == 0 && !m.weighed {
+		return // as in most machines, all the time
+	}
+	m.weighed = m.weight != 0
 	said := false
 	for i := range m.own {
 		f := &m.own[i]
