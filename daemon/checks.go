@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os/exec"
 	"strings"
 	"sync"
@@ -58,6 +59,11 @@ func (d *Daemon) lookupChecks() (err error) {
 // checkDoubts are what may be wrong with checks on this machine: it may come later.
 func checkDoubts(checks []health.Check) (all []string) {
 	for _, c := range checks {
+		if c.Interface != "" {
+			if _, err := net.InterfaceByName(c.Interface); err != nil {
+				all = append(all, fmt.Sprintf("check %s cannot pass: there is no interface %s", c.Name, c.Interface))
+			}
+		}
 		if c.Process.Name != "" && health.Hidden() {
 			all = append(all, fmt.Sprintf("check %s cannot pass: vrrpd does not see the processes of others: ProtectProc=default in its unit, or no hidepid for /proc", c.Name))
 		}

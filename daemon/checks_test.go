@@ -61,6 +61,9 @@ func TestCheckDoubts(t *testing.T) {
 	for name, program := range map[string]string{"a": "no-such-program", "b": "/nowhere/b", "c": "/etc/passwd", "d": "true"} {
 		cfg.Checks = append(cfg.Checks, config.HealthCheck{Name: name, Command: config.Command{Argv: []string{program}}})
 	}
+	for _, name := range []string{"lo", "nosuch0"} {
+		cfg.Checks = append(cfg.Checks, config.HealthCheck{Name: name, Interface: name})
+	}
 	d := New(cfg, Options{Log: slog.New(slog.DiscardHandler), Warn: func(w string) { said = append(said, w) }})
 	if err := d.lookupChecks(); err != nil {
 		t.Fatal(err)
@@ -68,13 +71,13 @@ func TestCheckDoubts(t *testing.T) {
 	all := strings.Join(said, "\n")
 	for _, want := range []string{
 		"check a cannot pass: no-such-program: no such program in PATH", "check b cannot pass: /nowhere/b: no such file or directory",
-		"check c cannot pass: /etc/passwd: permission denied",
+		"check c cannot pass: /etc/passwd: permission denied", "check nosuch0 cannot pass: there is no interface nosuch0",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not in\n%s", want, all)
 		}
 	}
-	if len(said) != 3 {
+	if len(said) != 4 {
 		t.Errorf("%q", said)
 	}
 }
