@@ -64,12 +64,22 @@ func PrimaryIPv4(addrs []Addr, except ...netip.Addr) (netip.Addr, bool) {
 // 9568 section 5.1.2.1): the one that they are sent from now as long as it may be,
 // so that the peers do not see another router, else the first one. An address that is
 // tentative may not be used yet, or is somebody else's; a temporary or deprecated one
-// will not stay.
-func PrimaryIPv6(addrs []Addr, now netip.Addr) (netip.Addr, bool) {
+// will not stay. except is as for PrimaryIPv4.
+func PrimaryIPv6(addrs []Addr, now netip.Addr, except ...netip.Addr) (netip.Addr, bool) {
+	return primary6(addrs, now, except, netip.Addr.IsLinkLocalUnicast)
+}
+
+// GlobalIPv6 is PrimaryIPv6 among the addresses that routers forward: what adverts to
+// peers beyond the LAN are sent from.
+func GlobalIPv6(addrs []Addr, now netip.Addr, except ...netip.Addr) (netip.Addr, bool) {
+	return primary6(addrs, now, except, netip.Addr.IsGlobalUnicast)
+}
+
+func primary6(addrs []Addr, now netip.Addr, except []netip.Addr, fits func(netip.Addr) bool) (netip.Addr, bool) {
 	var best netip.Addr
 	for _, a := range addrs {
 		ip := a.Prefix.Addr()
-		if !ip.Is6() || !ip.IsLinkLocalUnicast() || a.Tentative || a.Secondary || a.Deprecated {
+		if !ip.Is6() || !fits(ip) || a.Tentative || a.Secondary || a.Deprecated || slices.Contains(except, ip) {
 			continue
 		}
 		if ip == now {

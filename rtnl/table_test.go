@@ -213,6 +213,23 @@ func TestPrimaryIPv6(t *testing.T) {
 	}
 }
 
+func TestIPv6WithoutVirtualAddresses(t *testing.T) {
+	addrs := []Addr{v4(2, "fe80::51/128"), v4(2, "fe80::9/64"), v4(2, "2001:db8::200/64"), v4(2, "2001:db8::9/64"), v4(2, "2001:db8::1/64")}
+	virtual := []netip.Addr{netip.MustParseAddr("fe80::51"), netip.MustParseAddr("2001:db8::200")}
+	if got, _ := PrimaryIPv6(addrs, virtual[0], virtual...); got.String() != "fe80::9" {
+		t.Errorf("primary: %v", got)
+	}
+	if got, _ := GlobalIPv6(addrs, virtual[1], virtual...); got.String() != "2001:db8::9" {
+		t.Errorf("global: %v", got)
+	}
+	if got, _ := GlobalIPv6(addrs, netip.MustParseAddr("2001:db8::1"), virtual...); got.String() != "2001:db8::1" {
+		t.Errorf("global, the one that it was: %v", got)
+	}
+	if got, ok := GlobalIPv6(addrs[:2], netip.Addr{}); ok {
+		t.Errorf("global: %v", got)
+	}
+}
+
 func TestCarrierRule(t *testing.T) {
 	for bits := range 8 {
 		l := Link{Up: bits&1 != 0, Running: bits&2 != 0, LowerUp: bits&4 != 0}

@@ -25,9 +25,9 @@ func (h *Hands) Check(spec Spec) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	addrs, err := h.wire.held(0)
+	addrs, err := h.staying(spec.Owner)
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
+		return nil, err
 	}
 	if err := h.judgeAddresses(spec, s, addrs); err != nil {
 		return nil, err
@@ -87,20 +87,11 @@ func broadcastOf(net netip.Prefix) netip.Addr {
 
 // warn collects what is allowed and probably not meant.
 func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
+	warnings = warnSubnets(spec, s.parent, addrs)
 	say := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	var nets []netip.Prefix
-	for _, a := range addrs {
-		if a.Index == s.parent.Index && a.Prefix.Addr().Is4() && a.Prefix.Bits() < 32 {
-			nets = append(nets, a.Prefix.Masked())
-		}
-	}
+	nets := subnets(addrs, s.parent.Index)
 	inside := func(ip netip.Addr) bool {
 		return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(ip) })
-	}
-	for _, vip := range spec.Addresses {
-		if len(nets) > 0 && !inside(vip) {
-			say("%s is in no subnet of %s: its users need a route to it, and this machine one back", vip, spec.Parent)
-		}
 	}
 
 	sysctl := func(iface, key string) string {

@@ -68,6 +68,11 @@
 // never those of "all" or "default". See sysctl.go for which and why, and
 // journal.go and journaldir.go for how the parent's return to what they were.
 //
+// # Without a virtual MAC
+//
+// Direct puts the virtual addresses on the parent itself (direct.go). Nothing else of
+// the parent is changed, so there is nothing to restore but that they go.
+//
 // # Where it may be used
 //
 // /proc/sys/net shows the network namespace of the calling thread, and netlink

@@ -183,23 +183,8 @@ func (i *Iface) clear() error {
 
 // remove removes addresses that may be there.
 func (i *Iface) remove(addrs []held) error {
-	reqs := make([]netlink.Message, 0, len(addrs))
-	for _, a := range addrs {
-		req, err := removeRequest(a)
-		if err != nil {
-			return fmt.Errorf("remove %s from %s: %w", a.Prefix, i.spec.Name, err)
-		}
-		reqs = append(reqs, req)
-	}
-	results, err := i.h.wire.exchange(context.Background(), reqs, nil)
-	if err != nil {
+	if err := i.h.removeHeld(addrs); err != nil {
 		return fmt.Errorf("remove the addresses of %s: %w", i.spec.Name, err)
-	}
-	for n, err := range results {
-		// A secondary address may have gone with its primary one.
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("remove %s from %s: %w", addrs[n].Prefix, i.spec.Name, err)
-		}
 	}
 	return nil
 }
