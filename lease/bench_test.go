@@ -89,7 +89,7 @@ func BenchmarkProgram(b *testing.B) {
 			defer block.close()
 			const loopback = 1
 			block.deadline.store(entryWords*loopback, boottime()+hour)
-			verdict, d, err := block.prog.Benchmark(make([]byte, 64), max(b.N, 1_000_000), nil)
+			verdict, d, err := block.progs[0].Benchmark(make([]byte, 64), max(b.N, 1_000_000), nil)
 			l.must(err)
 			if int32(verdict) != -1 {
 				b.Fatalf("the frame has not passed: %d", int32(verdict))

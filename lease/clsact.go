@@ -3,6 +3,7 @@ package lease
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	netlib "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -33,13 +34,13 @@ func qdisc(index int) *netlib.Clsact {
 	}}
 }
 
-func filter(t target, parent uint32) *netlib.BpfFilter {
+func filter(t target, side int, handle uint32) *netlib.BpfFilter {
 	return &netlib.BpfFilter{
 		FilterAttrs: netlib.FilterAttrs{
-			LinkIndex: t.index, Parent: parent, Handle: filterHandle,
+			LinkIndex: t.index, Parent: hooks[side].parent, Handle: handle,
 			Priority: filterPriority, Protocol: unix.ETH_P_ALL,
 		},
-		Fd: t.block.prog.FD(), Name: progName, DirectAction: true,
+		Fd: t.block.progs[side].FD(), Name: t.prog, DirectAction: true,
 	}
 }
 
@@ -47,8 +48,16 @@ func filter(t target, parent uint32) *netlib.BpfFilter {
 // is no moment without one.
 func (c clsact) install(t target) error {
 	q := qdisc(t.index)
-	err := c.route.QdiscAdd(q)
+	handle := t.handle | t.mark
+	err := c.add(t, q)
 	if errors.Is(err, unix.EEXIST) {
+		marked, err := c.marked(t)
+		if err != nil {
+			return err
+		}
+		if !marked {
+			handle = t.handle
+		}
 		// An ingress queueing discipline in its place would take both filters
 		// for the way in. A change that changes nothing is refused for another
 		// kind.
@@ -58,18 +67,86 @@ func (c clsact) install(t target) error {
 	} else if err != nil {
 		return fmt.Errorf("add the clsact queueing discipline: %w", err)
 	}
-	for _, h := range hooks {
-		if err := c.route.FilterReplace(filter(t, h.parent)); err != nil {
+	for side, h := range hooks {
+		if err := c.route.FilterReplace(filter(t, side, handle)); err != nil {
 			return fmt.Errorf("add the %s filter: %w", h.side, err)
 		}
 	}
 	// A guard of a version of vrrpd that chose another place.
-	_, _, err = c.drop(t.index, func(f *netlib.BpfFilter) bool { return !isOurPlace(f) })
+	_, err = c.drop(t, func(f *netlib.BpfFilter) bool { return f.Priority != filterPriority || f.Handle != handle })
 	return err
 }
 
-func (c clsact) check(t target) error {
+// add adds the queueing discipline. The kernel gives an interface without a transmit
+// queue (a length of 0) one on that occasion, which a parent does not keep.
+func (c clsact) add(t target, q *netlib.Clsact) error {
+	if !t.direct() {
+		return c.route.QdiscAdd(q)
+	}
+	k, err := c.route.LinkByIndex(t.index)
+	if err != nil {
+		return noLink(err)
+	}
+	if err := c.route.QdiscAdd(q); err != nil || k.Attrs().TxQLen != 0 {
+		return err
+	}
+	if err := c.route.LinkSetTxQLen(k, 0); err != nil {
+		return fmt.Errorf("restore the length of the transmit queue: %w", err)
+	}
+	return nil
+}
+
+// restore makes an interface what it was before a guard, as far as nobody else needs
+// what has come since.
+func (c clsact) restore(k netlib.Link, was Bare) error {
+	index := k.Attrs().Index
+	if kind, err := ingress(c.route, k); err != nil {
+		return err
+	} else if kind == "clsact" && !was.Qdisc {
+		used := 0
+		for _, h := range hooks {
+			filters, err := c.list(index, h.parent)
+			if err != nil {
+				return err
+			}
+			used += len(filters)
+		}
+		if used == 0 {
+			if err := c.route.QdiscDel(qdisc(index)); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+				return fmt.Errorf("delete the clsact queueing discipline: %w", err)
+			}
+		}
+	}
+	// What the kernel has made of 0.
+	const standard = 1000 // DEFAULT_TX_QUEUE_LEN
+	if was.Queue == 0 && k.Attrs().TxQLen == standard {
+		if err := c.route.LinkSetTxQLen(k, 0); err != nil {
+			return fmt.Errorf("restore the length of the transmit queue: %w", err)
+		}
+	}
+	return nil
+}
+
+// marked reports whether a queueing discipline that is there already was made for a
+// guard like this one: some guard on the interface says so. Where there is no mark to
+// look for it makes no difference.
+func (c clsact) marked(t target) (bool, error) {
 	for _, h := range hooks {
+		filters, err := c.list(t.index, h.parent)
+		if err != nil {
+			return false, err
+		}
+		for _, f := range filters {
+			if bpf, ok := f.(*netlib.BpfFilter); ok && strings.HasPrefix(bpf.Name, parentProg) && bpf.Handle&madeMark != 0 {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+func (c clsact) check(t target) error {
+	for side, h := range hooks {
 		filters, err := c.list(t.index, h.parent)
 		if err != nil {
 			return err
@@ -77,8 +154,8 @@ func (c clsact) check(t target) error {
 		found := errMissing
 		for _, f := range filters {
 			switch bpf, ok := f.(*netlib.BpfFilter); {
-			case !ok || !isOurPlace(bpf):
-			case bpf.Id != int(t.block.id) || !bpf.DirectAction:
+			case !ok || !t.isOurPlace(bpf):
+			case bpf.Id != int(t.block.ids[side]) || !bpf.DirectAction:
 				found = errForeign
 			default:
 				found = nil
@@ -92,10 +169,10 @@ func (c clsact) check(t target) error {
 }
 
 // remove takes our filters away, and with the last of all filters the queueing
-// discipline.
+// discipline; from a parent only one that was made for a guard.
 func (c clsact) remove(t target) error {
-	ours, others, err := c.drop(t.index, func(*netlib.BpfFilter) bool { return true })
-	if err != nil || ours == 0 || others > 0 {
+	d, err := c.drop(t, func(*netlib.BpfFilter) bool { return true })
+	if err != nil || d.ours == 0 || d.others > 0 || t.mark != 0 && !d.marked {
 		return err
 	}
 	if c.route.QdiscChange(qdisc(t.index)) != nil {
@@ -108,29 +185,36 @@ func (c clsact) remove(t target) error {
 	return nil
 }
 
-// drop deletes the filters with our name that also satisfy which, and counts
-// them and those that stay.
-func (c clsact) drop(index int, which func(*netlib.BpfFilter) bool) (dropped, left int, err error) {
+// dropped is what drop has done: how many filters it has deleted, how many stay, and
+// whether one of the former said that the queueing discipline was made for it.
+type dropped struct {
+	ours, others int
+	marked       bool
+}
+
+// drop deletes the filters with our name that also satisfy which.
+func (c clsact) drop(t target, which func(*netlib.BpfFilter) bool) (d dropped, err error) {
 	for _, h := range hooks {
-		filters, err := c.list(index, h.parent)
+		filters, err := c.list(t.index, h.parent)
 		if err != nil {
-			return dropped, left, err
+			return d, err
 		}
 		for _, f := range filters {
 			bpf, ok := f.(*netlib.BpfFilter)
-			if !ok || bpf.Name != progName || !which(bpf) {
-				left++
+			if !ok || bpf.Name != t.prog || !which(bpf) {
+				d.others++
 				continue
 			}
+			d.marked = d.marked || bpf.Handle&madeMark != 0
 			// As listed, but for the parent, which is told as it was asked for.
-			bpf.LinkIndex, bpf.Parent = index, h.parent
+			bpf.LinkIndex, bpf.Parent = t.index, h.parent
 			if err := c.route.FilterDel(bpf); err != nil && !gone(err) && !errors.Is(err, unix.ENOENT) {
-				return dropped, left, fmt.Errorf("delete an %s filter: %w", h.side, err)
+				return d, fmt.Errorf("delete an %s filter: %w", h.side, err)
 			}
-			dropped++
+			d.ours++
 		}
 	}
-	return dropped, left, nil
+	return d, nil
 }
 
 // list returns nothing for an interface that does not exist.
@@ -144,6 +228,6 @@ func (c clsact) list(index int, parent uint32) ([]netlib.Filter, error) {
 	return filters, nil
 }
 
-func isOurPlace(f *netlib.BpfFilter) bool {
-	return f.Name == progName && f.Priority == filterPriority && f.Handle == filterHandle
+func (t target) isOurPlace(f *netlib.BpfFilter) bool {
+	return f.Name == t.prog && f.Priority == filterPriority && f.Handle&^t.mark == t.handle
 }

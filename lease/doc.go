@@ -11,10 +11,13 @@
 // run for a guard to close, only for it to stay open.
 //
 // This package knows neither adverts nor states; it stores what it is told. It
-// must never put a guard on a parent, where the adverts arrive and where the
-// machine lives (Attach takes nothing but macvlans), and never attach as a
-// bpf_link, which dies with its process: then the traffic would come back when
-// the daemon is killed.
+// must never silence a parent, where the adverts arrive and where the machine lives
+// (Attach takes nothing but macvlans), and never attach as a bpf_link, which dies
+// with its process: then the traffic would come back when the daemon is killed.
+//
+// Without a virtual MAC the addresses are on the parent. Its guard (AttachDirect) is
+// another program, which looks for these addresses and lets everything else pass,
+// open or closed, for some 25 ns per frame, with one address or with 255.
 //
 // # The ladder
 //
@@ -56,6 +59,11 @@
 // lease ends to the microsecond. A machine that sends every 0.1 s is never so near
 // its deadline while it lives; one that sends every 10 ms always is, with ticks of 4
 // ms. With other work on the machine everything takes up to twice as long.
+//
+// Each guard on a parent has programs and an array of its own, because others stand
+// there, too, of this process and of others. They are filters with names and handles
+// of their own; what was there before is there afterwards, the queueing discipline
+// included. Nftables is not for parents.
 //
 // A thousand guards take 0.5 to 0.9 MB of resident memory.
 //

@@ -26,15 +26,22 @@ func (t *Guard) attach() error {
 	t.deadline, t.slot = &cells{words: make([]int64, 1)}, 0
 	switch t.rung {
 	case Nftables:
+		if t.target.direct() {
+			return errParent
+		}
 		if err := coarse(t.g.interval); err != nil {
 			return err
 		}
 	case Clsact, TCX:
-		b, err := t.g.block(t.index)
-		if err != nil {
-			return err
+		b := t.block // of a guard on a parent
+		if b == nil {
+			var err error
+			if b, err = t.g.block(t.index); err != nil {
+				return err
+			}
+			t.block = b
 		}
-		t.block, t.deadline, t.slot = b, b.deadline, entryWords*(t.index-b.first)
+		t.deadline, t.slot = b.deadline, entryWords*(t.index-b.first)
 	}
 	t.deadline.store(t.slot, 0)
 	return t.install()
@@ -87,7 +94,7 @@ func (t *Guard) Deadline() int64 { return t.deadline.load(t.slot) }
 func (t *Guard) Verify() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
-	name, err := t.g.guardable(t.index)
+	name, err := t.g.guardable(t.index, t.direct())
 	if err == nil && name != t.name && t.rung == Nftables { // whose hooks go by the name
 		err = fmt.Errorf("the interface is called %s now", name)
 	}

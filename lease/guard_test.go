@@ -257,7 +257,7 @@ func TestAttachTwice(t *testing.T) {
 
 // vandals are what somebody can do to a guard of each rung, and the words for it.
 func vandals(l *lab, g *Guard) map[string]func() {
-	filterOf := func(parent uint32) *netlib.BpfFilter { return filter(g.target, parent) }
+	filterOf := func(side int) *netlib.BpfFilter { return filter(g.target, side, filterHandle) }
 	prog := func() *ebpf.Program {
 		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.SchedCLS, License: "MIT", Instructions: program(g.g.blocks[0].array.FD(), 0, 0)})
 		l.must(err)
@@ -275,18 +275,18 @@ func vandals(l *lab, g *Guard) map[string]func() {
 	switch g.Rung() {
 	case Clsact:
 		return map[string]func(){
-			"ingress filter is missing": func() { l.must(l.nl.FilterDel(filterOf(hooks[0].parent))) },
-			"egress filter is missing":  func() { l.must(l.nl.FilterDel(filterOf(hooks[1].parent))) },
+			"ingress filter is missing": func() { l.must(l.nl.FilterDel(filterOf(0))) },
+			"egress filter is missing":  func() { l.must(l.nl.FilterDel(filterOf(1))) },
 			"filter is missing":         func() { l.must(l.nl.QdiscDel(qdisc(l.index))) },
 			"egress filter is not as this process made it": func() {
-				f := filterOf(hooks[1].parent)
+				f := filterOf(1)
 				f.Fd = prog().FD()
 				l.must(l.nl.FilterReplace(f))
 			},
 		}
 	case TCX:
 		detach := func(at ebpf.AttachType) {
-			l.must(link.RawDetachProgram(link.RawDetachProgramOptions{Target: l.index, Program: g.block.prog, Attach: at}))
+			l.must(link.RawDetachProgram(link.RawDetachProgramOptions{Target: l.index, Program: g.block.progs[0], Attach: at}))
 		}
 		return map[string]func(){
 			"ingress program is missing": func() { detach(ebpf.AttachTCXIngress) },

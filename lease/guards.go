@@ -41,6 +41,7 @@ type Guards struct {
 
 	mu     sync.Mutex     // one change of the kernel at a time
 	blocks map[int]*block // by first index
+	direct map[place]*block
 }
 
 // target is an interface as the rungs see it.
@@ -48,7 +49,18 @@ type target struct {
 	index int
 	name  string // "" if the interface does not exist
 	block *block // nil where nothing is to be installed
-	own   func(ebpf.ProgramID) *ebpf.Program
+	// prog is the name of the programs and filters, by which a guard of a dead
+	// instance is recognised.
+	prog   string
+	handle uint32 // of the filters
+	// mark is madeMark on a parent, whose queueing discipline may be somebody
+	// else's; 0 on a virtual interface, where it does not matter.
+	mark uint32
+	own  func(id ebpf.ProgramID, name string) (prog *ebpf.Program, named bool)
+}
+
+func (g *Guards) target(index int) target {
+	return target{index: index, prog: progName, handle: filterHandle, own: g.own}
 }
 
 // hold is what a rung does in the kernel.
@@ -80,7 +92,7 @@ func Open(c Config) (*Guards, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open guards: %w", err)
 	}
-	g := &Guards{interval: c.Interval, route: route, tcx: openTCX(), blocks: make(map[int]*block)}
+	g := &Guards{interval: c.Interval, route: route, tcx: openTCX(), blocks: make(map[int]*block), direct: make(map[place]*block)}
 	for i, r := range ladder {
 		err := g.trial(r)
 		if err == nil {
@@ -141,7 +153,11 @@ func (g *Guards) Close() error {
 	for _, b := range g.blocks {
 		errs = append(errs, b.close())
 	}
+	for _, b := range g.direct {
+		errs = append(errs, b.close())
+	}
 	clear(g.blocks)
+	clear(g.direct)
 	return errors.Join(errs...)
 }
 
@@ -167,7 +183,7 @@ func (g *Guards) Descriptors() []Descriptor {
 	defer g.mu.Unlock()
 	var all []Descriptor
 	for _, b := range g.blocks {
-		all = append(all, Descriptor{First: b.first, Count: blockSize, Array: b.array.FD(), Program: b.prog.FD()})
+		all = append(all, Descriptor{First: b.first, Count: blockSize, Array: b.array.FD(), Program: b.progs[0].FD()})
 	}
 	slices.SortFunc(all, func(a, b Descriptor) int { return a.First - b.First })
 	return all
@@ -188,14 +204,22 @@ func (g *Guards) block(index int) (*block, error) {
 	return b, nil
 }
 
-// own returns the program of this process with an ID.
-func (g *Guards) own(id ebpf.ProgramID) *ebpf.Program {
+// own returns the program of this process with an ID, nil if it has none, and whether
+// it has the name.
+func (g *Guards) own(id ebpf.ProgramID, name string) (prog *ebpf.Program, named bool) {
 	for _, b := range g.blocks {
-		if b.id == id {
-			return b.prog
+		if b.ids[0] == id {
+			return b.progs[0], name == progName
 		}
 	}
-	return nil
+	for at, b := range g.direct {
+		for side := range b.ids {
+			if b.ids[side] == id {
+				return b.progs[side], name == at.prog()
+			}
+		}
+	}
+	return nil, false
 }
 
 func (g *Guards) hold(r Rung) hold {
@@ -229,19 +253,26 @@ func (nothing) remove(target) error  { return nil }
 func (g *Guards) Attach(index int) (*Guard, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	name, err := g.guardable(index)
+	name, err := g.guardable(index, false)
 	if err != nil {
 		return nil, err
 	}
+	t := g.target(index)
+	t.name = name
+	return g.attach(t, g.below)
+}
+
+// attach tries the rungs; the caller holds mu.
+func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 	skipped := slices.Clone(g.skipped)
-	for _, r := range g.below {
-		t := &Guard{g: g, rung: r, target: target{index: index, name: name, own: g.own}}
+	for _, r := range ladder {
+		t := &Guard{g: g, rung: r, target: on}
 		err := t.attach()
 		if err == nil {
 			t.skipped = skipped
 			return t, nil
 		}
-		err = fmt.Errorf("guard %s: %w", name, advise(r, err))
+		err = fmt.Errorf("guard %s: %w", on.name, advise(r, err))
 		if undo := g.hold(r).remove(t.target); undo != nil && !gone(undo) {
 			err = errors.Join(err, undo)
 		}
@@ -250,18 +281,21 @@ func (g *Guards) Attach(index int) (*Guard, error) {
 		}
 		skipped = append(skipped, Skip{r, err})
 	}
-	return nil, fmt.Errorf("guard %s: %w", name, errNo(skipped))
+	return nil, fmt.Errorf("guard %s: %w", on.name, errNo(skipped))
 }
 
-// guardable returns the name of an interface that may have a guard. A guard on
-// a parent would cut the machine off, so only a macvlan may.
-func (g *Guards) guardable(index int) (string, error) {
+// guardable returns the name of an interface that may have a guard. One that lets
+// nothing pass would cut the machine off on a parent, so only a macvlan may have it.
+func (g *Guards) guardable(index int, direct bool) (string, error) {
 	if index <= 0 {
 		return "", fmt.Errorf("guard interface %d: %w", index, unix.ENODEV)
 	}
 	k, err := g.route.LinkByIndex(index)
 	if err != nil {
 		return "", fmt.Errorf("guard interface %d: %w", index, noLink(err))
+	}
+	if direct {
+		return k.Attrs().Name, nil
 	}
 	if k.Type() != "macvlan" {
 		return "", fmt.Errorf("guard %s: it is a %s, and only a macvlan may have a guard", k.Attrs().Name, k.Type())
@@ -288,13 +322,17 @@ func noLink(err error) error {
 func (g *Guards) Remove(index int) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t := target{index: index, own: g.own}
-	k, err := g.route.LinkByIndex(index)
+	return g.remove(g.target(index))
+}
+
+// remove does so for a target; the caller holds mu.
+func (g *Guards) remove(t target) error {
+	k, err := g.route.LinkByIndex(t.index)
 	switch err = noLink(err); {
 	case errors.Is(err, unix.ENODEV):
 		return nil
 	case err != nil:
-		return fmt.Errorf("remove the guard of interface %d: %w", index, err)
+		return fmt.Errorf("remove the guard of interface %d: %w", t.index, err)
 	}
 	t.name = k.Attrs().Name
 	if err := g.removeAll(t, 0); err != nil {

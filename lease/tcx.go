@@ -32,24 +32,24 @@ func openTCX() tcx {
 // install attaches first and detaches the guards of dead instances afterwards:
 // meanwhile both must agree, which is the safe side.
 func (x tcx) install(t target) error {
-	for _, s := range sides {
+	for side, s := range sides {
 		err := link.RawAttachProgram(link.RawAttachProgramOptions{
-			Target: t.index, Program: t.block.prog, Attach: s.attach, Anchor: link.Head(),
+			Target: t.index, Program: t.block.progs[side], Attach: s.attach, Anchor: link.Head(),
 		})
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("attach the %s program: %w", s.side, err)
 		}
 	}
-	return x.detach(t, t.block.id)
+	return x.detach(t, t.block.ids)
 }
 
 func (x tcx) check(t target) error {
-	for _, s := range sides {
+	for side, s := range sides {
 		ids, err := x.list(t.index, s.attach)
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(ids, t.block.id) {
+		if !slices.Contains(ids, t.block.ids[side]) {
 			return fmt.Errorf("the %s program %w", s.side, errMissing)
 		}
 	}
@@ -60,18 +60,18 @@ func (x tcx) remove(t target) error {
 	if x.absent != nil {
 		return nil
 	}
-	return x.detach(t, 0)
+	return x.detach(t, [2]ebpf.ProgramID{})
 }
 
-// detach detaches every program with our name but one.
-func (x tcx) detach(t target, but ebpf.ProgramID) error {
-	for _, s := range sides {
+// detach detaches every program with our name but one on each side.
+func (x tcx) detach(t target, but [2]ebpf.ProgramID) error {
+	for side, s := range sides {
 		ids, err := x.list(t.index, s.attach)
 		if err != nil {
 			return err
 		}
 		for _, id := range ids {
-			if id == but {
+			if id == but[side] {
 				continue
 			}
 			if err := x.detachOne(t, s.attach, id); err != nil {
@@ -83,7 +83,10 @@ func (x tcx) detach(t target, but ebpf.ProgramID) error {
 }
 
 func (tcx) detachOne(t target, at ebpf.AttachType, id ebpf.ProgramID) error {
-	prog := t.own(id)
+	prog, ours := t.own(id, t.prog)
+	if prog != nil && !ours {
+		return nil
+	}
 	if prog == nil {
 		p, err := ebpf.NewProgramFromID(id)
 		switch {
@@ -99,7 +102,7 @@ func (tcx) detachOne(t target, at ebpf.AttachType, id ebpf.ProgramID) error {
 		if err != nil {
 			return fmt.Errorf("identify program %d: %w", id, err)
 		}
-		if info.Name != progName {
+		if info.Name != t.prog {
 			return nil
 		}
 		prog = p
