@@ -130,9 +130,12 @@ func (c Config) Validate() error {
 		if err := r.Validate(); err != nil {
 			return err
 		}
+		if r.NoVMAC && c.Lease == "nftables" {
+			return usagef("lease nftables: it can silence an interface only, and with -n the addresses are on %s itself; leave --lease away", r.Interface)
+		}
 		for _, other := range c.Routers[:i] {
 			switch {
-			case r.Name == other.Name:
+			case r.Name == other.Name && !(r.NoVMAC && other.NoVMAC):
 				return usagef("interface name %s: two virtual routers cannot share it", r.Name)
 			case r.Interface == other.Interface && r.VRID == other.VRID && r.Family == other.Family:
 				return usagef("VRID %d on %s: configured twice", r.VRID, r.Interface)

@@ -12,8 +12,7 @@
 //
 // Two layers: Grammar (getopt.go) knows how C programs spell options and
 // nothing about vrrpd, so that atropos uses it too; Parse (flags.go) knows what
-// vrrpd's options mean. What a later release will bring is recognised and
-// refused in one place, unsupported.go.
+// vrrpd's options mean.
 //
 // Every error is a UsageError: one line that names the culprit as the user
 // typed it and says what would be right. Keys are never repeated in it.

@@ -60,7 +60,7 @@ var inFile = strings.NewReplacer(
 	"-f ", "run_dir ", "drop --preempt-delay or -s", "drop preempt_delay, or preempt = false",
 	"with --name, like", "with name, like",
 	"run two vrrpd, one with the IPv4 and one with the IPv6 addresses, both with -M to share one state", "give the IPv4 and the IPv6 addresses a [[router]] each",
-	"--no-accept", "accept = false", "--checksum", "checksum", "--vrrp-version", "version", "--auth-active ID", "auth_active", "--auth-active", "auth_active", "--auth-mode", "auth_mode", "--auth-replay", "auth_replay",
+	"--no-accept", "accept = false", "--name ", "name ", "with -n ", "with vmac = false ", "--peer-ttl", "peer_ttl", "--peer ADDRESS", "peers", "--peer", "peers", "--checksum", "checksum", "--vrrp-version", "version", "--auth-active ID", "auth_active", "--auth-active", "auth_active", "--auth-mode", "auth_mode", "--auth-replay", "auth_replay",
 	"--auth-window", "auth_window", "--ah-icv", "ah_icv", "-a ", "auth ",
 )
 
@@ -197,6 +197,7 @@ func (r *fileReader) router(groups map[string]*groupDraft, table map[string]any,
 		return fail(".group", err)
 	}
 	d := g.draft
+	d.router.Peers = nil
 	d.router.Auth.Keys = slices.Clone(d.router.Auth.Keys)
 	d.router.OnMaster, d.router.OnBackup = Command{}, Command{}
 	d.OnMaster, d.OnBackup = Command{}, Command{} // those here are the router's own
@@ -370,7 +371,9 @@ func (seen identities) add(r Router, line int) error {
 	if err := claim(fmt.Sprintf("VRID %d for IPv%d on %s", r.VRID, r.Family, r.Interface)); err != nil {
 		return err
 	}
-	if err := claim("interface name " + r.Name); err != nil {
+	if r.NoVMAC {
+		// Many may be on one parent.
+	} else if err := claim("interface name " + r.Name); err != nil {
 		return fmt.Errorf("%w; give one of them another name", err)
 	}
 	for _, p := range r.Addresses {

@@ -228,6 +228,8 @@ func TestExampleFile(t *testing.T) {
 			set = "auth = \"hmac/@/a\"\n" + set
 		case "checksum":
 			set = "version = 3\n" + set
+		case "peer_ttl":
+			set = strings.Replace(set, "\n#peers", "\npeers", 1)
 		case "ah_icv":
 			set = "version = 2\nauth = \"ah/@/a\"\n" + set
 		}
@@ -295,4 +297,45 @@ func FuzzParseFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Without a virtual MAC several virtual routers are on one parent, each with its length;
+// peers are those of one virtual router.
+func TestFileWithoutVirtualMAC(t *testing.T) {
+	const both = `
+[[router]]
+interface = "eth0"
+vrid = 51
+vmac = false
+peers = ["10.16.1.2", "10.16.2.2"]
+peer_ttl = 254
+addresses = ["10.16.1.200/24"]
+[[router]]
+interface = "eth0"
+vrid = 52
+vmac = false
+addresses = ["10.16.1.201"]
+`
+	groups, err := ParseFile("f", []byte(both), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := groups[0].Routers[0], groups[0].Routers[1]
+	if !a.NoVMAC || a.Name != "eth0" || len(a.Peers) != 2 || a.PeerTTL != 254 || a.Addresses[0].Bits() != 24 {
+		t.Errorf("%+v", a)
+	}
+	if !b.NoVMAC || b.Name != "eth0" || len(b.Peers) != 0 || b.PeerTTL != 0 {
+		t.Errorf("%+v", b)
+	}
+	for what, want := range map[string]string{
+		`name = "vrrp51"`:         "f:5: name vrrp51: with vmac = false there is no interface to be named",
+		`accept = false`:          "accept = false: with vmac = false the addresses are on eth0 itself",
+		`peers = ["2001:db8::1"]`: "f:5: peer 2001:db8::1: the virtual addresses are of IPv4",
+		`peers = ["x"]`:           "peers x: not an IP address",
+	} {
+		text := "\n\n\n\n[[router]]\ninterface = \"eth0\"\nvrid = 51\nvmac = false\naddresses = [\"10.16.1.200\"]\n" + what + "\n"
+		if _, err := ParseFile("f", []byte(text), ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+	}
 }

@@ -17,7 +17,8 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
 
   -h, --help               this text
   -V, --version            the version
-  -n, --no-vmac            do not handle the virtual MAC (not in this release)
+  -n, --no-vmac            no virtual MAC: the addresses are on IFNAME itself,
+                           and a change of sides is told to the LAN
   -i, --interface IFNAME   the interface to run on
   -v, --vrid VRID          the id of the virtual router, 1-255
   -s, --no-preempt         switch preemption off (it is on by default)
@@ -49,6 +50,10 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
                            the peer's), rfc9568, rfc5798; both are accepted
   --no-accept              forward for the virtual addresses and answer ARP and
                            neighbour discovery, but drop what is sent to them
+  --peer ADDRESS           send adverts to this machine instead of the group;
+                           as often as there are peers
+  --peer-ttl N             the least TTL with which a peer's adverts arrive,
+                           1-255 (default: any)
   --name IFNAME            the virtual router's interface (default vrrpVRID,
                            vrrpVRIDv6 for IPv6)
   --auth-active ID         hmac: the key to sign with
@@ -124,6 +129,8 @@ func rows() []row {
 		{Option{0, "auth-replay", "RULE"}, setAuthReplay, false},
 		{Option{0, "auth-window", "SECONDS"}, setAuthWindow, false},
 		{Option{0, "ah-icv", "FORM"}, setAHICV, false},
+		{Option{0, "peer", "ADDRESS"}, setPeer, false},
+		{Option{0, "peer-ttl", "N"}, setPeerTTL, false},
 		{Option{0, "name", "IFNAME"}, setName, true},
 		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
 		{Option{0, "announce-refresh", "SECONDS"}, setAnnounceRefresh, false},
@@ -186,9 +193,6 @@ func Parse(args []string, getenv func(string) string) (Config, error) {
 			return Config{}, err
 		}
 	}
-	if err := f.unsupported(); err != nil {
-		return Config{}, err
-	}
 	return f.finish(operands)
 }
 
@@ -243,7 +247,12 @@ func (f *form) finish(operands []string) (Config, error) {
 func (f *form) complete() error {
 	r := &f.router
 	r.Family = familyOf(r.Addresses)
-	if r.Name == "" {
+	switch {
+	case r.NoVMAC && r.Name != "" && r.Name != r.Interface:
+		return usagef("--name %s: with -n there is no interface to be named, the addresses are on %s itself; drop one of both", r.Name, r.Interface)
+	case r.NoVMAC:
+		r.Name = r.Interface
+	case r.Name == "":
 		r.Name = DefaultName(r.VRID, r.Family)
 	}
 	if r.Family == 6 {

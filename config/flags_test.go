@@ -55,10 +55,9 @@ func TestManual(t *testing.T) {
 		"./vrrpd -i eth0 -v 51 17.16.1.200 -M 2 -U /etc/scripts/MASTER.sh -D /etc/scripts/DOWN.sh":          classic(func(c *Config) { address("17.16.1.200/32")(&c.Routers[0]) }),
 		"./vrrpd -i eth0 -v 51 ipaddr 10.16.1.200 -M 2 -U /etc/scripts/MASTER.sh -D /etc/scripts/DOWN.sh  ": classic(),
 		"./vrrpd -i eth1 -v 52 ipaddr 10.17.1.200 -M 2 -U /etc/scripts/MASTER.sh -D /etc/scripts/DOWN.sh":   eth1,
-		// The two synopses, each with a value for every option that this
-		// release knows, and with -n replaced by its refusal below.
-		"vrrpd -i eth0 -v 51 -f /var/run -s -a none -p 50 ipaddr 10.16.1.200": {
-			RunDir: "/var/run", Routers: plain(func(r *Router) { r.Preempt, r.Priority = false, 50 }).Routers,
+		// The two synopses, each with a value for every option.
+		"vrrpd -i eth0 -v 51 -f /var/run -s -a none -p 50 -n ipaddr 10.16.1.200": {
+			RunDir: "/var/run", Routers: plain(func(r *Router) { r.Preempt, r.Priority, r.NoVMAC, r.Name = false, 50, true, "eth0" }).Routers,
 		},
 		"vrrpd -i eth0 -v 51 -M 9 -s -a none -p 50 10.16.1.200": {
 			RunDir: DefaultRunDir, Monitor: 9, Routers: plain(func(r *Router) { r.Preempt, r.Priority = false, 50 }).Routers,
@@ -272,7 +271,7 @@ func TestRefused(t *testing.T) {
 
 		{"-q", "-q: unknown option; try vrrpd --help"},
 		{"-i eth0 -v", "-v: needs a value: -v VRID; try vrrpd --help"},
-		{"--p 3", "--p: ambiguous: --priority or --preempt-delay; try vrrpd --help"},
+		{"--p 3", "--p: ambiguous: --priority or --peer or --peer-ttl or --preempt-delay; try vrrpd --help"},
 		{"-h --prority 3", "--prority: unknown option; try vrrpd --help"},
 
 		{"-i 1234567890123456", "-i 1234567890123456: the name of an interface has at most 15 bytes"},
@@ -371,9 +370,17 @@ func TestRefused(t *testing.T) {
 		{"-c /etc/vrrpd.toml -f run", "-f run: the run directory has to be an absolute path, like /run/vrrpd"},
 
 		// What this release does not do.
-		{base + "-n", "-n (--no-vmac): to run without the virtual MAC is not in this release; leave it away"},
-		{base + "-ns", "-n (--no-vmac): to run without the virtual MAC is not in this release; leave it away"},
-		{"-n", "-n (--no-vmac): to run without the virtual MAC is not in this release; leave it away"},
+		{base + "-n --name vrrp1", "--name vrrp1: with -n there is no interface to be named, the addresses are on eth0 itself; drop one of both"},
+		{base + "-n --no-accept", "--no-accept: with -n the addresses are on eth0 itself, like its own; drop one of both"},
+		{base + "-n --lease nftables", "lease nftables: it can silence an interface only, and with -n the addresses are on eth0 itself; leave --lease away"},
+		{base + "--peer 10.16.1", "--peer 10.16.1: not an IP address; write that of the other machine like 10.16.1.2"},
+		{base + "--peer fe80::1%eth0", "--peer fe80::1%eth0: not an IP address; write that of the other machine like 10.16.1.2"},
+		{base + "--peer 2001:db8::1", "peer 2001:db8::1: the virtual addresses are of IPv4, and so are the adverts; give the peer's IPv4 address"},
+		{base + "--peer 224.0.0.18", "peer 224.0.0.18: a multicast address belongs to no machine; give a unicast address of the LAN"},
+		{base + "--peer 10.16.1.2 --peer 10.16.1.2", "peer 10.16.1.2: given twice; once is enough"},
+		{base + "--peer 10.16.1.200", "peer 10.16.1.200: that is a virtual address; give the own address of the other machine"},
+		{base + "--peer-ttl 255", "a TTL of peers without any peer: give --peer ADDRESS, or drop --peer-ttl; adverts to everybody always need 255"},
+		{base + "--peer 10.16.1.2 --peer-ttl 0", "--peer-ttl 0: a TTL is a whole number from 1 to 255, as it arrives: 255 from a peer on the same LAN, 1 less for each router in between"},
 	} {
 		_, err := Parse(strings.Fields(c.line), nil)
 		if err == nil {

@@ -107,6 +107,12 @@ func fileKeys() []fileKey {
 			"The virtual addresses, all of them IPv4 or all of them IPv6. An IPv6 virtual router without a link-local address is given one.", nil},
 		{"name", ofRouter, text, `"vrrpVRID", "vrrpVRIDv6" for IPv6`, `"vrrp51"`,
 			"Name of the interface that carries the virtual MAC and the virtual addresses. Two virtual routers with one VRID on different interfaces need different names.", setName},
+		{"vmac", ofRouter, flag, "true", "false",
+			"Have a virtual MAC, on an interface of the virtual router's own. false: the virtual addresses are on the parent itself, with the lengths given here, and a change of sides is told to the LAN.", setVMAC},
+		{"peers", ofRouter, list, "none", `["10.16.1.2"]`,
+			"Send adverts to each of these machines instead of the group, and hear nobody else.", setPeer},
+		{"peer_ttl", ofRouter, number, "any", "255",
+			"The least TTL (hop limit) with which adverts of peers arrive, 1 to 255: 255 from a peer on the same LAN, 1 less for each router in between.", setPeerTTL},
 		{"group", ofRouter, text, `"machine"`, `"machine"`,
 			"The group that the virtual router belongs to. Those of a group are MASTER or BACKUP together.", nil},
 	}
@@ -139,6 +145,11 @@ func setSocketGroup(f *form, as, value string) error {
 
 func setAccept(f *form, _, value string) error {
 	f.router.NoAccept = value == "false"
+	return nil
+}
+
+func setVMAC(f *form, _, value string) error {
+	f.router.NoVMAC = value == "false"
 	return nil
 }
 

@@ -25,7 +25,8 @@ const (
 type Router struct {
 	// Interface is the parent.
 	Interface string
-	// Name is that of the interface with the virtual MAC; see DefaultName.
+	// Name is that of the interface with the virtual MAC; see DefaultName. With
+	// NoVMAC it is Interface.
 	Name string
 	// VRID is 1 to 255.
 	VRID uint8
@@ -59,6 +60,12 @@ type Router struct {
 	NoAccept bool
 	// Checksum is that of VRRPv3 adverts over IPv4.
 	Checksum Checksum
+	// Peers are the other machines, if adverts are sent to each of them instead of
+	// to the group, and accepted from nobody else; nil: to the group.
+	Peers []netip.Addr
+	// PeerTTL is the least TTL or hop limit with which their adverts may arrive; 0:
+	// any, because routers may lie in between. Adverts to the group need 255.
+	PeerTTL uint8
 	// Auth is how adverts are authenticated.
 	Auth Auth
 	// OnMaster and OnBackup run for this virtual router, besides those of the group.
@@ -92,11 +99,13 @@ func (r Router) validateIdentity() error {
 	if why := badInterface(r.Interface); why != "" {
 		return usagef("interface %s: %s", show(r.Interface), why)
 	}
-	if why := badName(r.Name); why != "" {
+	if why := badName(r.Name); why != "" && !r.NoVMAC {
 		return usagef("interface name %s: %s", show(r.Name), why)
 	}
 	switch {
-	case r.Name == r.Interface:
+	case r.NoVMAC && r.Name != r.Interface:
+		return usagef("interface name %s: without a virtual MAC the addresses are on %s itself", show(r.Name), r.Interface)
+	case !r.NoVMAC && r.Name == r.Interface:
 		return usagef("interface name %s: that is the parent itself; choose another with --name, like %s", r.Name, DefaultName(r.VRID, r.Family))
 	case r.VRID == 0:
 		return usagef("VRID 0: a VRID is a whole number from 1 to 255")
@@ -134,10 +143,16 @@ func (r Router) Validate() error {
 	if err := r.validateChecksum(); err != nil {
 		return err
 	}
+	if r.NoVMAC && r.NoAccept {
+		return usagef("--no-accept: with -n the addresses are on %s itself, like its own; drop one of both", r.Interface)
+	}
 	if err := r.Auth.validate(r.Version); err != nil {
 		return err
 	}
-	return r.validateAddresses()
+	if err := r.validateAddresses(); err != nil {
+		return err
+	}
+	return r.validatePeers()
 }
 
 func (r Router) validateInterval() error {

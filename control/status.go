@@ -162,6 +162,7 @@ type Router struct {
 	VirtualIPv4Addresses      []netip.Addr    `json:"virtual-ipv4-addresses,omitempty"`
 	VirtualIPv6Addresses      []netip.Addr    `json:"virtual-ipv6-addresses,omitempty"`
 	GeneratedAddress          netip.Addr      `json:"generated-address,omitzero"` // of these, made because the user gave no link-local one
+	UnicastPeers              []netip.Addr    `json:"unicast-peers,omitempty"`    // none: adverts go to the group
 	LastAdvSource             netip.Addr      `json:"last-adv-source,omitzero"`
 	UpDatetime                time.Time       `json:"up-datetime,omitzero"`
 	MasterDownInterval        uint32          `json:"master-down-interval"` // centiseconds

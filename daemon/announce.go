@@ -15,6 +15,18 @@ import (
 // the first frame may be lost, or come while a switch port is still learning.
 var announceRounds = [...]time.Duration{0, time.Second, 5 * time.Second}
 
+// directRounds are the same without a virtual MAC. In a planned hand-over the other
+// machine answers until it has heard us, with a MAC of its own: what it said last has
+// to be contradicted before anybody misses an answer.
+var directRounds = [...]time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}
+
+func (r *router) announceRounds() []time.Duration {
+	if r.cfg.NoVMAC {
+		return directRounds[:]
+	}
+	return announceRounds[:]
+}
+
 const (
 	// announceBatch is how many addresses are announced between two turns of the
 	// loop: two frames each, some 100 us. No advert waits longer than that, or than
@@ -42,14 +54,14 @@ const (
 type announcement struct {
 	at    int64      // boottime ns: when the round is due
 	began int64      // when the first round was due
-	round int        // index in announceRounds
+	round int        // index in the router's announceRounds
 	r     *router    // nil: the parent's own addresses
 	p     *parent    // where it is sent
 	ip    netip.Addr // this address of r only; invalid: all of them
 	gen   int        // of r; another one makes it void
 }
 
-// announcer says where addresses live: virtual ones at the virtual MAC, the
+// announcer says where addresses live: virtual ones at the virtual MAC (with -n at the parent's), the
 // machine's own at the parent's. What is due goes out in small batches between
 // the turns of the loop, which owns it; steady state allocates nothing.
 type announcer struct {
@@ -233,8 +245,9 @@ func (a *announcer) over(now int64) {
 			return
 		}
 	}
-	if x.round++; x.round < len(announceRounds) {
-		x.at = x.began + int64(announceRounds[x.round])
+	if rounds := x.r.announceRounds(); x.round+1 < len(rounds) {
+		x.round++
+		x.at = x.began + int64(rounds[x.round])
 	} else if whole && a.refresh > 0 {
 		if x.at += a.refresh; x.at <= now {
 			x.at = now + a.refresh // the machine has slept
@@ -253,7 +266,7 @@ func (a *announcer) sendSome(addrs []netip.Addr) (told int, err error) {
 	x := &a.now
 	mac := x.p.link.MAC
 	if x.r != nil {
-		mac = x.r.mac
+		mac = x.r.mac()
 	}
 	frames, buf := a.frames[:0], a.buf[:0]
 	for _, ip := range addrs {

@@ -137,8 +137,9 @@ func keyTag(c vrrp.AuthConfig) (tag [8]byte) {
 	return tag
 }
 
-// sign numbers and signs a frame of the router for being sent now.
-func (r *router) sign(frame []byte) error {
+// sign numbers and signs an advert of the router for being sent now: its frames for all
+// destinations, which have one number.
+func (r *router) sign(frames [][]byte) error {
 	a := &r.auth
 	if !a.signer.Numbered() {
 		return nil
@@ -154,7 +155,7 @@ func (r *router) sign(frame []byte) error {
 	if err != nil {
 		return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
 	}
-	r.number(frame, n)
+	r.number(frames, n)
 	if a.signer.Spent(&a.sequence, now) {
 		r.reserve(now)
 		r.parent.d.identityChanged(r)
@@ -162,18 +163,22 @@ func (r *router) sign(frame []byte) error {
 	return nil
 }
 
-// number signs a frame in place.
-func (r *router) number(frame []byte, n uint64) {
+// number signs the frames of an advert in place.
+func (r *router) number(frames [][]byte, n uint64) {
 	a := &r.auth
 	switch a.signer.Kind() {
 	case vrrp.HeaderAuth:
 		if a.ipID++; a.ipID == 0 {
 			a.ipID = 1
 		}
-		lan.SetID(frame, a.ipID)
-		a.signer.SignPacket(lan.IPPacket(frame), uint32(n))
+		for _, f := range frames {
+			lan.SetID(f, a.ipID)
+			a.signer.SignPacket(lan.IPPacket(f), uint32(n))
+		}
 	case vrrp.TrailerAuth:
-		a.signer.SignPayload(lan.Payload(frame), r.source, r.rules.Family.Group(), vrrp.Stamp(n))
+		for i, f := range frames {
+			a.signer.SignPayload(lan.Payload(f), r.source, r.to[i], vrrp.Stamp(n))
+		}
 	}
 }
 
@@ -192,10 +197,12 @@ func (r *router) reserve(now vrrp.Stamp) {
 func (r *router) lastWord() (word, beside []byte, err error) {
 	a := &r.auth
 	if !a.signer.Numbered() {
-		if word, err = r.frame(0); err == nil && r.cfg.Beside2 {
-			beside, err = r.frame2(0)
+		f, err := r.ready(0)
+		if err != nil || !r.cfg.Beside2 {
+			return f.all(), nil, err
 		}
-		return word, beside, err
+		second, err := r.ready2(0)
+		return f.all(), second.all(), err
 	}
 	if err := r.build(&a.lastWord[0], r.cfg.Version, r.cfg.Interval, 0); err != nil {
 		return nil, nil, err
@@ -204,14 +211,14 @@ func (r *router) lastWord() (word, beside []byte, err error) {
 		r.reserve(wallClock())
 	}
 	if !r.cfg.Beside2 {
-		r.number(a.lastWord[0].bytes, a.sequence.Reserve)
+		r.number(a.lastWord[0].parts, a.sequence.Reserve)
 		return a.lastWord[0].bytes, nil, nil
 	}
 	if err := r.build(&a.lastWord[1], 2, r.cfg.Interval2(), 0); err != nil {
 		return nil, nil, err
 	}
-	r.number(a.lastWord[0].bytes, a.sequence.Reserve-1) // a trailer's, of which thousands are reserved
-	r.number(a.lastWord[1].bytes, a.sequence.Reserve)
+	r.number(a.lastWord[0].parts, a.sequence.Reserve-1) // a trailer's, of which thousands are reserved
+	r.number(a.lastWord[1].parts, a.sequence.Reserve)
 	return a.lastWord[0].bytes, a.lastWord[1].bytes, nil
 }
 

@@ -54,6 +54,17 @@ func testDaemonOf(t *testing.T, dir, address, flags string) (*Daemon, *router) {
 	return d, r
 }
 
+// frame and frame2 are adverts as bytes.
+func (r *router) frame(priority uint8) ([]byte, error) {
+	f, err := r.ready(priority)
+	return f.all(), err
+}
+
+func (r *router) frame2(priority uint8) ([]byte, error) {
+	f, err := r.ready2(priority)
+	return f.all(), err
+}
+
 const (
 	key32  = "0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	other3 = "0xff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -67,7 +78,7 @@ var authFlags = []string{
 // hear judges a frame as the reader of the port does.
 func hear(t testing.TB, r *router, frame []byte) vrrp.Drop {
 	t.Helper()
-	in, drop := lan.ParseAdvert(frame, nil)
+	in, drop := lan.ParseAdvert(frame, false)
 	if drop != lan.Delivered {
 		t.Fatal(drop)
 	}
@@ -154,7 +165,7 @@ func steady(t *testing.T, addr, flags string) {
 	var in lan.Received
 	delivered := 0
 	listen := func(f []byte) {
-		in, _ = lan.ParseAdvert(f, nil)
+		in, _ = lan.ParseAdvert(f, false)
 		us.parent.mu.Lock()
 		us.parent.clock = wallClock()
 		us.flood = floodgate{} // however fast a test is

@@ -25,7 +25,7 @@ func mustFrame2(t testing.TB, r *router, priority uint8) []byte {
 // of it.
 func counts(t *testing.T, r *router, frame []byte, at time.Duration) bool {
 	t.Helper()
-	in, drop := lan.ParseAdvert(frame, nil)
+	in, drop := lan.ParseAdvert(frame, false)
 	if drop != lan.Delivered {
 		t.Fatal(drop)
 	}

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
-	"vrrpd/vmacif"
 )
 
 // carryOut does what the election asks for, in its order. What comes of it is
@@ -84,7 +83,14 @@ func (d *Daemon) advertise(run []election.Action) {
 			if a.Kind != election.DoAdvert || d.byVR[a.VR].parent != p {
 				continue
 			}
-			if left--; !d.passed(a.Epoch) && (a.Priority == 0 || !late) && (p.port == nil || !d.enqueue(d.byVR[a.VR], a)) {
+			if left--; d.passed(a.Epoch) || a.Priority > 0 && late {
+				a.Kind = 0
+				continue
+			}
+			switch r := d.byVR[a.VR]; {
+			case r.unicast():
+				d.tell(p, r, a)
+			case p.port == nil || !d.enqueue(r, a):
 				d.unsent(a)
 			}
 			a.Kind = 0
@@ -101,20 +107,20 @@ type sending struct {
 
 // enqueue puts an advert into the batch. One that cannot be made is not there at all.
 func (d *Daemon) enqueue(r *router, a *election.Action) bool {
-	frame, err := r.frame(a.Priority)
+	f, err := r.ready(a.Priority)
 	if err != nil {
 		return false
 	}
 	if !r.cfg.Beside2 {
-		d.batch, d.batched = append(d.batch, frame), append(d.batched, sending{*a, false})
+		d.batch, d.batched = append(d.batch, f.bytes), append(d.batched, sending{*a, false})
 		return true
 	}
 	// Version 3 first: whoever hears both goes by it (RFC 9568 section 8.4.2).
-	second, err := r.frame2(a.Priority)
+	second, err := r.ready2(a.Priority)
 	if err != nil {
 		return false
 	}
-	d.batch = append(d.batch, frame, second)
+	d.batch = append(d.batch, f.bytes, second.bytes)
 	d.batched = append(d.batched, sending{*a, true}, sending{*a, false})
 	return true
 }
@@ -137,12 +143,7 @@ func (d *Daemon) sendBatch(p *parent) {
 			if a.more {
 				continue
 			}
-			if a.Lease > 0 {
-				d.renew(r, a.Epoch, before+int64(a.Lease))
-			}
-			d.results = append(d.results, election.Event{
-				Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
-			})
+			d.advertised(r, &a.Action, before, after)
 		}
 		frames, parts = frames[sent:], parts[sent:]
 		if err != nil && len(parts) > 0 {
@@ -155,6 +156,16 @@ func (d *Daemon) sendBatch(p *parent) {
 			frames, parts = frames[n:], parts[n:]
 		}
 	}
+}
+
+// advertised: an advert has really left, and lets this machine serve on.
+func (d *Daemon) advertised(r *router, a *election.Action, before, after int64) {
+	if a.Lease > 0 {
+		d.renew(r, a.Epoch, before+int64(a.Lease))
+	}
+	d.results = append(d.results, election.Event{
+		Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
+	})
 }
 
 func (d *Daemon) unsent(a *election.Action) {
@@ -266,7 +277,7 @@ func (d *Daemon) takeDown(r *router) {
 // has left up.
 const downAgain = time.Second
 
-func (d *Daemon) isDown(r *router, iface *vmacif.Iface, err error) {
+func (d *Daemon) isDown(r *router, iface carrier, err error) {
 	if err != nil {
 		d.log.Error("cannot take the virtual interface down", d.about(r, "err", err)...)
 	}

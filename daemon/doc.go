@@ -27,6 +27,8 @@
 //	router.go    one virtual router: its prebuilt frames
 //	members.go   which virtual routers there are
 //	reload.go    another configuration while everything goes on
+//	carrier.go   what has its addresses: an interface, or the parent itself
+//	peers.go     adverts to and from unicast peers
 //	iface.go     its interface: set-up, retries, repairs
 //	group.go     the other processes: doorbell, the dead, their cleaning
 //	hooks.go     the user's commands

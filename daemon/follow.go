@@ -45,6 +45,9 @@ func (d *Daemon) renamed(p *parent, name string) {
 	p.mu.Lock()
 	for _, r := range p.routers {
 		r.cfg.Interface = name // the reader tells of it, too
+		if r.cfg.NoVMAC {
+			r.cfg.Name = name
+		}
 	}
 	p.mu.Unlock()
 	for _, r := range p.routers {
@@ -66,6 +69,9 @@ func (d *Daemon) parentChanged(p *parent) {
 	if was.MAC != is.MAC {
 		d.log.Warn(fmt.Sprintf("the MAC of %s was changed from %s to %s", is.Name, macText(was.MAC), macText(is.MAC)), d.aboutMachine("parent", is.Name)...)
 		d.afterStep = append(d.afterStep, func() { d.announceOwn(p) })
+		for _, r := range p.routers {
+			d.rehomed(r)
+		}
 	}
 	if was.MTU != is.MTU {
 		d.followMTU(p)
@@ -79,6 +85,19 @@ func (d *Daemon) parentChanged(p *parent) {
 			}
 		}
 	}
+}
+
+// rehomed: the parent has another MAC, which with -n is that of the virtual addresses.
+func (d *Daemon) rehomed(r *router) {
+	if !r.cfg.NoVMAC {
+		return
+	}
+	d.identityChanged(r)
+	d.afterStep = append(d.afterStep, func() {
+		if r.announced && !d.passed(d.machine.View().Word.Epoch()) {
+			d.announceAll(r)
+		}
+	})
 }
 
 // relabel has the worker write the parent's new name into the alias of the

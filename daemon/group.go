@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"vrrpd/accept"
 	"vrrpd/election"
@@ -57,18 +58,16 @@ func (d *Daemon) bury(name string) {
 		d.aboutMachine(slog.String(sysd.KeyReason, election.MemberDead.String()))...)
 	burial := siblings.Bury(d.remains(&corpse.Member), d.knows())
 	owner := ownerName(d.cfg.RunDir, name)
-	for _, id := range orphans(d.hands, corpse.Member.Routers, owner) {
-		if id.VMAC == "" {
-			continue
-		}
-		d.endService(id.VMAC, owner)
+	routers := orphans(d.hands, corpse.Member.Routers, owner)
+	d.endService(name, owner, routers)
+	for _, id := range routers {
 		d.resignFor(id, burial)
 	}
 	// Removing interfaces waits for the kernel (see downAfter). The corpse's lock
 	// is held meanwhile, so that its owner cannot come back half way.
 	d.agenda.add(boottime()+int64(downAfter), func() {
 		d.work(func() {
-			if err := errors.Join(buryFiles(d.hands, d.cfg.RunDir, corpse), d.guards.Sweep(), accept.Sweep()); err != nil {
+			if err := errors.Join(buryFiles(d.guards, d.hands, d.cfg.RunDir, corpse), d.guards.Sweep(), accept.Sweep()); err != nil {
 				d.log.Error("cannot clean up after "+name, "err", err)
 			}
 		})
@@ -101,31 +100,33 @@ func (d *Daemon) expel(from election.State, epoch uint64) {
 		d.log.Warn(fmt.Sprintf("%s (pid %d) does not move: ending its service", m.Instance, m.Pid),
 			d.aboutMachine(slog.String(sysd.KeyReason, election.MemberStuck.String()))...)
 		owner := ownerName(d.cfg.RunDir, m.Instance)
-		for _, id := range orphans(d.hands, m.Routers, owner) {
-			if id.VMAC == "" {
-				continue
-			}
-			d.endService(id.VMAC, owner)
+		routers := orphans(d.hands, m.Routers, owner)
+		d.endService(m.Instance, owner, routers)
+		for _, id := range routers {
 			d.resignFor(id, burial)
-			d.silenceLater(id.VMAC, owner, epoch)
+			if id.VMAC != "" {
+				d.silenceLater(id.VMAC, owner, epoch)
+			}
 		}
 	}
 }
 
-// endService silences the interface of a sibling that cannot do so itself, and
-// takes its addresses away.
-func (d *Daemon) endService(name, owner string) {
+// endService silences a sibling that cannot do so itself, and takes its addresses
+// away.
+func (d *Daemon) endService(instance, owner string, routers []grouplock.Identity) {
 	hush := func() {
-		if err := silence(d.guards, d.hands, name, owner); err != nil {
-			d.log.Error("cannot silence "+name, "err", err)
+		if err := silence(d.guards, d.hands, owner, routers); err != nil {
+			d.log.Error("cannot silence "+instance, "err", err)
 		}
 	}
-	slow := d.guards.Rung() == lease.TCX // it waits for the kernel, 30 ms
+	// TCX waits for the kernel, 30 ms; a guard on a parent is a program of its own that
+	// has to be loaded.
+	slow := d.guards.Rung() == lease.TCX || slices.ContainsFunc(routers, func(id grouplock.Identity) bool { return id.VMAC == "" })
 	if !slow {
 		hush()
 	}
-	if err := strip(d.hands, name, owner); err != nil {
-		d.log.Error("cannot end the service of "+name, "err", err)
+	if err := strip(d.hands, owner, routers); err != nil {
+		d.log.Error("cannot end the service of "+instance, "err", err)
 	}
 	if slow {
 		d.work(hush)
@@ -147,9 +148,9 @@ func (d *Daemon) silenceLater(name, owner string, epoch uint64) {
 	})
 }
 
-// buryFiles removes what a dead instance has left on the machine: interfaces,
-// its part in the parents' settings, files; and gives the instance free.
-func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error {
+// buryFiles removes what a dead instance has left on the machine: interfaces, what is
+// on the parents, its part in their settings, files; and gives the instance free.
+func buryFiles(guards *lease.Guards, hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error {
 	var errs []error
 	name := corpse.Member.Instance
 	owner := ownerName(dir, name)
@@ -158,7 +159,7 @@ func buryFiles(hands *vmacif.Hands, dir string, corpse *grouplock.Corpse) error 
 			errs = append(errs, hands.Release(id.VMAC, owner))
 		}
 	}
-	errs = append(errs, hands.ReleaseOwner(owner))
+	errs = append(errs, removeDirect(guards, hands, owner), hands.ReleaseOwner(owner))
 	errs = append(errs, removeFiles(dir, name, pidSuffix, sockSuffix, stateSuffix))
 	if err := errors.Join(errs...); err != nil {
 		corpse.GiveBack() // somebody may have more luck later
@@ -177,7 +178,7 @@ func (d *Daemon) resignFor(id grouplock.Identity, burial siblings.Burial) {
 	say := func() {
 		d.work(func() {
 			if err := lan.SendOnce(id.Parent, id.Frames()...); err != nil {
-				d.log.Error("cannot resign for "+id.VMAC, "parent", id.Parent, "err", err)
+				d.log.Error("cannot resign for a sibling", "parent", id.Parent, "vrid", id.VRID, "err", err)
 			}
 		})
 	}
@@ -196,9 +197,13 @@ func (d *Daemon) resignFor(id grouplock.Identity, burial siblings.Burial) {
 
 // identity is what a survivor needs to clean up after us.
 func (r *router) identity() grouplock.Identity {
-	id := grouplock.Identity{Parent: r.cfg.Interface, VMAC: r.cfg.Name, Family: uint8(r.rules.Family), VRID: r.cfg.VRID}
+	id := grouplock.Identity{Parent: r.cfg.Interface, Family: uint8(r.rules.Family), VRID: r.cfg.VRID}
+	if !r.cfg.NoVMAC {
+		id.VMAC = r.cfg.Name
+	}
 	// Without an address there is no frame, and nothing to resign from.
 	if word, beside, err := r.lastWord(); err == nil {
+		word = recorded(word)
 		id.Frame = word
 		if len(word)+len(beside) <= grouplock.MaxFrame { // else version 2 waits for silence
 			id.Beside = beside

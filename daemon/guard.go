@@ -10,6 +10,7 @@ import (
 
 	"vrrpd/config"
 	"vrrpd/election"
+	"vrrpd/grouplock"
 	"vrrpd/lease"
 	"vrrpd/vmacif"
 )
@@ -45,8 +46,8 @@ func (d *Daemon) attachGuard(r *router) error {
 		// It may be on nothing any more.
 		_ = r.guard.Close()
 	}
-	guard, err := d.guards.Attach(r.index)
-	if errors.Is(err, lease.ErrStale) {
+	guard, err := d.attach(r, r.iface)
+	if errors.Is(err, lease.ErrStale) && !r.cfg.NoVMAC {
 		// Only the end of the interface is the end of that guard.
 		if guard, err = d.attachAnew(r); err != nil {
 			return err
@@ -64,12 +65,12 @@ func (d *Daemon) attachAnew(r *router) (*lease.Guard, error) {
 	if err := r.iface.Delete(); err != nil {
 		return nil, err
 	}
-	iface, err := d.hands.Ensure(r.spec(d.owner()))
+	c, err := d.makeCarrier(r)
 	if err != nil {
 		return nil, err
 	}
-	r.iface, r.index = iface, iface.Index()
-	return d.guards.Attach(r.index)
+	r.iface, r.index = c, c.Index()
+	return d.attach(r, c)
 }
 
 // guarded reports whether every virtual interface has a guard that silences it:
@@ -300,10 +301,19 @@ func (d *Daemon) guardLost(r *router, err error) {
 	d.log.Info("lease: "+r.guard.Rung().String(), d.about(r)...)
 }
 
-// silence closes the guard of an interface that a dead or stuck sibling has left,
-// by putting another, closed, one in the place of its own: what the sibling stores
-// when it wakes up opens nothing then. No such interface is silent.
-func silence(guards *lease.Guards, hands *vmacif.Hands, name, owner string) error {
+// silence closes the guards of what a dead or stuck sibling has left, by putting
+// other, closed, ones in the place of its own: what the sibling stores when it wakes
+// up opens nothing then.
+func silence(guards *lease.Guards, hands *vmacif.Hands, owner string, routers []grouplock.Identity) error {
+	errs := []error{silenceDirect(guards, hands, owner)}
+	for _, id := range routers {
+		errs = append(errs, silenceInterface(guards, hands, id.VMAC, owner))
+	}
+	return errors.Join(errs...)
+}
+
+// silenceInterface does so for an interface. None is silent.
+func silenceInterface(guards *lease.Guards, hands *vmacif.Hands, name, owner string) error {
 	iface, err := leftover(hands, name, owner)
 	if iface == nil || guards.Rung() == lease.None {
 		return err // which would take away a guard that there is

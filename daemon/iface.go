@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"vrrpd/election"
-	"vrrpd/vmacif"
 )
 
 const (
@@ -23,17 +22,13 @@ const (
 // ensure makes the virtual interface of a router stand, down and empty, behind a
 // closed guard, and with the filter of --no-accept in force.
 func (d *Daemon) ensure(r *router) error {
-	iface, err := d.hands.Ensure(r.spec(d.owner()))
-	return d.ensured(r, iface, err)
+	c, err := d.makeCarrier(r)
+	return d.ensured(r, c, err)
 }
 
 // ensureAll does so for many, and ends with the first that cannot be had.
 func (d *Daemon) ensureAll(routers []*router) error {
-	specs := make([]vmacif.Spec, len(routers))
-	for i, r := range routers {
-		specs[i] = r.spec(d.owner())
-	}
-	made, errs := d.hands.EnsureAll(specs)
+	made, errs := d.makeCarriers(routers)
 	for i, r := range routers {
 		if err := d.ensured(r, made[i], errs[i]); err != nil {
 			return err
@@ -42,10 +37,12 @@ func (d *Daemon) ensureAll(routers []*router) error {
 	return nil
 }
 
-// ensured takes an interface that was made, or not.
-func (d *Daemon) ensured(r *router, iface *vmacif.Iface, err error) error {
+// ensured takes what was made to carry the addresses, or was not.
+func (d *Daemon) ensured(r *router, c carrier, err error) error {
 	if err == nil {
-		r.iface, r.index = iface, iface.Index()
+		r.iface, r.index = c, c.Index()
+	}
+	if err == nil {
 		err = d.attachGuard(r)
 	}
 	if err == nil && r.filter != nil {

@@ -71,7 +71,7 @@ func (d *Daemon) inspect(r *router) {
 }
 
 // inspected judges what the worker has seen.
-func (d *Daemon) inspected(r *router, iface *vmacif.Iface, round uint64, found vmacif.Found) {
+func (d *Daemon) inspected(r *router, iface carrier, round uint64, found vmacif.Found) {
 	if r.iface != iface || r.index == 0 {
 		return
 	}
@@ -105,7 +105,7 @@ func (d *Daemon) inspected(r *router, iface *vmacif.Iface, round uint64, found v
 // reformed looks once more, because what was found meanwhile was left alone, and
 // makes a repair that does not succeed a fault. The next attempt makes the
 // interface anew.
-func (d *Daemon) reformed(r *router, iface *vmacif.Iface, err error) {
+func (d *Daemon) reformed(r *router, iface carrier, err error) {
 	switch {
 	case r.iface != iface || r.index == 0 || errors.Is(err, vmacif.ErrGone):
 	case err != nil:

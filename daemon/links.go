@@ -12,14 +12,19 @@ import (
 // here it becomes facts of the election, and repairs.
 func (d *Daemon) kernel(changes []rtnl.Change) {
 	touched := map[*parent]bool{}
+	addrs := false
 	for i := range changes {
 		c := &changes[i]
 		switch c.Kind {
 		case rtnl.AddrAdded, rtnl.AddrGone:
 			d.addrChanged(c, touched)
+			addrs = true
 		case rtnl.LinkChanged, rtnl.LinkGone:
 			d.linkChanged(c, touched)
 		}
+	}
+	if addrs {
+		d.know()
 	}
 	for _, p := range d.parents {
 		if touched[p] {
@@ -49,6 +54,9 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 		}
 		d.checkUntold(r)
 		ip := a.Prefix.Addr()
+		if r.cfg.NoVMAC && !slices.Contains(r.vips, ip) {
+			continue // an address of the parent
+		}
 		switch known := r.present[ip]; {
 		case c.Kind == rtnl.AddrAdded && !known:
 			r.present[ip] = true
@@ -90,6 +98,8 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			continue
 		}
 		switch {
+		case r.cfg.NoVMAC:
+			// What the parent is like is the administrator's business.
 		case gone:
 			r.index = 0
 			clear(r.present)
@@ -104,7 +114,7 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			d.inspect(r)
 		case r.up() && c.Old.Up && !link.Up:
 			d.repair(r, "interface was taken down")
-		case link.MAC != r.mac, link.Name != r.cfg.Name, !r.up() && link.Up && !c.Old.Up:
+		case link.MAC != r.vmac, link.Name != r.cfg.Name, !r.up() && link.Up && !c.Old.Up:
 			d.inspect(r) // it may be an old story
 		}
 		d.checkUntold(r)
@@ -122,14 +132,16 @@ func (d *Daemon) judgeParent(p *parent) {
 	}
 	var sources [2]addr // by familyIndex
 	if p.link.Index != 0 {
-		sources[0], _ = rtnl.PrimaryIPv4(d.addrs[p.link.Index])
-		sources[1], _ = rtnl.PrimaryIPv6(d.addrs[p.link.Index], p.sources[1])
+		except := p.virtual()
+		sources[0], _ = rtnl.PrimaryIPv4(d.addrs[p.link.Index], except...)
+		sources[1], _ = rtnl.PrimaryIPv6(d.addrs[p.link.Index], p.sources[1], except...)
 	}
 	p.mu.Lock()
 	p.sources = sources
 	p.mu.Unlock()
+	d.know()
 	for _, r := range p.routers {
-		source, faults := sources[familyIndex(r.rules.Family)], p.faults()
+		source, faults := d.sourceOf(r, sources), p.faults()
 		if !source.IsValid() && p.link.Index != 0 {
 			faults |= election.FaultNoAddress
 		}
@@ -153,6 +165,9 @@ func (d *Daemon) judgeParent(p *parent) {
 // parentFault says where a fault of the parent is, and of IPv6 what is missing:
 // an administrator sees addresses there.
 func (r *router) parentFault(f election.Fault) string {
+	if f == election.FaultNoAddress && r.global() {
+		return r.parent.name + " has no address to send to " + r.cfg.Peers[0].String() + " from that is not tentative, deprecated or temporary"
+	}
 	if f == election.FaultNoAddress && r.rules.Family == vrrp.IPv6 {
 		return r.parent.name + " has no link-local address that is not tentative"
 	}

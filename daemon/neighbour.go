@@ -46,9 +46,18 @@ func (r *router) routes() bool {
 // routes is that of the parent's own addresses, which is inherited from it.
 func (p *parent) routes() bool { return slices.ContainsFunc(p.routers, (*router).routes) }
 
+// server is the MAC of the machine that is MASTER elsewhere: the virtual one, or, with
+// -n, the one that its last advert came from; zero: unknown.
+func (d *Daemon) server(r *router) [6]byte {
+	if r.cfg.NoVMAC {
+		return d.machine.Facts(r.vr).AccMAC
+	}
+	return r.vmac
+}
+
 // probe asks the LAN who serves the first address, without telling anybody anything
 // that is not true: see lan.AppendARPProbe and lan.AppendSolicitation. Over IPv6 the
-// group is asked, and the machine that has the virtual MAC.
+// group is asked, and the machine that serves.
 func (d *Daemon) probe(r *router) {
 	p := r.parent
 	if p.port == nil || r.rules.Family == vrrp.IPv6 && !r.source.IsValid() {
@@ -57,8 +66,11 @@ func (d *Daemon) probe(r *router) {
 	frames, buf := d.probes[:0], d.probeBuf[:0]
 	if r.rules.Family == vrrp.IPv6 {
 		buf = lan.AppendSolicitation(buf, p.link.MAC, r.source, r.vips[0])
-		buf = lan.AppendSolicitationTo(buf, r.mac, p.link.MAC, r.source, r.vips[0])
-		frames = append(frames, buf[:lan.NeighbourSize], buf[lan.NeighbourSize:])
+		frames = append(frames, buf)
+		if mac := d.server(r); mac != [6]byte{} {
+			buf = lan.AppendSolicitationTo(buf, mac, p.link.MAC, r.source, r.vips[0])
+			frames = append(frames[:0], buf[:lan.NeighbourSize], buf[lan.NeighbourSize:])
+		}
 	} else {
 		buf = lan.AppendARPProbe(buf, p.link.MAC, r.vips[0])
 		frames = append(frames, buf)

@@ -43,7 +43,7 @@ func TestAnnouncementsOfIPv6(t *testing.T) {
 		}
 		for _, f := range frames[:n] {
 			a, drop := lan.ParseAnswer(f)
-			if drop != lan.Delivered || a.MAC != r.mac || [6]byte(f[6:12]) != r.mac {
+			if drop != lan.Delivered || a.MAC != r.vmac || [6]byte(f[6:12]) != r.vmac {
 				t.Fatalf("% x: %+v, %v", f, a, drop)
 			}
 			told = append(told, a.IP)
@@ -110,7 +110,7 @@ func TestFamiliesOfOneVRID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in, drop := lan.ParseAdvert(lan.AppendAdvert(nil, r.mac, from, r.rules.Family.Group(), 1, payload), nil)
+		in, drop := lan.ParseAdvert(lan.AppendAdvert(nil, r.vmac, from, r.rules.Family.Group(), 1, payload), false)
 		if drop != lan.Delivered {
 			t.Fatal(drop)
 		}

@@ -90,7 +90,7 @@ func (p *parent) oddities(r *router, a *vrrp.Advert, vrid uint8, src netip.Addr)
 		r.received.addressesDiffer++
 		p.note(note{addressesDiffer, vrid, src}, r)
 	}
-	if src == p.sources[familyIndex(r.rules.Family)] {
+	if src == p.sources[familyIndex(r.rules.Family)] || p.own[src] {
 		r.received.ownAddress++
 		p.note(note{ownAddress, vrid, src}, r)
 	} else if a.Priority == vrrp.PriorityOwner && r.cfg.Priority == vrrp.PriorityOwner {
@@ -321,7 +321,19 @@ func oddityWords(ours config.Router, n note, seen *vrrp.Advert) words {
 	case vrrp.DropAddressList:
 		return words{ignored + fmt.Sprintf("because its virtual addresses (%s) are not ours", joinAddrs(seen.Addrs)),
 			"give both machines the same addresses, or another router another VRID"}
+	case vrrp.DropPeer:
+		return words{ignored + "because it is none of our peers", "if it is meant to be one, add --peer " + src}
+	case vrrp.DropDestination:
+		if len(ours.Peers) > 0 {
+			return words{ignored + "because they are not sent to an address of this machine alone, as those of peers are",
+				"give that machine --peer with an address of this one, too"}
+		}
+		return words{ignored + "because they are sent to this machine alone, and we speak to the group",
+			"take --peer away there, or give this machine --peer " + src}
 	case vrrp.DropTTL:
+		if len(ours.Peers) > 0 {
+			return words{ignored + fmt.Sprintf("because their TTL (hop limit) is below %d (--peer-ttl): more routers have forwarded them, or somebody forges them", ours.PeerTTL), "find out who sends them: " + capture}
+		}
 		return words{ignored + "because their TTL (hop limit) is not 255: a router has forwarded them, or somebody forges them", "find out who sends them: " + capture}
 	case vrrp.DropChecksum:
 		return words{ignored + "because their checksum is wrong", "see whether it is a VRRP router at all: " + capture}

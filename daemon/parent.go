@@ -28,11 +28,13 @@ type parent struct {
 	lan        int       // its number in the election, from 1; fixed
 	link       rtnl.Link // as last seen; the zero Link: it does not exist
 
-	heard   []uint8   // families that port hears
-	port    *lan.Port // nil while the interface does not exist
-	opened  rtnl.Link // the link that port was opened on, as last seen
-	stop    context.CancelFunc
-	stopped chan struct{}
+	heard []uint8 // families that port hears
+	// unicast and ungrouped are how it does: see manners.
+	unicast, ungrouped []uint8
+	port               *lan.Port // nil while the interface does not exist
+	opened             rtnl.Link // the link that port was opened on, as last seen
+	stop               context.CancelFunc
+	stopped            chan struct{}
 
 	routers []*router // the loop's; written under mu, too
 
@@ -43,6 +45,7 @@ type parent struct {
 	byVRID   [2][256]*router // by familyIndex
 	counters vrrp.Counters   // packets that no virtual router of ours is meant by
 	noted    map[note]*sighting
+	own      map[netip.Addr]bool // addresses of this machine; nil: no router has peers
 	crowds   map[kind]*crowd
 	sources  [2]netip.Addr    // our own primary addresses, by familyIndex; invalid: none
 	batch    []election.Event // scratch of the reader
@@ -52,7 +55,9 @@ type parent struct {
 // open begins to hear and speak on the parent, whose link must be known.
 func (p *parent) open() error {
 	families, virtual := p.families()
+	unicast, ungrouped := p.manners()
 	port, err := lan.Open(lan.Config{
+		Unicast: unicast, Ungrouped: ungrouped,
 		Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval(), Families: families, Virtual: virtual,
 	})
 	if err != nil {
@@ -61,6 +66,7 @@ func (p *parent) open() error {
 	ctx, cancel := context.WithCancel(p.d.readers)
 	stopped := make(chan struct{})
 	p.port, p.stop, p.stopped, p.opened, p.heard = port, cancel, stopped, p.link, families
+	p.unicast, p.ungrouped = unicast, ungrouped
 	go func() {
 		defer close(stopped)
 		err := port.Run(ctx, p.deliver)
@@ -135,6 +141,11 @@ func (p *parent) judge(in *lan.Received, at int64) (election.Event, bool) {
 		p.counters[drop]++
 		return election.Event{}, false
 	}
+	if drop := p.foreign(r, in); drop != vrrp.DropNone {
+		r.counters[drop]++
+		p.note(note{oddity(drop), vrid, in.Src}, r)
+		return election.Event{}, false
+	}
 	packet := vrrp.Packet{Src: in.Src, Dst: in.Dst, TTL: in.TTL, Payload: in.Payload, AH: in.AH, Header: in.Header, Clock: p.clock}
 	a := &r.advert
 	drop = r.rules.Receive(packet, a)
@@ -188,6 +199,16 @@ func (p *parent) families() (families []uint8, virtual []netip.Addr) {
 		}
 	}
 	return families, virtual
+}
+
+// virtual are the virtual addresses that may be on the parent itself.
+func (p *parent) virtual() (all []netip.Addr) {
+	for _, r := range p.routers {
+		if r.cfg.NoVMAC {
+			all = append(all, r.vips...)
+		}
+	}
+	return all
 }
 
 // speaks reports whether a virtual router of the parent is of the family.

@@ -93,6 +93,9 @@ func Release(cfg config.Config, log *slog.Logger) error {
 				errs = append(errs, hands.Release(name, owner))
 			}
 		}
+		if g, err := guards(); err == nil {
+			errs = append(errs, removeDirect(g, hands, owner))
+		}
 		errs = append(errs, hands.ReleaseOwner(owner))
 	}
 	errs = append(errs, grouplock.Tidy(cfg.RunDir))
@@ -129,25 +132,16 @@ func orphans(hands *vmacif.Hands, routers []grouplock.Identity, owner string) []
 	})
 }
 
-// strip removes every address from the interface that a dead instance left: it
-// ends the service, in microseconds. No such interface serves nothing.
-func strip(hands *vmacif.Hands, name, owner string) error {
-	iface, err := leftover(hands, name, owner)
-	if iface == nil {
-		return err
-	}
-	return iface.RemoveAddrs()
-}
-
-// silenceAll closes the guards of what a dead instance has left.
-func silenceAll(open func() (*lease.Guards, error), hands *vmacif.Hands, routers []grouplock.Identity, owner string) error {
-	guards, err := open()
-	if err != nil {
-		return err
-	}
-	var errs []error
+// strip removes the virtual addresses that a dead or stuck instance has left, on its
+// interfaces or on parents: it ends the service, in microseconds.
+func strip(hands *vmacif.Hands, owner string, routers []grouplock.Identity) error {
+	errs := []error{hands.StripDirect(owner)}
 	for _, id := range routers {
-		errs = append(errs, silence(guards, hands, id.VMAC, owner))
+		iface, err := leftover(hands, id.VMAC, owner)
+		if iface != nil {
+			err = iface.RemoveAddrs()
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
@@ -201,15 +195,23 @@ func releaseDead(cfg config.Config, hands *vmacif.Hands, guards func() (*lease.G
 	// an address nothing is served that it could let pass.
 	owner := ownerName(cfg.RunDir, instance)
 	routers := orphans(hands, corpse.Member.Routers, owner)
-	for _, id := range routers {
-		errs = append(errs, strip(hands, id.VMAC, owner))
-	}
+	errs = append(errs, strip(hands, owner, routers))
 	if words := lastWords(&corpse.Member); len(words) > 0 {
 		errs = append(errs, resign(routers, words, func() error {
-			return silenceAll(guards, hands, routers, owner)
+			g, err := guards()
+			if err != nil {
+				return err
+			}
+			return silence(g, hands, owner, routers)
 		}))
 	}
-	if err := errors.Join(append(errs, buryFiles(hands, cfg.RunDir, corpse))...); err != nil {
+	if g, err := guards(); err != nil {
+		corpse.GiveBack()
+		errs = append(errs, err)
+	} else {
+		errs = append(errs, buryFiles(g, hands, cfg.RunDir, corpse))
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("release %s: %w", instance, err)
 	}
 	return nil

@@ -79,12 +79,17 @@ type routerKey struct {
 	noVMAC       bool
 	beside2      bool
 	filtered     string // virtual addresses, of a router that does not accept packets to them
+	direct       string // the same of one without a virtual MAC, whose guard goes by them
+	peers        string
 }
 
 func keyOf(r config.Router) routerKey {
-	k := routerKey{r.Interface, r.Name, r.VRID, r.Family, r.Auth.Kind, r.NoVMAC, r.Beside2, ""}
+	k := routerKey{r.Interface, r.Name, r.VRID, r.Family, r.Auth.Kind, r.NoVMAC, r.Beside2, "", "", fmt.Sprint(r.Peers)}
 	if r.NoAccept && r.Priority != vrrp.PriorityOwner {
 		k.filtered = fmt.Sprint(r.Addresses)
+	}
+	if r.NoVMAC {
+		k.direct = fmt.Sprint(r.Addresses)
 	}
 	return k
 }
@@ -193,7 +198,10 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 		if moved(c) {
 			continue // it can only be judged when it has left there
 		}
-		warnings, err := d.hands.Check(r.spec(d.owner()))
+		if err := checkPeers(r); err != nil {
+			return nil, err
+		}
+		warnings, err := d.checkCarrier(r)
 		for _, w := range warnings {
 			d.log.Warn(w, "interface", c.Name)
 		}
@@ -273,7 +281,7 @@ func (d *Daemon) changeRouter(r *router, to change) {
 	for _, a := range c.Addresses {
 		r.vips = append(r.vips, a.Addr())
 	}
-	r.rules.Version, r.rules.Interval, r.rules.Addrs = c.Version, c.Interval, r.vips
+	r.rules.Version, r.rules.Interval, r.rules.Addrs, r.rules.MinTTL = c.Version, c.Interval, r.vips, peerTTL(c)
 	p.mu.Unlock()
 	r.frames, r.beside2, r.auth.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
 	if !reflect.DeepEqual(r.auth.config, to.auth) {
@@ -297,11 +305,12 @@ func (d *Daemon) changeAddresses(r *router, before []netip.Addr) {
 	if r.rules.Family == vrrp.IPv6 {
 		d.reopen6(r.parent)
 	}
-	if r.iface == nil {
+	iface, ok := r.iface.(*vmacif.Iface) // on a parent these would be another router's
+	if !ok {
 		return
 	}
 	r.round++
-	r.iface.SetAddresses(r.vips)
+	iface.SetAddresses(r.vips)
 	if !r.up() {
 		return
 	}
@@ -313,7 +322,7 @@ func (d *Daemon) changeAddresses(r *router, before []netip.Addr) {
 			delete(r.present, ip)
 		}
 	}
-	if err := r.iface.Drop(gone); err != nil {
+	if err := iface.Drop(gone); err != nil {
 		d.log.Error("cannot remove virtual addresses", d.about(r, "err", err)...)
 	}
 	if r.announced {
@@ -355,13 +364,7 @@ func (d *Daemon) gone(r *router) {
 	d.ends.Go(r.end)
 	d.agenda.add(boottime()+int64(downAfter), func() {
 		d.work(func() {
-			var errs []error
-			if iface != nil {
-				errs = append(errs, iface.Delete())
-			}
-			if guard != nil {
-				errs = append(errs, guard.Detach())
-			}
+			errs := []error{endCarrier(iface, guard)}
 			if filter != nil {
 				errs = append(errs, filter.Remove())
 			}
@@ -406,8 +409,6 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 		done(nil)
 		return
 	}
-	specs := d.specs()
-	kept := len(specs)
 	added := make([]*router, len(p.add))
 	for i, to := range p.add {
 		r := newRouter(d.freeVR(), to.cfg, d.parentNamed(to.cfg.Interface))
@@ -418,16 +419,15 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 		}
 		r.auth.config, r.auth.signer, r.rules.Auth, r.rules.Marks = to.auth, to.signer, to.judge, &r.marks
 		added[i] = r
-		specs = append(specs, r.spec(d.owner()))
 	}
-	d.hands.Expect(specs)
+	d.hands.Expect(d.specs(added...))
 	// Making interfaces takes a millisecond each, for which no advert waits.
 	d.work(func() {
-		ifaces, errs := d.hands.EnsureAll(specs[kept:])
-		guards := make([]*lease.Guard, len(ifaces))
-		for i, iface := range ifaces {
-			if iface != nil {
-				guards[i], errs[i] = d.guards.Attach(iface.Index())
+		carriers, errs := d.makeCarriers(added)
+		guards := make([]*lease.Guard, len(carriers))
+		for i, c := range carriers {
+			if c != nil {
+				guards[i], errs[i] = d.attach(added[i], c)
 				if f := added[i].filter; f != nil && errs[i] == nil {
 					errs[i] = f.Install()
 				}
@@ -435,7 +435,7 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 		}
 		d.inbox.call(func() {
 			for i, r := range added {
-				d.join1(r, ifaces[i], guards[i], errs[i])
+				d.join1(r, carriers[i], guards[i], errs[i])
 			}
 			for _, p := range slices.Clone(d.parents) {
 				d.welcome(p, added)
@@ -447,7 +447,7 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 }
 
 // join1 makes an added router a member.
-func (d *Daemon) join1(r *router, iface *vmacif.Iface, guard *lease.Guard, err error) {
+func (d *Daemon) join1(r *router, c carrier, guard *lease.Guard, err error) {
 	d.enlist(r)
 	if e := d.rememberNumbers(r); e != nil {
 		err = errors.Join(err, e)
@@ -457,8 +457,8 @@ func (d *Daemon) join1(r *router, iface *vmacif.Iface, guard *lease.Guard, err e
 	d.identityChanged(r)
 	d.startOwnHooks(r)
 	d.log.Info(fmt.Sprintf("virtual router added, with %v", r.vips), d.about(r)...)
-	if iface != nil {
-		r.iface, r.index = iface, iface.Index()
+	if c != nil {
+		r.iface, r.index = c, c.Index()
 	}
 	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
@@ -498,7 +498,9 @@ func (d *Daemon) welcome(p *parent, added []*router) {
 // hearsAll reports whether the sockets are those of every family that is spoken.
 func (p *parent) hearsAll() bool {
 	families, _ := p.families()
-	return !slices.ContainsFunc(families, func(f uint8) bool { return !slices.Contains(p.heard, f) })
+	unicast, ungrouped := p.manners()
+	return !slices.ContainsFunc(families, func(f uint8) bool { return !slices.Contains(p.heard, f) }) &&
+		slices.Equal(unicast, p.unicast) && slices.Equal(ungrouped, p.ungrouped)
 }
 
 // promotedAlone runs the command of a router that joins a MASTER: for the others there

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,11 +24,12 @@ type router struct {
 	at     int // place of its facts and identity in the group's record
 	cfg    config.Router
 	parent *parent
-	mac    [6]byte
+	vmac   [6]byte
 	vips   []netip.Addr // as configured, in that order
-	iface  *vmacif.Iface
-	index  int  // of the VMAC interface; 0: does not exist
-	wanted bool // MASTER: up with its addresses
+	to     []netip.Addr // where adverts go: the group, or each peer
+	iface  carrier      // nil: does not exist
+	index  int          // of what has the addresses: the VMAC interface, or the parent; 0: does not exist
+	wanted bool         // MASTER: up with its addresses
 	// announced: the neighbours have been told. A MASTER that has preempted tells
 	// them when the old one is silent.
 	announced bool
@@ -113,10 +115,20 @@ type receivedCounters struct {
 // changes: in steady state a tick copies nothing. What is numbered is signed in
 // place each time.
 type frame struct {
-	bytes    []byte
+	bytes    []byte   // for all destinations, one behind the other
+	parts    [][]byte // the same by destination
 	priority uint8
 	source   netip.Addr
 	form     vrrp.ChecksumForm
+	mac      [6]byte
+}
+
+// all is the advert for all destinations; nil of none.
+func (f *frame) all() []byte {
+	if f == nil {
+		return nil
+	}
+	return f.bytes
 }
 
 func newRouter(vr int, c config.Router, p *parent) *router {
@@ -125,8 +137,9 @@ func newRouter(vr int, c config.Router, p *parent) *router {
 		r.vips = append(r.vips, a.Addr())
 	}
 	family := vrrp.FamilyOf(r.vips[0])
-	r.mac = family.VMAC(c.VRID)
-	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips, Beside2: c.Beside2}
+	r.vmac = family.VMAC(c.VRID)
+	r.to = destinations(c, family)
+	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips, Beside2: c.Beside2, MinTTL: peerTTL(c)}
 	return r
 }
 
@@ -137,30 +150,31 @@ func (r *router) up() bool { return r.wanted || r.prepared }
 func (r *router) spec(owner string) vmacif.Spec {
 	return vmacif.Spec{
 		Name: r.cfg.Name, Parent: r.cfg.Interface, VRID: r.cfg.VRID, Family: uint8(r.rules.Family),
-		MAC: r.mac, Addresses: r.vips, Owner: owner,
+		MAC: r.vmac, Addresses: r.vips, Owner: owner,
 	}
 }
 
-// specs are those of all routers.
-func (d *Daemon) specs() []vmacif.Spec {
-	all := make([]vmacif.Spec, len(d.routers))
-	for i, r := range d.routers {
-		all[i] = r.spec(d.owner())
+// specs are those of all routers with a virtual MAC.
+func (d *Daemon) specs(added ...*router) (all []vmacif.Spec) {
+	for _, r := range slices.Concat(d.routers, added) {
+		if !r.cfg.NoVMAC {
+			all = append(all, r.spec(d.owner()))
+		}
 	}
 	return all
 }
 
-// frame returns the router's advert with the priority, ready to be sent.
-func (r *router) frame(priority uint8) ([]byte, error) {
+// ready returns the router's advert with the priority, ready to be sent.
+func (r *router) ready(priority uint8) (*frame, error) {
 	return r.signed(&r.frames, r.cfg.Version, r.cfg.Interval, priority)
 }
 
-// frame2 is the one of version 2 that is sent after it (RFC 9568 section 8.4.2).
-func (r *router) frame2(priority uint8) ([]byte, error) {
+// ready2 is the one of version 2 that is sent after it (RFC 9568 section 8.4.2).
+func (r *router) ready2(priority uint8) (*frame, error) {
 	return r.signed(&r.beside2, 2, r.cfg.Interval2(), priority)
 }
 
-func (r *router) signed(frames *[2]frame, version uint8, interval time.Duration, priority uint8) ([]byte, error) {
+func (r *router) signed(frames *[2]frame, version uint8, interval time.Duration, priority uint8) (*frame, error) {
 	f := &frames[0]
 	if priority == 0 {
 		f = &frames[1]
@@ -168,16 +182,16 @@ func (r *router) signed(frames *[2]frame, version uint8, interval time.Duration,
 	if err := r.build(f, version, interval, priority); err != nil {
 		return nil, err
 	}
-	if err := r.sign(f.bytes); err != nil {
+	if err := r.sign(f.parts); err != nil {
 		return nil, err
 	}
-	return f.bytes, nil
+	return f, nil
 }
 
 // build makes f an advert with the priority, not yet signed.
 func (r *router) build(f *frame, version uint8, interval time.Duration, priority uint8) error {
 	form := r.checksumForm()
-	if f.bytes != nil && f.priority == priority && f.source == r.source && f.form == form {
+	if f.bytes != nil && f.priority == priority && f.source == r.source && f.form == form && f.mac == r.mac() {
 		return nil
 	}
 	if !r.source.IsValid() {
@@ -187,19 +201,23 @@ func (r *router) build(f *frame, version uint8, interval time.Duration, priority
 		Version: version, VRID: r.cfg.VRID, Priority: priority,
 		Interval: interval, Addrs: r.vips,
 	}
-	group := r.rules.Family.Group()
-	payload, err := a.AppendPayload(nil, r.source, group, form, r.auth.signer)
-	if err != nil {
-		return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
-	}
 	appendFrame := lan.AppendAdvert
 	if r.auth.signer.Kind() == vrrp.HeaderAuth {
 		appendFrame = lan.AppendAdvertAH
 	}
 	// The identification is fixed: an advert is never fragmented, and a frame
 	// that never changes needs no work in steady state.
-	f.bytes = appendFrame(f.bytes[:0], r.mac, r.source, group, uint16(r.cfg.VRID)<<8|1, payload)
-	f.priority, f.source, f.form = priority, r.source, form
+	f.bytes, f.parts = f.bytes[:0], nil
+	for _, to := range r.to {
+		payload, err := a.AppendPayload(nil, r.source, to, form, r.auth.signer)
+		if err != nil {
+			*f = frame{}
+			return fmt.Errorf("advert on %s: %w", r.cfg.Interface, err)
+		}
+		f.bytes = appendFrame(f.bytes, r.mac(), r.source, to, uint16(r.cfg.VRID)<<8|1, payload)
+	}
+	f.parts = lan.Split(f.bytes)
+	f.priority, f.source, f.form, f.mac = priority, r.source, form, r.mac()
 	return nil
 }
 

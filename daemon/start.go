@@ -105,6 +105,9 @@ func (d *Daemon) check() error {
 	if err := d.lookupChecks(); err != nil {
 		return err
 	}
+	if err := checkPeers(d.routers...); err != nil {
+		return err
+	}
 	if err := d.checkAccept(); err != nil {
 		return err
 	}
@@ -121,7 +124,7 @@ func (d *Daemon) check() error {
 		if d.moved != nil && d.moved(r.cfg) {
 			continue
 		}
-		warnings, err := hands.Check(r.spec(d.owner()))
+		warnings, err := d.checkCarrier(r)
 		for _, w := range warnings {
 			d.opt.Warn(w)
 			d.log.Warn(w, d.about(r)...)
@@ -266,14 +269,14 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 		for _, p := range d.parents {
 			_ = p.close()
 		}
-		if err := d.hands.DeleteAll(); err != nil {
-			d.log.Error("cannot remove the virtual interfaces", "err", err)
+		if err := d.deleteCarriers(); err != nil {
+			d.log.Error("cannot remove the virtual interfaces and addresses", "err", err)
 		}
 		d.detachGuards()
 		_ = d.hands.Close()
 	})
 	// What an instance has left whose interface went with its parent.
-	if err := d.guards.Sweep(); err != nil {
+	if err := errors.Join(d.guards.Sweep(), removeDirect(d.guards, d.hands, d.owner())); err != nil {
 		d.log.Warn("cannot remove what dead instances have left", "err", err)
 	}
 	d.watchSettings(later)
@@ -285,6 +288,7 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 			d.linkChanged(c, touched)
 		}
 	}
+	d.know()
 	for _, p := range d.parents {
 		if p.link.Index == 0 {
 			return config.UsageError(fmt.Sprintf("-i %s: there is no such interface", p.name))
@@ -366,7 +370,7 @@ func (d *Daemon) electionRouters() []election.Router {
 func (r *router) election() election.Router {
 	return election.Router{
 		Family: uint8(r.rules.Family), VRID: r.cfg.VRID, Version: r.cfg.Version, Priority: r.cfg.Priority,
-		Interval: r.cfg.Interval, Preempt: r.cfg.Preempt, VIP: r.vips[0], Source: r.source, LAN: r.parent.lan,
+		Interval: r.cfg.Interval, Preempt: r.cfg.Preempt, VIP: r.vips[0], Source: r.source, LAN: r.parent.lan, NoAsk: r.unicast(),
 	}
 }
 

@@ -116,7 +116,7 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 	state := v.Word.State()
 	f := d.machine.Facts(r.vr)
 	s := control.Router{
-		Interface: r.cfg.Name, Parent: r.cfg.Interface, Family: strings.ToLower(r.rules.Family.String()), MAC: macText(r.mac),
+		Interface: r.cfg.Name, Parent: r.cfg.Interface, Family: strings.ToLower(r.rules.Family.String()),
 		VRID: r.cfg.VRID, Version: control.VersionName(r.cfg.Version),
 		State: control.StateName(state), Held: state == election.Held,
 		Priority: r.cfg.Priority, EffectivePriority: v.Priority,
@@ -134,6 +134,9 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 	}
 	if d.machine.Added(r.vr) {
 		s.Joining, s.State = true, control.StateName(election.Backup)
+	}
+	if s.UnicastPeers = r.cfg.Peers; !r.cfg.NoVMAC {
+		s.MAC = macText(r.vmac)
 	}
 	if r.rules.Family == vrrp.IPv4 {
 		s.VirtualIPv4Addresses = r.vips

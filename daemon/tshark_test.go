@@ -70,7 +70,7 @@ func capture(t *testing.T) (all []captured) {
 // messageOf is the VRRP message of a frame, with what is behind it.
 func messageOf(t *testing.T, frame []byte) []byte {
 	t.Helper()
-	in, drop := lan.ParseAdvert(frame, nil)
+	in, drop := lan.ParseAdvert(frame, false)
 	if drop != lan.Delivered {
 		t.Fatal(drop)
 	}
@@ -125,7 +125,7 @@ func TestTsharkAgrees(t *testing.T) {
 
 // ours is what our decoder finds, in tshark's words.
 func ours(t *testing.T, c captured) (fields map[string]string, whole bool) {
-	in, drop := lan.ParseAdvert(c.frame, nil)
+	in, drop := lan.ParseAdvert(c.frame, false)
 	if drop != lan.Delivered {
 		t.Fatal(drop)
 	}

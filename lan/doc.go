@@ -21,6 +21,9 @@
 //	IPv6     AF_PACKET, ETH_P_IPV6, filtered in the kernel: what goes to ff02::12,
 //	         and neighbour advertisements; member of the group's Ethernet address;
 //	         sends, too, where there is no IPv4
+//	peers    AF_INET and AF_INET6, raw, where peers are spoken to one by one: sends by
+//	         the kernel's routes and neighbours (unicast.go), receives nothing; what
+//	         peers send is heard by adverts and IPv6
 //	groups   AF_INET and AF_INET6, members of 224.0.0.18 and ff02::12 by interface
 //	         index, never read: the kernel speaks IGMP and MLD for them, so that
 //	         snooping switches forward

@@ -2,7 +2,7 @@ package lan
 
 import (
 	"encoding/binary"
-	"net/netip"
+	"slices"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -22,9 +22,6 @@ import (
 // too, without their tag and as meant for us: only the interface that they are for
 // by now tells them apart (ofInterface). So are frames to the MAC of a macvlan.
 
-// maxUnicast keeps the jumps of the filter within their 8 bits.
-const maxUnicast = 200
-
 const (
 	refuse = 0
 	// whole is longer than any frame: the buffers decide how much is copied.
@@ -41,28 +38,29 @@ func ofInterface(index int) ([]bpf.RawInstruction, error) {
 	})
 }
 
-// advertFilter passes protocols 112 and 51 to Group4 and to the given addresses,
-// at most maxUnicast of IPv4. Protocol 51 is for everybody: who does not use the
-// Authentication Header wants to be able to say that a peer does. The offsets are right also with IP options: they
-// lie before them.
-func advertFilter(unicast []netip.Addr) ([]bpf.RawInstruction, error) {
-	n := uint8(1 + len(unicast)) // comparisons at the end
-	prog := []bpf.Instruction{
+// advertFilter passes protocols 112 and 51 to Group4, and with unicast those to this
+// machine alone. Protocol 51 is for everybody: who does not use the Authentication
+// Header wants to be able to say that a peer does. The offsets are right also with IP
+// options: they lie before them.
+func advertFilter(unicast bool) ([]bpf.RawInstruction, error) {
+	g := Group4().As4()
+	// What is meant for this machine passes at once, or goes the way of the rest.
+	forMe := bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_HOST, SkipTrue: 3}
+	if !unicast {
+		forMe.SkipTrue = 0
+	}
+	return bpf.Assemble([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: ethernetSize + 9, Size: 1}, // protocol
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: ProtocolVRRP, SkipTrue: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ProtocolAH, SkipTrue: 3 + n},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ProtocolAH, SkipTrue: 5},
 		bpf.LoadExtension{Num: bpf.ExtType},
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 1 + n},
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: unix.PACKET_MULTICAST, SkipTrue: 3},
+		forMe,
 		bpf.LoadAbsolute{Off: ethernetSize + 16, Size: 4}, // destination
-	}
-	for i := range n {
-		dst := Group4().As4()
-		if i > 0 {
-			dst = unicast[i-1].As4()
-		}
-		prog = append(prog, bpf.JumpIf{Cond: bpf.JumpEqual, Val: binary.BigEndian.Uint32(dst[:]), SkipTrue: n - i})
-	}
-	return bpf.Assemble(append(prog, bpf.RetConstant{Val: refuse}, bpf.RetConstant{Val: whole}))
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: binary.BigEndian.Uint32(g[:]), SkipTrue: 1},
+		bpf.RetConstant{Val: refuse},
+		bpf.RetConstant{Val: whole},
+	})
 }
 
 // answerFilter passes ARP replies for Ethernet and IPv4.
@@ -82,12 +80,22 @@ func answerFilter() ([]bpf.RawInstruction, error) {
 }
 
 // filter6 passes what goes to Group6, whatever its next header is, because a filter
-// cannot follow extension headers, and neighbour advertisements with hop limit 255.
-func filter6() ([]bpf.RawInstruction, error) {
+// cannot follow extension headers, and neighbour advertisements with hop limit 255;
+// with unicast also protocol 112 to this machine alone, where it comes without such
+// headers.
+func filter6(unicast bool) ([]bpf.RawInstruction, error) {
 	g := Group6().As16()
 	word := func(i int) uint32 { return binary.BigEndian.Uint32(g[4*i:]) }
 	const to = ethernetSize + 24 // destination
-	return bpf.Assemble(append([]bpf.Instruction{
+	// What is meant for this machine goes to the packet type, which has to say so, too.
+	var forMe []bpf.Instruction
+	if unicast {
+		forMe = []bpf.Instruction{
+			bpf.LoadAbsolute{Off: ethernetSize + 6, Size: 1}, // next header
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: ProtocolVRRP, SkipTrue: neighbourChecks},
+		}
+	}
+	return bpf.Assemble(slices.Concat([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: to, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(0), SkipTrue: 6},
 		bpf.LoadAbsolute{Off: to + 4, Size: 4},
@@ -95,8 +103,8 @@ func filter6() ([]bpf.RawInstruction, error) {
 		bpf.LoadAbsolute{Off: to + 8, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: word(2), SkipTrue: 2},
 		bpf.LoadAbsolute{Off: to + 12, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: word(3), SkipTrue: neighbourChecks},
-	}, neighbourTail()...))
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: word(3), SkipTrue: uint8(len(forMe)) + neighbourChecks},
+	}, forMe, neighbourTail()))
 }
 
 // neighbourChecks is how many instructions of neighbourTail tell an advertisement of

@@ -51,8 +51,9 @@ func Group4() netip.Addr { return netip.AddrFrom4([4]byte{224, 0, 0, 18}) }
 // 112 and TTL or hop limit 255 (RFC 9568 5.1.1, 5.1.2) around payload, the VRRP
 // message. src is the primary address of the parent (IPv6: a link-local one),
 // group a multicast address of the same family (Group4, Group6), which also gives
-// the destination MAC. It panics on addresses of two families and on a group that
-// is not multicast: these never come from the wire. ipID is IPv4's. Frames are not
+// the destination MAC, or the address of a single machine, which leaves that empty:
+// such a frame is for SendUnicast. It panics on addresses of two families: these never
+// come from the wire. ipID is IPv4's. Frames are not
 // padded to Ethernet's minimum; drivers do that.
 func AppendAdvert(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, payload []byte) []byte {
 	return appendIP(dst, vmac, src, group, ipID, ProtocolVRRP, payload)
@@ -86,14 +87,14 @@ func SetID(frame []byte, ipID uint16) {
 }
 
 func appendIP(dst []byte, vmac [6]byte, src, group netip.Addr, ipID uint16, protocol byte, payload []byte) []byte {
-	if !group.IsMulticast() || src.Is4() != group.Is4() {
-		panic("lan: advert from " + src.String() + " to " + group.String() + ", which is not a multicast group of its family")
+	if src.Is4() != group.Is4() {
+		panic("lan: advert from " + src.String() + " to " + group.String() + ", which is of another family")
 	}
 	if group.Is6() {
 		return appendIPv6(dst, vmac, src, group, protocol, payload)
 	}
 	s, g := src.As4(), group.As4()
-	mac := multicastMAC(group)
+	mac := destinationMAC(group)
 	dst = append(dst, mac[:]...)
 	dst = append(dst, vmac[:]...)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(ethernet.EtherTypeIPv4))

@@ -79,7 +79,7 @@ func TestAppendAdvertAH(t *testing.T) {
 		if !bytes.Equal(Payload(frame), payload) || !bytes.Equal(IPPacket(frame)[20:], payload) {
 			t.Errorf("payload: %x", Payload(frame))
 		}
-		r, drop := ParseAdvert(frame, nil)
+		r, drop := ParseAdvert(frame, false)
 		if drop != Delivered || !r.AH || !bytes.Equal(r.Header, frame[14:34]) {
 			t.Errorf("%v, %+v", drop, r)
 		}
@@ -101,10 +101,10 @@ func TestAppendAdvertGroupMAC(t *testing.T) {
 	}
 	defer func() {
 		if recover() == nil {
-			t.Error("a unicast group was accepted")
+			t.Error("a destination of another family was accepted")
 		}
 	}()
-	AppendAdvert(nil, vmac51, primary, vip, 0, nil)
+	AppendAdvert(nil, vmac51, primary, Group6(), 0, nil)
 }
 
 // The header in every textbook, and sums that carry more than once.

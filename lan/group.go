@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,9 +15,13 @@ func (p *Port) join(group netip.Addr) error {
 	if err := p.receivers[len(p.receivers)-1].join(); err != nil {
 		return err
 	}
-	family := unix.AF_INET
+	family, version := unix.AF_INET, uint8(4)
 	if group.Is6() {
-		family = unix.AF_INET6
+		family, version = unix.AF_INET6, 6
+	}
+	alone := slices.Contains(p.cfg.Ungrouped, version)
+	if alone && group.Is4() {
+		return nil
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -28,7 +33,7 @@ func (p *Port) join(group netip.Addr) error {
 		return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP", unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
 			&unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(p.cfg.Index)}))
 	}
-	joined := make(map[netip.Addr]bool)
+	joined := map[netip.Addr]bool{group: alone}
 	for _, g := range append([]netip.Addr{group}, p.solicited()...) {
 		if joined[g] {
 			continue

@@ -46,6 +46,14 @@ func multicastMAC(group netip.Addr) [6]byte {
 	return [6]byte{0x33, 0x33, g[12], g[13], g[14], g[15]}
 }
 
+// destinationMAC is that of a group; of a single machine nobody knows it here.
+func destinationMAC(to netip.Addr) [6]byte {
+	if to.IsMulticast() {
+		return multicastMAC(to)
+	}
+	return [6]byte{}
+}
+
 // appendIPv6Header appends the Ethernet and IPv6 headers of a packet that no router
 // may forward: hop limit 255, which neighbour discovery requires as well (RFC 4861
 // section 7.1).
@@ -63,12 +71,12 @@ func appendIPv6Header(dst []byte, toMAC, fromMAC [6]byte, src, to netip.Addr, ne
 }
 
 func appendIPv6(dst []byte, vmac [6]byte, src, group netip.Addr, protocol byte, payload []byte) []byte {
-	dst = appendIPv6Header(dst, multicastMAC(group), vmac, src, group, protocol, len(payload))
+	dst = appendIPv6Header(dst, destinationMAC(group), vmac, src, group, protocol, len(payload))
 	return append(dst, payload...)
 }
 
 // parseAdvert6 is ParseAdvert for a frame with an IPv6 packet.
-func parseAdvert6(frame []byte) (Received, Drop) {
+func parseAdvert6(frame []byte, unicast bool) (Received, Drop) {
 	if len(frame) < ethernetSize+ipv6Size {
 		return Received{}, DropTruncated
 	}
@@ -94,7 +102,7 @@ func parseAdvert6(frame []byte) (Received, Drop) {
 		Header:  ip[:head:head],
 	}
 	switch {
-	case next != ProtocolVRRP && next != ProtocolAH, r.Dst != Group6():
+	case next != ProtocolVRRP && next != ProtocolAH, r.Dst != Group6() && !toSingle(frame, r.Dst, unicast):
 		return Received{}, DropDestination
 	case !canSend6(r.Src):
 		return Received{}, DropSource

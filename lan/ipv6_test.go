@@ -61,7 +61,6 @@ func TestAppendAdvert6(t *testing.T) {
 	}
 	for name, f := range map[string]func(){
 		"two families":    func() { AppendAdvert(nil, vmac6, primary, Group6(), 0, payload6) },
-		"no multicast":    func() { AppendAdvert(nil, vmac6, linkLocal, vip6, 0, payload6) },
 		"the other group": func() { AppendAdvert(nil, vmac6, linkLocal, Group4(), 0, payload6) },
 	} {
 		func() {
@@ -130,7 +129,7 @@ func checkParsed6(t *testing.T, frame []byte, r Received) {
 
 func TestParseAdvert6(t *testing.T) {
 	for name, frame := range good6() {
-		r, drop := ParseAdvert(frame, nil)
+		r, drop := ParseAdvert(frame, false)
 		if drop != Delivered || r.Src != linkLocal || r.Dst != Group6() || r.SrcMAC != vmac6 || r.AH || !bytes.Equal(r.Payload, payload6) {
 			t.Errorf("%s: %v, %+v", name, drop, r)
 			continue
@@ -138,7 +137,7 @@ func TestParseAdvert6(t *testing.T) {
 		checkParsed6(t, frame, r)
 	}
 	for _, b := range bad6() {
-		if r, drop := ParseAdvert(b.frame, nil); drop != b.want || r.Payload != nil {
+		if r, drop := ParseAdvert(b.frame, false); drop != b.want || r.Payload != nil {
 			t.Errorf("%s: %v, want %v; %+v", b.name, drop, b.want, r)
 		}
 	}
@@ -311,7 +310,7 @@ func TestMembership6(t *testing.T) {
 func TestOwnFramesAreFiltered6(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(both), b.open(both)
-	filter, err := filter6()
+	filter, err := filter6(false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func TestNeighbourDoesNotAllocate(t *testing.T) {
 		if _, drop := ParseAnswer(frame); drop != Delivered {
 			t.Fatal(drop)
 		}
-		if _, drop := ParseAdvert(advert, nil); drop != Delivered {
+		if _, drop := ParseAdvert(advert, false); drop != Delivered {
 			t.Fatal(drop)
 		}
 	}); n != 0 {

@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -21,17 +22,41 @@ func OpenOnce() (*Once, error) {
 	return &Once{fd}, nil
 }
 
-// Send sends frames from the interface with the given name. Frames after one that is
-// refused are not tried.
+// Send sends frames of the builders from the interface with the given name; each of
+// those given may be several, one behind the other (Split). Frames after one that is
+// refused are not tried, but for those to single machines.
 func (o *Once) Send(name string, frames ...[]byte) error {
 	link, err := net.InterfaceByName(name)
 	if err != nil {
 		return fmt.Errorf("send from %s: %w", name, err)
 	}
-	for _, f := range frames {
-		if err := unix.Sendto(o.fd, f, 0, &unix.SockaddrLinklayer{Ifindex: link.Index}); err != nil {
-			return fmt.Errorf("send from %s: %w", name, os.NewSyscallError("sendto", err))
+	var single [][]byte
+	for _, several := range frames {
+		all := Split(several)
+		if len(all) == 0 && len(several) > 0 {
+			return fmt.Errorf("send from %s: no frame: % x", name, several)
 		}
+		for _, f := range all {
+			if IsUnicast(f) {
+				single = append(single, f)
+			} else if err := unix.Sendto(o.fd, f, 0, &unix.SockaddrLinklayer{Ifindex: link.Index}); err != nil {
+				return fmt.Errorf("send from %s: %w", name, os.NewSyscallError("sendto", err))
+			}
+		}
+	}
+	if len(single) == 0 {
+		return nil
+	}
+	u, err := openUnicast(link.Index, []uint8{IPPacket(single[0])[0] >> 4})
+	if err != nil {
+		return fmt.Errorf("send from %s: %w", name, err)
+	}
+	var errs []error
+	for _, f := range single {
+		errs = append(errs, os.NewSyscallError("sendto", u.send(f)))
+	}
+	if err := errors.Join(append(errs, u.close())...); err != nil {
+		return fmt.Errorf("send from %s: %w", name, err)
 	}
 	return nil
 }

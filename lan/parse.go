@@ -3,7 +3,6 @@ package lan
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 
 	"github.com/mdlayher/ethernet"
 )
@@ -44,7 +43,7 @@ const (
 	DropHeader
 	// DropFragment: a part of an IP packet. Nobody needs to fragment an advert.
 	DropFragment
-	// DropDestination: not protocol 112 or 51, not an address that we listen to, or
+	// DropDestination: not protocol 112 or 51, not to the group where nothing else is heard, or
 	// a unicast address in a frame for many (RFC 1122 section 3.3.6).
 	DropDestination
 	// DropSource: an address that nobody can send from (RFC 1122 3.2.1.3).
@@ -81,18 +80,18 @@ func (d Drop) String() string {
 }
 
 // ParseAdvert takes an Ethernet frame apart, as a Port does with every frame
-// that its filter lets through: protocol 112 or 51, over IPv6 to Group6, over IPv4
-// to Group4 or to one of unicast. Received.Payload points into frame. The destination MAC of a
+// that its filter lets through: protocol 112 or 51, to Group4 or Group6, or, with
+// unicast, to any single machine. Received.Payload points into frame. The destination MAC of a
 // packet to the group is not looked at: bridges and access points may send
 // multicast to each member as unicast.
-func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
+func ParseAdvert(frame []byte, unicast bool) (Received, Drop) {
 	if len(frame) < ethernetSize+ipv4Size {
 		return Received{}, DropTruncated
 	}
 	switch ethernet.EtherType(binary.BigEndian.Uint16(frame[12:])) {
 	case ethernet.EtherTypeIPv4:
 	case ethernet.EtherTypeIPv6:
-		return parseAdvert6(frame)
+		return parseAdvert6(frame, unicast)
 	default:
 		return Received{}, DropHeader
 	}
@@ -120,13 +119,18 @@ func ParseAdvert(frame []byte, unicast []netip.Addr) (Received, Drop) {
 		Payload: ip[head:total:total],
 		Header:  ip[:head:head],
 	}
-	if r.Dst != Group4() && (frame[0]&1 != 0 || !slices.Contains(unicast, r.Dst)) {
+	if r.Dst != Group4() && !toSingle(frame, r.Dst, unicast) {
 		return Received{}, DropDestination
 	}
 	if !canSend(r.Src) {
 		return Received{}, DropSource
 	}
 	return r, Delivered
+}
+
+// toSingle reports whether a packet to a single machine may be taken.
+func toSingle(frame []byte, dst netip.Addr, unicast bool) bool {
+	return unicast && frame[0]&1 == 0 && (dst.Is4() && canSend(dst) || dst.Is6() && canSend6(dst))
 }
 
 // ParseAnswer takes an ARP reply or a neighbour advertisement apart, as a Port

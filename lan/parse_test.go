@@ -61,7 +61,7 @@ var badFrames = []struct {
 
 func TestParseAdvertRefuses(t *testing.T) {
 	for _, tc := range badFrames {
-		if r, got := ParseAdvert(tc.frame, nil); got != tc.want {
+		if r, got := ParseAdvert(tc.frame, false); got != tc.want {
 			t.Errorf("%s: %v, want %v (%+v)", tc.name, got, tc.want, r)
 		}
 	}
@@ -77,7 +77,7 @@ func TestParseAdvertRefuses(t *testing.T) {
 		"another type":    {func() []byte { f := advert(1); f[13] = 6; return f }(), DropHeader},
 		"options cut off": {withOptions(advert(1))[:ethernetSize+24], DropTruncated},
 	} {
-		if r, got := ParseAdvert(tc.frame, nil); got != tc.want {
+		if r, got := ParseAdvert(tc.frame, false); got != tc.want {
 			t.Errorf("%s: %v, want %v (%+v)", name, got, tc.want, r)
 		}
 	}
@@ -103,7 +103,7 @@ func TestParseAdvertAccepts(t *testing.T) {
 		"unicast":            {toOwn, own},
 		"protocol 51":        {edit(ipBytes(9, 51)), Group4()},
 	} {
-		r, drop := ParseAdvert(tc.frame, []netip.Addr{vip, own})
+		r, drop := ParseAdvert(tc.frame, true)
 		if drop != Delivered {
 			t.Errorf("%s: dropped as %v", name, drop)
 			continue
@@ -115,11 +115,11 @@ func TestParseAdvertAccepts(t *testing.T) {
 	}
 	// The own address in a frame for everybody (RFC 1122 section 3.3.6).
 	copy(toOwn, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	if _, drop := ParseAdvert(toOwn, []netip.Addr{own}); drop != DropDestination {
+	if _, drop := ParseAdvert(toOwn, true); drop != DropDestination {
 		t.Errorf("unicast in a broadcast frame: %v", drop)
 	}
 	// TTL is package vrrp's to judge.
-	if r, drop := ParseAdvert(edit(ipBytes(8, 64)), nil); drop != Delivered || r.TTL != 64 {
+	if r, drop := ParseAdvert(edit(ipBytes(8, 64)), false); drop != Delivered || r.TTL != 64 {
 		t.Errorf("TTL 64: %v, %d", drop, r.TTL)
 	}
 }
@@ -187,7 +187,7 @@ func FuzzParseAdvert(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		before := bytes.Clone(frame)
-		r, drop := ParseAdvert(frame, []netip.Addr{primary})
+		r, drop := ParseAdvert(frame, true)
 		if !bytes.Equal(before, frame) {
 			t.Fatal("the frame was changed")
 		}
@@ -197,11 +197,14 @@ func FuzzParseAdvert(f *testing.F) {
 			}
 			return
 		}
-		if r.Dst == Group6() {
+		if r.Dst.Is6() {
+			if r.Dst != Group6() && (frame[0]&1 != 0 || r.Dst.IsMulticast()) {
+				t.Fatalf("to %v in a frame for many", r.Dst)
+			}
 			checkParsed6(t, frame, r)
 			return
 		}
-		if !r.Src.Is4() || r.Dst != Group4() && r.Dst != primary {
+		if !r.Src.Is4() || r.Dst != Group4() && (frame[0]&1 != 0 || !canSend(r.Dst)) {
 			t.Fatalf("from %v to %v", r.Src, r.Dst)
 		}
 		head := int(frame[14]&0xf) * 4
@@ -219,7 +222,7 @@ func FuzzParseAdvert(f *testing.F) {
 		if r.AH != (frame[14+9] == 51) || !bytes.Equal(r.Header, frame[14:14+head]) {
 			t.Fatalf("AH %v, header % x", r.AH, r.Header)
 		}
-		again, drop := ParseAdvert(build(nil, r.SrcMAC, r.Src, r.Dst, 1, r.Payload), nil)
+		again, drop := ParseAdvert(build(nil, r.SrcMAC, r.Src, r.Dst, 1, r.Payload), false)
 		if drop != Delivered || again.Src != r.Src || again.SrcMAC != r.SrcMAC || !bytes.Equal(again.Payload, r.Payload) {
 			t.Fatalf("built again: %v, %+v, want %+v", drop, again, r)
 		}
@@ -254,7 +257,7 @@ func FuzzParseAnswer(f *testing.F) {
 func BenchmarkParseAdvert(b *testing.B) {
 	frame := advert(1)
 	for b.Loop() {
-		if _, drop := ParseAdvert(frame, nil); drop != Delivered {
+		if _, drop := ParseAdvert(frame, false); drop != Delivered {
 			b.Fatal(drop)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,10 +44,13 @@ type Config struct {
 	// solicited-node groups for the switches' sake alone, which then forward the
 	// neighbours' questions to this machine already when it begins to serve.
 	Virtual []netip.Addr
-	// Unicast are further IPv4 destination addresses to hear adverts for
-	// besides Group4: the parent's own, where peers are spoken to one by one.
-	// At most 200.
-	Unicast []netip.Addr
+	// Unicast are those of them in which peers are spoken to one by one: adverts to
+	// this machine alone are heard, too, and SendUnicast sends. Whose address they
+	// are sent to is for the caller to judge.
+	Unicast []uint8
+	// Ungrouped are those in which nobody speaks to the group: switches and routers
+	// are not told of a member.
+	Ungrouped []uint8
 	// ReceiveBuffer is how many bytes of adverts may wait in the kernel. Each
 	// costs about 420 of them. Zero means 1 MiB.
 	ReceiveBuffer int
@@ -64,6 +68,7 @@ type Port struct {
 	cfg Config
 
 	out       sender
+	unicast   unicast
 	receivers []*receiver // adverts first: it alone tells of the parent
 	groups    []int       // the sockets that are members by IGMP and MLD
 
@@ -92,16 +97,9 @@ func Open(cfg Config) (*Port, error) {
 	if cfg.Families == nil {
 		cfg.Families = []uint8{4}
 	}
-	if len(cfg.Unicast) > maxUnicast {
-		return nil, fmt.Errorf("listen on %s: %d unicast addresses, at most %d", cfg.Name, len(cfg.Unicast), maxUnicast)
-	}
-	for _, a := range cfg.Unicast {
-		if !a.Is4() {
-			return nil, fmt.Errorf("listen on %s: %s is not an IPv4 address", cfg.Name, a)
-		}
-	}
 	p := &Port{
 		cfg:     cfg,
+		unicast: unicast{vrrp4: -1, ah4: -1, vrrp6: -1},
 		in:      newIncoming(),
 		adverts: make([]Received, 0, batchSize),
 		answers: make([]Answer, 0, batchSize),
@@ -114,6 +112,10 @@ func Open(cfg Config) (*Port, error) {
 }
 
 func (p *Port) open() error {
+	var err error
+	if p.unicast, err = openUnicast(p.cfg.Index, p.cfg.Unicast); err != nil {
+		return fmt.Errorf("open sockets for peers on %s: %w", p.cfg.Name, err)
+	}
 	type ear struct {
 		name     string
 		protocol int
@@ -126,10 +128,10 @@ func (p *Port) open() error {
 		switch family {
 		case 4:
 			ears = append(ears,
-				ear{"adverts", unix.ETH_P_IP, func() ([]bpf.RawInstruction, error) { return advertFilter(p.cfg.Unicast) }, p.takeAdverts, Group4()},
+				ear{"adverts", unix.ETH_P_IP, func() ([]bpf.RawInstruction, error) { return advertFilter(p.toOne(4)) }, p.takeAdverts, Group4()},
 				ear{"answers", unix.ETH_P_ARP, answerFilter, p.takeAnswers, netip.Addr{}})
 		case 6:
-			ears = append(ears, ear{"IPv6 adverts", unix.ETH_P_IPV6, filter6, p.take6, Group6()})
+			ears = append(ears, ear{"IPv6 adverts", unix.ETH_P_IPV6, func() ([]bpf.RawInstruction, error) { return filter6(p.toOne(6)) }, p.take6, Group6()})
 		}
 	}
 	for _, e := range ears {
@@ -154,6 +156,9 @@ func (p *Port) open() error {
 	}
 	return nil
 }
+
+// toOne reports whether adverts to this machine alone are heard in a family.
+func (p *Port) toOne(family uint8) bool { return slices.Contains(p.cfg.Unicast, family) }
 
 func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstruction, take func(n int) Batch, group netip.Addr) error {
 	own, err := ofInterface(p.cfg.Index)
@@ -196,5 +201,6 @@ func (p *Port) closeSockets() error {
 	for _, fd := range p.groups {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(fd)))
 	}
+	errs = append(errs, p.unicast.close())
 	return errors.Join(errs...)
 }

@@ -173,7 +173,7 @@ func (r *receiver) wentDown() {
 func (p *Port) takeAdverts(n int) Batch {
 	p.adverts = p.adverts[:0]
 	for i := range n {
-		a, drop := ParseAdvert(p.in.frame(i), p.cfg.Unicast)
+		a, drop := ParseAdvert(p.in.frame(i), p.toOne(4))
 		if drop != Delivered {
 			p.count.dropped[drop].Add(1)
 			continue
@@ -213,7 +213,7 @@ func (p *Port) take6(n int) Batch {
 			p.answers = append(p.answers, a)
 			continue
 		}
-		a, drop := ParseAdvert(frame, nil)
+		a, drop := ParseAdvert(frame, p.toOne(6))
 		if drop != Delivered {
 			p.count.dropped[drop].Add(1)
 			continue

@@ -20,6 +20,7 @@ const (
 	DropType        // not an ADVERTISEMENT
 	DropForeignCARP // not VRRP: CARP of a BSD or UCARP, harmless (see carp)
 	DropVRID        // no such virtual router on this interface
+	DropPeer        // from a machine that is none of the virtual router's peers
 
 	// By Rules.Receive.
 	DropTTL          // TTL or hop limit is not 255: forwarded, or forged from afar
@@ -56,6 +57,7 @@ var dropWords = [numDrops]string{
 	DropType:         "type",
 	DropForeignCARP:  "foreign-carp",
 	DropVRID:         "vrid",
+	DropPeer:         "not-a-peer",
 	DropTTL:          "ttl",
 	DropChecksum:     "checksum",
 	DropCount:        "count",

@@ -37,7 +37,7 @@ func TestCounters(t *testing.T) {
 	for d, n := range c.Drops() {
 		words = append(words, d.String()+"="+strconv.FormatUint(n, 10))
 	}
-	want := strings.Fields("ip-header=0 fragment=0 destination=0 length=0 version=0 type=0 foreign-carp=0 vrid=0 ttl=1 " +
+	want := strings.Fields("ip-header=0 fragment=0 destination=0 length=0 version=0 type=0 foreign-carp=0 vrid=0 not-a-peer=0 ttl=1 " +
 		"checksum=0 count=0 auth-type=0 auth=0 interval-zero=0 family=0 link-local=0 interval=0 address-list=2 " +
 		"auth-missing=0 auth-malformed=0 auth-stale=0 auth-unknown-key=0 auth-replay=0 flood=0")
 	if !slices.Equal(words, want) {

@@ -84,6 +84,10 @@ type Rules struct {
 	// Its interval is then learned like that of version 3, not compared.
 	Beside2 bool
 
+	// MinTTL is the least TTL or hop limit that is taken; 0: 255, which no router lets
+	// pass (RFC 9568 section 5.1.1.3). Less is for peers beyond routers.
+	MinTTL uint8
+
 	Auth  *Auth  // nil: NoAuth
 	Marks *Marks // with HeaderAuth and TrailerAuth; moved by what is accepted
 }
@@ -93,7 +97,7 @@ type Rules struct {
 // 3768 section 7.1):
 //
 //	length, version, type, VRID   as Identify, and the router's own (Beside2: also 2)
-//	TTL or hop limit              255
+//	TTL or hop limit              255, or what MinTTL says
 //	Authentication Header         there if and only if we want one: type, form, ICV, number
 //	trailer, if we have keys      there, in form, in time, its key, HMAC, number
 //	checksum                      of a complete message; version 3 over IPv4: either form
@@ -153,7 +157,7 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 		return DropVersion
 	case vrid != r.VRID:
 		return DropVRID
-	case p.TTL != TTL:
+	case p.TTL < r.minTTL():
 		return DropTTL
 	}
 
@@ -211,6 +215,13 @@ func (r *Rules) Receive(p Packet, a *Advert) Drop {
 		return DropAddressList
 	}
 	return DropNone
+}
+
+func (r *Rules) minTTL() uint8 {
+	if r.MinTTL == 0 {
+		return TTL
+	}
+	return r.MinTTL
 }
 
 // authenticate judges what lies outside a message of the given size: an Authentication

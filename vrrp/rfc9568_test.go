@@ -28,6 +28,23 @@ func TestRFC9568_5_1_1_3_TTL(t *testing.T) {
 	expect(t, r, p, DropNone)
 }
 
+// Peers beyond routers are given less, as far as was asked for: 1 is any.
+func TestMinTTL(t *testing.T) {
+	for _, name := range []string{v3IPv4, v3IPv6} {
+		for _, least := range []uint8{1, 2, 64, 254, 255} {
+			for _, ttl := range []uint8{1, 2, 63, 64, 65, 253, 254, 255} {
+				r, p := goldenNamed(t, name)
+				r.MinTTL, p.TTL = least, ttl
+				want := DropNone
+				if ttl < least {
+					want = DropTTL
+				}
+				expect(t, r, p, want)
+			}
+		}
+	}
+}
+
 func TestRFC9568_5_1_2_3_HopLimit(t *testing.T) {
 	for _, ttl := range []uint8{0, 1, 64, 254} {
 		r, p := goldenNamed(t, v3IPv6)

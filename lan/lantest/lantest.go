@@ -308,7 +308,7 @@ func (p *Port) deliver() (frames int, state portState, ended bool) {
 		if len(b.Answers) > 0 {
 			flush()
 		}
-		a, drop := lan.ParseAdvert(frame, nil)
+		a, drop := lan.ParseAdvert(frame, false)
 		if p.counted(drop, func(c *lan.Counters) { c.Adverts++ }) {
 			b.Adverts = append(b.Adverts, a)
 		}
