@@ -15,20 +15,28 @@ type crew struct {
 	size  int
 	lease string
 	ipv6  bool
+	// direct: without a virtual MAC.
+	direct bool
 }
 
 func (c crew) String() string {
 	if c.ipv6 {
 		return fmt.Sprintf("%d with %s for IPv6", c.size, c.lease)
 	}
+	if c.direct {
+		return fmt.Sprintf("%d with %s without a virtual MAC", c.size, c.lease)
+	}
 	return fmt.Sprintf("%d with %s", c.size, c.lease)
 }
 
 var (
 	// crews are drawn from by most machines.
-	crews = []crew{{1, "clsact", false}, {2, "clsact", false}, {2, "clsact", true}, {2, "tcx", false}}
+	crews = []crew{
+		{size: 1, lease: "clsact"}, {size: 2, lease: "clsact"}, {size: 2, lease: "clsact", ipv6: true}, {size: 2, lease: "tcx"},
+		{size: 2, lease: "clsact", direct: true},
+	}
 	// slowCrews need intervals of a second.
-	slowCrews = []crew{{1, "nftables", false}}
+	slowCrews = []crew{{size: 1, lease: "nftables"}}
 )
 
 // berth is a virtual router of a crew.
@@ -44,6 +52,9 @@ func (c crew) berths() (all []berth) {
 		b := berth{l, l.vrrp(), l.instance(), []netip.Addr{l.vip}}
 		if six := lans6[i]; c.ipv6 {
 			b.name, b.instance, b.vips = six.name(), six.instance(), []netip.Addr{six.local(), six.vip()}
+		}
+		if c.direct {
+			b.name = l.nic
 		}
 		all = append(all, b)
 	}
@@ -62,6 +73,9 @@ func (c crew) args(b berth) []string {
 		interval = time.Second
 	}
 	line += fmt.Sprintf(" -d %g", interval.Seconds())
+	if c.direct {
+		line += " -n"
+	}
 	if c.size > 1 {
 		line += fmt.Sprintf(" -M %d", c.size)
 	}
@@ -97,4 +111,12 @@ func (b berth) serves(k netlab.Link) bool {
 		}
 	}
 	return k.Up && k.Carrier
+}
+
+// rests tells whether an interface is as a BACKUP's is.
+func (b berth) rests(c crew, k netlab.Link) bool {
+	if c.direct {
+		return k.Exists() && !slices.ContainsFunc(b.vips, k.Has)
+	}
+	return k.Exists() && !k.Up && len(k.Addrs) == 0
 }

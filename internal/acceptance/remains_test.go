@@ -267,8 +267,8 @@ func (m *mortal) waitLease(b berth) (lease control.Lease) {
 	path := fmt.Sprintf("/proc/%d/root%s", m.PID(), control.SocketPath(runDir, b.instance))
 	netlab.Eventually(m.site.t, patience, func() (bool, string) {
 		st, err := control.NewClient(path).Status(within(m.site.t, patience))
-		if err != nil {
-			return false, err.Error()
+		if err != nil || len(st.Routers) == 0 {
+			return false, fmt.Sprint(err)
 		}
 		lease = st.Routers[0].Lease
 		return lease.RemainingMS > 0, fmt.Sprintf("wait until the lease of %s runs: %+v", b.name, st.Machine)

@@ -327,7 +327,7 @@ func (m *mortal) rehearse(c crew) {
 	m.rivals.Store(true)
 	lap = time.Now()
 	for _, b := range c.berths() {
-		_, err := m.WaitLink(within(t, patience), b.name, func(k netlab.Link) bool { return k.Exists() && !k.Up && len(k.Addrs) == 0 })
+		_, err := m.WaitLink(within(t, patience), b.name, func(k netlab.Link) bool { return b.rests(c, k) })
 		check(t, err)
 	}
 	end(demotion)

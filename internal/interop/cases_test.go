@@ -16,6 +16,7 @@ type peering struct {
 	six      bool          // the addresses are of IPv6
 	every    time.Duration // interval of the adverts; 0: 1 s
 	swapped  bool          // the peer has the lower address
+	direct   bool          // our addresses are on the interface itself
 }
 
 const (
@@ -31,6 +32,14 @@ const (
 	tenth = 100 * time.Millisecond
 )
 
+// unicast4 and unicast6 have keepalived speak to us alone, and have nobody else heard.
+const (
+	unicast4 = "    unicast_src_ip 198.51.100.2\n    unicast_peer {\n        198.51.100.1\n    }\n"
+	unicast6 = "    unicast_src_ip 2001:db8::2\n    unicast_peer {\n        2001:db8::1\n    }\n"
+	ours4    = " --peer 198.51.100.2"
+	ours6    = " --peer 2001:db8::2"
+)
+
 func keepalivedAuth(kind, password string) string {
 	return version2 + "    authentication {\n        auth_type " + kind + "\n        auth_pass " + password + "\n    }\n"
 }
@@ -44,6 +53,13 @@ var peerings = []peering{
 	{name: "v3-100ms", ours: "-d 0.1", peer: keepalived(fast3), every: tenth},
 	{name: "v3-ipv6", six: true, peer: keepalived(version3)},
 	{name: "v3-ipv6-100ms", ours: "-d 0.1", six: true, peer: keepalived(fast3), every: tenth},
+	{name: "v2-unicast", ours: ours4, peer: keepalived(version2 + unicast4)},
+	{name: "v2-unicast-no-vmac", ours: "-n" + ours4, direct: true, peer: keepalived(version2 + unicast4)},
+	{name: "v2-ah-unicast", ours: "-a ah/s3cr3t51" + ours4, peer: keepalived(keepalivedAuth("AH", "s3cr3t51") + unicast4), authType: "ah"},
+	{name: "v3-unicast", ours: "--vrrp-version 3" + ours4, peer: keepalived(version3 + unicast4)},
+	{name: "v3-ipv6-unicast", ours: ours6, six: true, peer: keepalived(version3 + unicast6)},
+	{name: "v2-no-vmac", ours: "-n", direct: true, peer: keepalived(version2)},
+	{name: "v3-ipv6-no-vmac", ours: "-n", direct: true, six: true, peer: keepalived(version3)},
 	{name: "v2", program: nameFRR, peer: frr(2, time.Second)},
 	{name: "v3", program: nameFRR, ours: "--vrrp-version 3", peer: frr(3, time.Second)},
 	{name: "v3-100ms", program: nameFRR, ours: "-d 0.1", peer: frr(3, tenth), every: tenth},

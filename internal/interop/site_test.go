@@ -90,6 +90,9 @@ func newSite(t *testing.T, c peering) *site {
 		given, addresses = vip6, []netip.Addr{vipLL, vip6}
 		s.ours.serves, s.instance = s.ours.serves+"v6", s.instance+"v6"
 	}
+	if c.direct {
+		s.ours.serves = "eth0"
+	}
 	s.vip, s.ours.addresses, s.peer.addresses = given, addresses, addresses
 	s.speak(c.ours)
 	s.ours.clean = func() {
