@@ -12,9 +12,8 @@ import (
 
 // carrier is what has the virtual addresses of a router while it serves: an interface
 // of its own with the virtual MAC (vmacif.Iface), or, with -n, the parent itself
-// (vmacif.Direct). The rest of the daemon does not mind which, but for where these
-// files say so: this one, sibling.go, and links.go, because a parent is nothing that is
-// ours to repair.
+// (vmacif.Direct). The rest of the daemon does not mind which, but for links.go, because a
+// parent is nothing that is ours to repair, and reload.go.
 type carrier interface {
 	// Index is that of the interface that has the addresses, and the guard.
 	Index() int
