@@ -184,14 +184,15 @@ func (g *Group) Publish(own []election.Facts) {
 // process, and what is there is no older than a process that was busy for half of an
 // interval would leave it. A thousand virtual routers are many stores.
 func (g *Group) unread(own []election.Facts) bool {
-	if g.own.wanted > 1 || len(own) == 0 || len(g.roster.Load().live) > 0 || g.record.load(recPublished) != uint64(len(own))+1 {
+	if len(own) == 0 {
 		return false
 	}
-	if now := own[0].BeatAt; now-g.published >= own[0].Interval/2 {
-		g.published = now
-		return false
+	alone := g.own.wanted == 1 && len(g.roster.Load().live) == 0 && g.record.load(recPublished) == uint64(len(own))+1
+	if alone && own[0].BeatAt-g.published < own[0].Interval/2 {
+		return true
 	}
-	return true
+	g.published = own[0].BeatAt
+	return false
 }
 
 // Ring wakes the other processes of the group. It costs a system call if there
