@@ -324,7 +324,7 @@ func double(r netlab.Answers) (sum time.Duration) {
 	}
 	open := 0
 	for i, a := range spans {
-		if r.End.Sub(a.To) <= present {
+		if r.End.Sub(a.To) <= late {
 			open++
 		}
 		for j, b := range spans[:i] {

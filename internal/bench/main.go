@@ -68,10 +68,11 @@ func bench(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"benchmarks.md": document(r), "outages.svg": chart(r)} {
-		if err := os.WriteFile(filepath.Join(o.docs, name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	if err := os.WriteFile(filepath.Join(o.docs, "benchmarks.md"), []byte(document(r)), 0o644); err != nil {
+		return err
+	}
+	if len(r.Failovers) > 0 {
+		return os.WriteFile(filepath.Join(o.docs, "outages.svg"), []byte(chart(r)), 0o644)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func document(r result) string {
 	for _, c := range r.Contenders {
 		names = append(names, c.Name+" "+c.Version)
 	}
-	p("%s, measured side by side in one run on %s: the same\ncables, the same client, the same moments. Times belong to this machine; **what is claimed are ratios**, and what is\nnot in vrrpd's favour stands under [Where vrrpd is slower](#where-vrrpd-is-slower).",
+	p("%s, measured side by side\nin one run on %s: the same cables, the same client, the same moments.\nTimes belong to this machine; **what is claimed are ratios**, and what is not in vrrpd's\nfavour stands under [Where vrrpd is slower](#where-vrrpd-is-slower).",
 		list(names), r.Date.Format("2 January 2006"))
 	p("")
 	p("    %s", r.Command)
@@ -157,11 +157,17 @@ func (r result) failover(name string, interval time.Duration, k cause) *failover
 	return nil
 }
 
-// noise is the longest time for which the client had no answer while nothing happened.
-func (r result) noise(interval time.Duration) (worst time.Duration) {
+// noise is for how long the client had no answer while nothing happened: the median, as
+// it is medians that are compared, of the contender with the noisiest site.
+func (r result) noise(interval time.Duration) time.Duration {
+	return r.quiet(interval, func(c control) time.Duration { return c.Dark.median() })
+}
+
+// quiet is the greatest of something about the controls at an interval.
+func (r result) quiet(interval time.Duration, of func(control) time.Duration) (worst time.Duration) {
 	for _, c := range r.Controls {
 		if c.Interval == interval && len(c.Dark) > 0 {
-			worst = max(worst, c.Dark.max())
+			worst = max(worst, of(c))
 		}
 	}
 	return worst
@@ -208,7 +214,9 @@ func outagesText(r result) string {
 			p("")
 		}
 		table("Nobody answers", func(f *failover) sample { return f.Dark }, causes())
-		p("Noise: while nothing happened, the client was without an answer for %s ms at worst; it was\nlate by up to %s ms itself. ≈ is within that noise, > and < are bounds because of it.", ms(noise), ms(r.stall(interval)))
+		p("Noise: while nothing happened, the client was without an answer for %s ms (the median of the\nnoisiest site; %s at worst), and late by up to %s ms itself. ≈ is within that median, > and <\nare bounds because of it.", ms(noise),
+			ms(r.quiet(interval, func(c control) time.Duration { return c.Dark.max() })),
+			ms(r.quiet(interval, func(c control) time.Duration { return c.Stall.max() })))
 		p("")
 		table("Two machines answer", func(f *failover) sample { return f.Double }, []cause{stop, comeUp, cable, kill, hang})
 		table("The other machine has spoken on both LANs after", func(f *failover) sample { return f.Speaks }, []cause{stop, cable, kill, hang})
@@ -217,15 +225,6 @@ func outagesText(r result) string {
 		p("")
 	}
 	return b.String()
-}
-
-func (r result) stall(interval time.Duration) (worst time.Duration) {
-	for _, c := range r.Controls {
-		if c.Interval == interval && len(c.Stall) > 0 {
-			worst = max(worst, c.Stall.max())
-		}
-	}
-	return worst
 }
 
 // header is that of a table with a column for each contender and each ratio.

@@ -282,11 +282,7 @@ func (r Answers) Double() []Outage {
 // Stall returns by how much the asker itself was late at worst: the longest gap
 // between two questions beyond the interval.
 func (r Answers) Stall() time.Duration {
-	var worst time.Duration
-	for i := 1; i < len(r.List); i++ {
-		worst = max(worst, r.List[i].Sent.Sub(r.List[i-1].Sent)-r.Interval)
-	}
-	return worst
+	return stall(len(r.List), func(i int) time.Time { return r.List[i].Sent }, r.Interval)
 }
 
 // Outages returns the stretches during which a question was not answered, by

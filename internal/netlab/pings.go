@@ -62,11 +62,7 @@ func (r Pings) Between(from, to time.Time) Pings {
 // gap between two pings beyond the interval. It is the noise of the machine,
 // not of what was measured.
 func (r Pings) Stall() time.Duration {
-	var worst time.Duration
-	for i := 1; i < len(r.List); i++ {
-		worst = max(worst, r.List[i].Sent.Sub(r.List[i-1].Sent)-r.Interval)
-	}
-	return worst
+	return stall(len(r.List), func(i int) time.Time { return r.List[i].Sent }, r.Interval)
 }
 
 // Strip draws the stretch of time as one character for each cell: '=' all

@@ -61,3 +61,11 @@ func longest(list []Outage) (max Outage) {
 	}
 	return max
 }
+
+// stall is the longest gap between two of n questions beyond their interval.
+func stall(n int, sent func(int) time.Time, interval time.Duration) (worst time.Duration) {
+	for i := 1; i < n; i++ {
+		worst = max(worst, sent(i).Sub(sent(i-1))-interval)
+	}
+	return worst
+}
