@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"testing"
 
 	"vrrpd/internal/netlab"
@@ -50,34 +48,8 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "acceptance:", err)
 		return 1
 	}
-	hurry()
+	netlab.Hurry()
 	return m.Run()
-}
-
-// hurry gives this process a better priority: routers do not share their processor
-// with a build. What is started from here inherits it; a machine that does not grant
-// it is only noisier. To Linux a priority is a thread's, and a thread has that of the
-// one that made it: the second round is for those that were made during the first.
-func hurry() {
-	hurrySession(os.Getpid())
-	for range 2 {
-		threads, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			return
-		}
-		for _, t := range threads {
-			if id, err := strconv.Atoi(t.Name()); err == nil {
-				_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, -10)
-			}
-		}
-	}
-}
-
-// hurrySession does so for a session: where the kernel groups processes by session
-// (autogroup), nice is for the order within one, and a session has its own.
-func hurrySession(pid int) {
-	// There need be no such file.
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte("-10"), 0)
 }
 
 // labs is how many stand side by side, however many processors there are: the

@@ -197,7 +197,7 @@ func (r *router) startLine(line string) {
 	all, err := r.Find("vrrpd")
 	check(r.site.t, err)
 	for _, p := range all {
-		hurrySession(p.PID)
+		p.Hurry()
 	}
 }
 

@@ -34,6 +34,9 @@ func Hurry() {
 // within one.
 func (p *Proc) Hurry() { hurrySession(p.PID()) }
 
+// Hurry is that of Proc.
+func (p Process) Hurry() { hurrySession(p.PID) }
+
 func hurrySession(pid int) {
 	// There need be no such file.
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
