@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -153,4 +155,56 @@ func (r *router) wantDeaf(l lan) {
 	if _, err := h.PingMAC(within(t, patience), "eth0", r.mac(l), r.own(l).Addr()); err != nil {
 		t.Errorf("%s does not answer for its own address: %v", r.Name(), err)
 	}
+}
+
+// A reload adds, changes and removes virtual routers without a virtual MAC: their
+// addresses come and go, those of the others stay, and in the end the parent is bare.
+func TestDirect_Reload(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	r := s.r1
+	before := r.snapshot("addr", "route", "link", "sysctl")
+	router := func(vrid int, more string, vips ...string) string {
+		return fmt.Sprintf("[[router]]\ninterface = \"eth1\"\nvrid = %d\nvmac = false\naddresses = [\"%s\"]\n%s", vrid, strings.Join(vips, "\", \""), more)
+	}
+	top := "interval = 0.1\n"
+	has := func(want ...string) {
+		t.Helper()
+		_, err := r.WaitLink(within(t, patience), "eth1", func(k netlab.Link) bool {
+			for _, vip := range []string{"10.17.1.61", "10.17.1.62", "10.17.1.63"} {
+				if k.Has(netip.MustParseAddr(vip)) != slices.Contains(want, vip) {
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			t.Fatalf("want %v: %v", want, err)
+		}
+	}
+	r.conf(top + router(61, "", "10.17.1.61"))
+	r.startLine("vrrpd -c " + confFile)
+	has("10.17.1.61")
+	mark := r.links.Mark()
+	r.conf(top + router(61, "", "10.17.1.61") + router(62, "peers = [\"10.17.1.2\"]\n", "10.17.1.62"))
+	r.reload(0, "1 virtual routers added")
+	has("10.17.1.61", "10.17.1.62")
+	r.conf(top + router(61, "", "10.17.1.61") + router(62, "peers = [\"10.17.1.3\"]\n", "10.17.1.62/32", "10.17.1.63"))
+	r.reload(0, "1 virtual routers added, 1 removed")
+	has("10.17.1.61", "10.17.1.62", "10.17.1.63")
+	r.conf(top + router(61, "", "10.17.1.61") + router(62, "peers = [\"10.17.1.1\"]\n", "10.17.1.62"))
+	r.reload(1, "is an address of this machine")
+	r.conf(top + router(61, "", "10.17.1.61"))
+	r.reload(0, "1 removed")
+	has("10.17.1.61")
+	for _, e := range r.since(mark) {
+		if e.What == netlab.AddrGone && e.Addr.Addr().String() == "10.17.1.61" {
+			t.Errorf("the one that has not changed: %v", e)
+		}
+	}
+	all, err := r.Find("vrrpd")
+	check(t, err)
+	signalAll(t, all, syscall.SIGTERM)
+	r.waitProcesses(0)
+	before.same(t, "the machine is not what it was", r.snapshot("addr", "route", "link", "sysctl"))
 }
