@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint sim explore interop vm soak systemd fuzz bench bench-peers install clean
+.PHONY: help build demo test race lint sim explore interop interop-doc vm soak systemd fuzz bench bench-peers install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,8 +51,11 @@ explore: ## every sequence of DEPTH faults in small worlds, every order of a mac
 	$(GO) test ./internal/sim -count=1 -run 'TestExplore$$' -depth $(DEPTH) -full -timeout 0 -v
 	$(GO) test ./grouplock -count=1 -run 'TestCrew' -orders -timeout 0 -v
 
-interop: ## keepalived in both roles (root, keepalived)
+interop: ## keepalived and FRR in both roles (root, keepalived, frr)
 	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v
+
+interop-doc: ## the same, and docs/interop.md from the results
+	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v -skip TestDocument -write-doc
 
 vm: ## VLAN and bond parents on a kernel that has them (qemu-system-x86; a minute and a half)
 	$(GO) run ./internal/vm

@@ -42,10 +42,10 @@ func TestOursIsBetter(t *testing.T) {
 			s.ours.waitServing(patience)
 			s.peer.waitGone()
 		}
-		s.outage(oursPreempts, dark, replace)
+		s.outage(oursPreempts, dark, s.peer, replace)
 		s.proven(c)
 
-		s.outage(oursStops, dark, func() {
+		s.outage(oursStops, dark, s.peer, func() {
 			s.ours.end(syscall.SIGTERM)
 			s.peer.waitServing(patience)
 		})
@@ -60,7 +60,7 @@ func TestOursIsBetter(t *testing.T) {
 		replace()
 		s.proven(c)
 
-		s.outage(oursFails, c.masterDown(100)+busy, func() {
+		s.outage(oursFails, c.masterDown(100)+busy, s.peer, func() {
 			s.ours.fail()
 			s.peer.waitServing(patience)
 		})
@@ -78,17 +78,17 @@ func TestTheirsIsBetter(t *testing.T) {
 			s.peer.waitServing(patience)
 			s.ours.waitGone()
 		}
-		s.outage(theirsPreempts, dark, replace)
+		s.outage(theirsPreempts, dark, s.ours, replace)
 		s.proven(c)
 
-		s.outage(theirsStops, c.skewTime(100)+busy, func() {
+		s.outage(theirsStops, c.skewTime(100)+busy, s.ours, func() {
 			s.peer.end(syscall.SIGTERM)
 			s.ours.waitServing(patience)
 		})
 		replace()
 		s.proven(c)
 
-		s.outage(theirsFails, c.masterDown(100)+busy, func() {
+		s.outage(theirsFails, c.masterDown(100)+busy, s.ours, func() {
 			s.peer.fail()
 			s.ours.waitServing(patience)
 		})
