@@ -10,7 +10,7 @@ GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$
 .PHONY: help build demo test race lint sim explore interop interop-doc vm soak systemd fuzz bench bench-peers install clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/vrrpd and bin/atropos
 	$(GOBUILD) -o bin/vrrpd ./cmd/vrrpd
@@ -54,8 +54,8 @@ explore: ## every sequence of DEPTH faults in small worlds, every order of a mac
 interop: ## keepalived and FRR in both roles (root, keepalived, frr)
 	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v
 
-interop-doc: ## the same, and docs/interop.md from the results
-	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v -skip TestDocument -write-doc
+interop-doc: ## the same at leisure, and docs/interop.md from the results (five minutes)
+	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v -parallel 4 -skip TestDocument -write-doc
 
 vm: ## VLAN and bond parents on a kernel that has them (qemu-system-x86; a minute and a half)
 	$(GO) run ./internal/vm

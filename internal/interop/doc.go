@@ -3,9 +3,10 @@
 // is tests only.
 //
 // A case (cases_test.go) is what both sides are configured to speak; every case goes
-// through the same elections (election_test.go): who serves by priority, hand-overs in
-// order and after SIGKILL, in both directions. The judge is a client that resolves the
-// virtual address afresh again and again and sees who answers.
+// through the same elections (election_test.go): who serves by priority, what an address
+// decides, who does not preempt, hand-overs in order and after a power failure, in both
+// directions. The judge is a client that resolves the virtual address afresh again and
+// again and sees who answers. With -write-doc what it saw becomes docs/interop.md.
 //
 // A machine without the other program skips its cases; with INTEROP_REQUIRED=1, as in
 // CI, that is a failure.

@@ -22,7 +22,7 @@ var tables = []struct {
 	{"PEER has the higher priority", "How long nobody answered:", []column{theirsPreempts, theirsStops, theirsFails}},
 	{"Equal priorities", "Both serve, because the LAN between them was cut. When it is whole again, the one with the lower address leaves:",
 		[]column{tieOurs, tieTheirs}},
-	{"No preemption", "The better machine comes to a LAN on which the worse one serves. When that one stops it serves:", []column{oursWaits, theirsWaits}},
+	{"No preemption", "The better machine comes back and finds that the worse one serves. When that one stops it serves again:", []column{oursWaits, theirsWaits}},
 }
 
 // document writes docs/interop.md; value tells what was found out, version which one of

@@ -33,11 +33,11 @@ func run(m *testing.M) int {
 	if err == nil {
 		err = os.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH")+string(os.PathListSeparator)+"/usr/sbin")
 	}
-	if err == nil {
+	if err == nil && !asked("test.parallel") {
 		// The elections at 1 s adverts wait nearly all of their time: many at a time
-		// do not disturb each other. More would run into the kernel's limit of 128
-		// inotify instances.
-		err = flag.Set("test.parallel", "14")
+		// do not disturb each other much. Three inotify instances each: the kernel's
+		// limit is 128.
+		err = flag.Set("test.parallel", "16")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
@@ -51,6 +51,13 @@ func run(m *testing.M) int {
 		}
 	}
 	return code
+}
+
+// asked tells whether the command line has the flag.
+func asked(name string) bool {
+	found := false
+	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
 }
 
 // writeDoc has the results of this run written down.

@@ -103,11 +103,22 @@ func newSite(t *testing.T, c peering) *site {
 		}
 	}
 	c.peer(s.peer)
-	s.client, err = s.lab.Host("client", netlab.HostOptions{Light: true, NoForward: true})
-	check(t, err)
-	_, err = s.lab.Connect(s.client, "eth0", s.lan, netlab.CableOptions{Addrs: host(10)})
-	check(t, err)
+	s.client = s.light("client", 10)
+	s.light("bystander", bystander)
 	return s
+}
+
+// bystander is the number of a host that nothing ever happens to.
+const bystander = 11
+
+// light adds a host that runs no programs.
+func (s *site) light(name string, n byte) *netlab.Host {
+	s.t.Helper()
+	h, err := s.lab.Host(name, netlab.HostOptions{Light: true, NoForward: true})
+	check(s.t, err)
+	_, err = s.lab.Connect(h, "eth0", s.lan, netlab.CableOptions{Addrs: host(n)})
+	check(s.t, err)
+	return h
 }
 
 // speak is with which options our program is started from now on.
@@ -284,14 +295,21 @@ func (s *site) waitStatus(what string, cond func(control.Router) bool) {
 }
 
 // outage has the client ask for the virtual address while do runs, records how long
-// nobody answered under what happened, and fails if that was longer than limit. What the
-// client misses of a machine to which nothing happens is noise of the machine that all of
-// this runs on.
-func (s *site) outage(what column, limit time.Duration, unmoved *machine, do func()) {
+// nobody answered under what happened, and fails if that was longer than limit.
+func (s *site) outage(what column, limit time.Duration, do func()) {
 	s.t.Helper()
-	own := host(unmoved.number)[0].Addr()
+	gap := s.gap(limit, do)
+	s.record(what, milliseconds(gap))
+}
+
+// gap has the client ask for the virtual address while do runs, and fails if nobody
+// answered for longer than limit. What it misses of a bystander is noise of the machine
+// that all of this runs on.
+func (s *site) gap(limit time.Duration, do func()) netlab.Outage {
+	s.t.Helper()
+	own := host(bystander)[0].Addr()
 	if s.vip.Is6() {
-		own = host(unmoved.number)[1].Addr()
+		own = host(bystander)[1].Addr()
 	}
 	control, err := s.client.StartAsker("eth0", own, netlab.AskerOptions{Interval: often})
 	check(s.t, err)
@@ -299,10 +317,10 @@ func (s *site) outage(what column, limit time.Duration, unmoved *machine, do fun
 	other, err := control.Stop()
 	check(s.t, err)
 	noise := other.Longest(0).Length()
-	s.record(what, milliseconds(gap))
 	if gap.Length() > limit+noise {
-		s.t.Errorf("%s: nobody answered for %v, more than %v (and %v of noise)", what, gap.Length(), limit, noise)
+		s.t.Errorf("nobody answered for %v, more than %v (and %v of noise)", gap.Length(), limit, noise)
 	}
+	return gap
 }
 
 // often is how often the client asks.
