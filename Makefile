@@ -57,7 +57,7 @@ interop: ## keepalived and FRR in both roles (root, keepalived, frr)
 interop-doc: ## the same at leisure, and docs/interop.md from the results (five minutes)
 	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v -parallel 4 -skip TestDocument -write-doc
 
-vm: ## VLAN and bond parents on a kernel that has them (qemu-system-x86; a minute and a half)
+vm: ## VLAN and bond parents on a kernel that has them (qemu-system-x86; two minutes)
 	$(GO) run ./internal/vm
 
 SOAK ?= 10m

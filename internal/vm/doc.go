@@ -14,7 +14,9 @@
 // directory. Where qemu or apt is missing it says what to install and ends with 0,
 // or with -required with 1.
 //
-// The machine is emulated, some thirty times slower than this one, because KVM is not
-// everywhere (and in a virtual machine not always one that works): tests that judge
-// milliseconds do not belong in there.
+// The machine is emulated, because KVM is not everywhere (and in a virtual machine not
+// always one that works), with a clock of its own that goes by the instructions that it
+// executes: however busy this machine is, it misses nothing, and what it only waits for
+// takes no time. It takes a minute and a half of processor time. Its processor is slow by
+// its own clock, too: tests that judge milliseconds do not belong in there.
 package main

@@ -30,7 +30,7 @@ func main() {
 	flag.BoolVar(&o.verbose, "v", false, "show the kernel's messages")
 	flag.BoolVar(&o.required, "required", false, "fail if something is missing, instead of saying so")
 	flag.BoolVar(&o.kvm, "kvm", false, "use KVM: faster, where it works")
-	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "end the machine after this time")
+	flag.DurationVar(&o.limit, "limit", 20*time.Minute, "end the machine after this time")
 	flag.StringVar(&o.cache, "cache", "", "directory for kernel and busybox (default: in the user's cache directory)")
 	flag.Parse()
 	code, err := run(o)
@@ -137,7 +137,7 @@ func system(ctx context.Context, dir string, p parts, o options) ([]file, error)
 
 // needed are the modules that the tests need; what they need themselves comes along.
 var needed = []string{
-	"bonding", "8021q", "bridge", "veth", "macvlan", "dummy", "tun", "vrf", "wireguard", // interfaces
+	"bonding", "team", "8021q", "bridge", "veth", "macvlan", "dummy", "tun", "vrf", "wireguard", // interfaces
 	"sch_ingress", "cls_bpf", "nf_tables", // guards
 	"overlay", "af_packet", // the laboratory
 }
