@@ -72,6 +72,12 @@ var spellings = []peering{
 	{name: "v2-pass-short", ours: "-a pw/0x6162", peer: keepalived(keepalivedAuth("PASS", "ab")), authType: "pass"},
 }
 
+// mirrored exchanges the addresses of the two machines in a text.
+func mirrored(text string) string {
+	return strings.NewReplacer("198.51.100.1\n", "198.51.100.2\n", "198.51.100.2\n", "198.51.100.1\n",
+		"2001:db8::1\n", "2001:db8::2\n", "2001:db8::2\n", "2001:db8::1\n", ours4, " --peer 198.51.100.1", ours6, " --peer 2001:db8::1").Replace(text)
+}
+
 // implementation is the name of what the peer runs.
 func (c peering) implementation() string {
 	if c.program == "" {

@@ -23,6 +23,9 @@ func keepalived(settings string) func(*machine) {
 		}
 		m.line = func(priority int) netlab.Command {
 			more := settings
+			if m.number == 1 {
+				more = mirrored(more)
+			}
 			if m.waits {
 				more += "    nopreempt\n"
 			}

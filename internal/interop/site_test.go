@@ -81,6 +81,7 @@ func newSite(t *testing.T, c peering) *site {
 	ours, peer := byte(1), byte(2)
 	if c.swapped {
 		ours, peer = peer, ours
+		c.ours = mirrored(c.ours)
 	}
 	s.ours, s.peer = s.machine("ours", ours), s.machine("peer", peer)
 	given := vip
