@@ -44,7 +44,7 @@ lint: ## gofmt, go vet, staticcheck, and the rules of this house
 
 SEEDS ?= 20000
 sim: ## SEEDS random scenarios through the election (a failing one prints itself)
-	$(GO) test ./internal/sim -count=1 -run TestRandom -seeds=$(SEEDS) -v
+	$(GO) test ./internal/sim -count=1 -run TestRandom -seeds=$(SEEDS) -timeout 0 -v
 
 DEPTH ?= 2
 explore: ## every sequence of DEPTH faults in small worlds, every order of a machine's processes (an hour; tests do less)
