@@ -322,10 +322,10 @@ func double(r netlab.Answers) (sum time.Duration) {
 			spans, from = append(spans, netlab.Span{From: a.At, To: a.At}), append(from, a.From)
 		}
 	}
-	open := 0
+	open := map[string]bool{}
 	for i, a := range spans {
 		if r.End.Sub(a.To) <= late {
-			open++
+			open[from[i]] = true
 		}
 		for j, b := range spans[:i] {
 			begin, end := a.From, a.To
@@ -340,7 +340,7 @@ func double(r netlab.Answers) (sum time.Duration) {
 			}
 		}
 	}
-	if open > 1 {
+	if len(open) > 1 {
 		return never
 	}
 	return sum

@@ -193,6 +193,12 @@ func TestDouble(t *testing.T) {
 			return "r2 r1"
 		}, 100 * time.Millisecond},
 		{"nobody", func(int) string { return "" }, 0},
+		{"one, with a gap just before the end", func(n int) string {
+			if n > 320 && n < 380 {
+				return ""
+			}
+			return "r1"
+		}, 0},
 	} {
 		if got := double(record(400, c.who)); got != c.want {
 			t.Errorf("%s: %v, want %v", c.what, got, c.want)
