@@ -113,9 +113,11 @@ func TestDrainIsBounded(t *testing.T) {
 }
 
 // Run and Drain at once: every frame once, in order, one callback at a time.
-func TestDrainBesideRun(t *testing.T) {
+func TestDrainBesideRun(t *testing.T) { eitherWay(t, testDrainBesideRun) }
+
+func testDrainBesideRun(t *testing.T, how func(*Config)) {
 	a, b := newPair(t)
-	pa, pb := a.open(), b.open(roomy)
+	pa, pb := a.open(), b.open(roomy, how)
 	const n = 4000
 	var inside atomic.Int32
 	var next uint32

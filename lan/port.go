@@ -57,6 +57,10 @@ type Config struct {
 	// Interval is that of the adverts: in a flood, reading may be late by a tenth
 	// of it. Zero means as little as possible.
 	Interval time.Duration
+	// Thread, if it is not nil, is called by each reader, which keeps its thread from
+	// then on, and waits there in the kernel instead of by means of the runtime; what it
+	// returns is called at the end.
+	Thread func() (leave func())
 }
 
 // Port is everything that is sent to and heard from one parent. Send belongs
@@ -170,7 +174,7 @@ func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstructi
 	if err != nil {
 		return err
 	}
-	sock, err := newSocket(conn)
+	sock, err := newSocket(conn, p.cfg.Thread != nil)
 	if err != nil {
 		return err
 	}

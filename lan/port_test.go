@@ -262,9 +262,11 @@ func TestOpenWhileDown(t *testing.T) {
 	l.advert()
 }
 
-func TestParentDeleted(t *testing.T) {
+func TestParentDeleted(t *testing.T) { eitherWay(t, testParentDeleted) }
+
+func testParentDeleted(t *testing.T, how func(*Config)) {
 	a, b := newPair(t)
-	pb := b.open()
+	pb := b.open(how)
 	l := listen(t, pb)
 	if err := a.nl.LinkDel(a.link()); err != nil { // takes the other end with it
 		t.Fatal(err)
@@ -403,9 +405,11 @@ func TestFramesOfAnInterfaceAbove(t *testing.T) {
 	}
 }
 
-func TestRunEndsAndStartsAgain(t *testing.T) {
+func TestRunEndsAndStartsAgain(t *testing.T) { eitherWay(t, testRunEndsAndStartsAgain) }
+
+func testRunEndsAndStartsAgain(t *testing.T, how func(*Config)) {
 	a, b := newPair(t)
-	pa, pb := a.open(), b.open()
+	pa, pb := a.open(), b.open(how)
 	for range 20 {
 		l := listen(t, pb)
 		mustSend(t, pa, advert(1))

@@ -282,8 +282,11 @@ func (r *receiver) wake() {
 // run reads until it has to end; nil means that it was asked to.
 func (r *receiver) run(ctx context.Context) error {
 	p := r.port
+	if p.cfg.Thread != nil {
+		defer p.cfg.Thread()()
+	}
 	for {
-		err := r.sock.raw.Read(r.wait)
+		err := r.sock.read(r.wait)
 		switch {
 		case p.closed.Load() || ctx.Err() != nil:
 			return nil
@@ -299,7 +302,11 @@ func (r *receiver) run(ctx context.Context) error {
 			return fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, err)
 		}
 
-		if r.pace.busy {
+		switch {
+		case !r.pace.busy:
+		case r.sock.wake != nil:
+			r.sock.wake.Pause(r.pace.length)
+		default:
 			r.pace.pause(ctx)
 		}
 		p.mu.Lock()

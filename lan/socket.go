@@ -11,6 +11,8 @@ import (
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 // socket is a packet socket that is waited for through an epoll instance of its
@@ -24,14 +26,15 @@ type socket struct {
 
 	poll *os.File        // the epoll instance; the runtime's poller waits for it
 	raw  syscall.RawConn // of poll
+	wake *realtime.Bell  // what ends waiting on a thread; nil: the runtime waits
 
 	// Arguments of calls, which would be allocated otherwise. Of the reader.
 	rang [1]unix.EpollEvent
 	bell unix.EpollEvent
 }
 
-// newSocket takes conn over.
-func newSocket(conn *packet.Conn) (*socket, error) {
+// newSocket takes conn over. Its reader may have a thread for itself (readOnThread).
+func newSocket(conn *packet.Conn, onThread bool) (*socket, error) {
 	// Filter, binding and options belong to the socket; closing the connection
 	// only takes its descriptor out of the runtime's poller.
 	defer conn.Close()
@@ -61,11 +64,40 @@ func newSocket(conn *packet.Conn) (*socket, error) {
 	if s.raw, err = s.poll.SyscallConn(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if onThread {
+		if s.wake, err = realtime.NewBell(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	return s, nil
+}
+
+// read calls try, with the descriptor of the epoll instance, whenever there is
+// something to read until that returns true; os.ErrDeadlineExceeded: whoever reads is to
+// look around first.
+func (s *socket) read(try func(epfd uintptr) bool) error {
+	if s.wake == nil {
+		return s.raw.Read(try)
+	}
+	var woken bool
+	err := s.raw.Control(func(epfd uintptr) {
+		for !woken && !try(epfd) {
+			woken = s.wake.Wait(int(epfd), -1)
+		}
+	})
+	if err == nil && woken {
+		return os.ErrDeadlineExceeded
+	}
+	return err
 }
 
 // Close makes whoever waits return, and closes the socket.
 func (s *socket) Close() error {
+	if s.wake != nil {
+		// Nobody who reads may have it open, or the next line waits for him.
+		s.wake.Ring()
+		defer s.wake.Close()
+	}
 	err := s.poll.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,8 +144,16 @@ func (s *socket) send(out *outgoing, n int) (int, error) {
 	return got, nil
 }
 
-// setDeadline bounds the waiting.
-func (s *socket) setDeadline(t time.Time) error { return s.poll.SetReadDeadline(t) }
+// setDeadline bounds the waiting: it ends at once (past), or never.
+func (s *socket) setDeadline(t time.Time) error {
+	if s.wake == nil {
+		return s.poll.SetReadDeadline(t)
+	}
+	if !t.IsZero() {
+		s.wake.Ring()
+	}
+	return nil
+}
 
 // joinGroup lets the NIC with this index give us the frames to a MAC.
 func (s *socket) joinGroup(index int, mac net.HardwareAddr) error {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 // outputGrace is how long the output of a program is still read after its end,
@@ -67,16 +69,20 @@ type Result struct {
 func Start(c Command) (*Process, error) {
 	p := &Process{command: c, output: &lines{emit: c.Output}, begin: time.Now()}
 	p.cmd = c.exec(c.Argv, p.output)
-	err := withFreshSignals(p.cmd.Start)
+	err := p.start()
 	if errors.Is(err, unix.ENOEXEC) {
 		// No #! line: the scripts of the original were run by a shell.
 		p.cmd = c.exec(append([]string{"/bin/sh", p.cmd.Path}, c.Argv[1:]...), p.output)
-		err = withFreshSignals(p.cmd.Start)
+		err = p.start()
 	}
 	if err != nil {
 		return nil, explain(err, p.cmd.Path)
 	}
 	return p, nil
+}
+
+func (p *Process) start() error {
+	return realtime.Starting(func() error { return withFreshSignals(p.cmd.Start) })
 }
 
 func (c *Command) exec(argv []string, output *lines) *exec.Cmd {

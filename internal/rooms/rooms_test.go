@@ -16,7 +16,8 @@ import (
 
 // floors are the packages from the ground up: each imports only from floors below.
 var floors = [][]string{
-	{"election", "vrrp", "lan", "rtnl", "internal/child", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
+	{"election", "vrrp", "rtnl", "internal/realtime", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
+	{"lan", "internal/child"},
 	{"lease", "accept"},
 	{"grouplock/siblings", "vmacif", "control", "health", "hooks", "sysd", "config"},
 	{"grouplock"},

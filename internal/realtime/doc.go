@@ -1,0 +1,17 @@
+// Package realtime lets a few threads of this process run before everybody else's
+// (SCHED_RR), and keeps its memory from being paged out. Both are what an administrator
+// has asked for, so what cannot be had is an error that says what to do.
+//
+// Only a thread that waits in the kernel by itself profits. A goroutine that waits by
+// means of the runtime (a channel, a timer, the poller) is woken by some other thread of
+// the runtime, which has an ordinary priority; so real-time threads wait at a Bell. They
+// also must not need a processor of the runtime's that a thread with an ordinary priority
+// holds: there are some to spare (Threads).
+//
+// What a thread with an ordinary priority still delays is the collector's stopping of the
+// world, and a mutex that it holds while it is not running.
+//
+// It must never make real-time what a user of this machine can ask for or what the user's
+// commands do: nothing that such a thread starts is real-time, neither threads nor
+// processes (SCHED_FLAG_RESET_ON_FORK).
+package realtime
