@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"vrrpd/internal/realtime"
 )
 
 // Mode is what the program was asked to do.
@@ -77,6 +79,11 @@ type Config struct {
 	// SocketGroup is the group, a name or a number, whose members may ask the control
 	// socket; "": that of the process.
 	SocketGroup string
+	// Realtime is the priority of the threads that hear and speak, 1 to 49; 0: the
+	// ordinary one.
+	Realtime int
+	// LockMemory: nothing of the process is paged out.
+	LockMemory bool
 	// Monitor is how many processes of this machine share one state, 1 to 9;
 	// 0: not given.
 	Monitor int
@@ -115,6 +122,8 @@ func (c Config) Validate() error {
 		return usagef("run directory %s: an absolute path is needed, like %s", show(c.RunDir), DefaultRunDir)
 	case c.Monitor < 0 || c.Monitor > MaxMonitor:
 		return usagef("%d monitored processes: 1 to %d are possible", c.Monitor, MaxMonitor)
+	case c.Realtime != 0 && (c.Realtime < realtime.MinPriority || c.Realtime > realtime.MaxPriority):
+		return usagef("real-time priority %d: %s", c.Realtime, realtimeRange)
 	case c.Lease != "" && !slices.Contains(Leases[:], c.Lease):
 		return usagef("lease %s: one of %s", show(c.Lease), strings.Join(Leases[:], ", "))
 	case c.LeaseIntervals != 0 && (c.LeaseIntervals < minLeaseIntervals || c.LeaseIntervals > maxLeaseIntervals):

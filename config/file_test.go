@@ -61,6 +61,8 @@ func TestWholeFile(t *testing.T) {
 	groups := parseFile(t, `
 run_dir = "/run/test"
 socket_group = "adm"
+realtime = 7
+lock_memory = true
 interval = 0.5
 on_master = "/bin/up all"
 auth = "none"
@@ -111,7 +113,7 @@ auth = "pass/@/etc/k"
 		t.Fatalf("%+v", groups)
 	}
 	dmz, g := groups[0], groups[1]
-	if g.RunDir != "/run/test" || dmz.RunDir != "/run/test" || g.SocketGroup != "adm" || g.OnMaster.Line != "/bin/up all" ||
+	if g.RunDir != "/run/test" || dmz.RunDir != "/run/test" || g.SocketGroup != "adm" || g.Realtime != 7 || dmz.Realtime != 7 || !g.LockMemory || g.OnMaster.Line != "/bin/up all" ||
 		g.HoldDown != 7*time.Second || g.MixedLimit >= 0 || g.Lease != "tcx" || g.LeaseIntervals != 3 || g.AnnounceRefresh != 300*time.Second ||
 		g.ScriptUser != "nobody" || g.ReducedPriority != 80 || g.IncreasedPriority != 95 || !slices.Equal(g.OnBackup.Argv, []string{"/bin/down", "a b"}) {
 		t.Errorf("%+v", g)

@@ -70,6 +70,9 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   --announce-refresh SECONDS
                            as MASTER, announce the addresses again so often
                            (1-86400; default 0: not without a reason)
+  --realtime PRIO          real-time priority (1-49) for the threads that hear
+                           and speak; never for COMMANDs
+  --lock-memory            keep memory from being paged out
   --script-user NAME       run the commands of -U and -D as this user
   --check                  validate this command line, or FILE, say what it
                            comes to, and exit
@@ -135,6 +138,8 @@ func rows() []row {
 		{Option{0, "preempt-delay", "SECONDS"}, setPreemptDelay, false},
 		{Option{0, "announce-refresh", "SECONDS"}, setAnnounceRefresh, false},
 		{Option{0, "script-user", "NAME"}, setScriptUser, false},
+		{Option{0, "realtime", "PRIO"}, setRealtime, false},
+		{Option{0, "lock-memory", ""}, func(f *form, _, _ string) error { f.LockMemory = true; return nil }, false},
 		{Option{0, "lease", "KIND"}, setLease, false},
 		{Option{0, "lease-intervals", "N"}, setLeaseIntervals, false},
 	}

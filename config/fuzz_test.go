@@ -37,6 +37,10 @@ func commandLine(c Config) []string {
 	if c.AnnounceRefresh != 0 {
 		args = append(args, "--announce-refresh", strconv.FormatFloat(c.AnnounceRefresh.Seconds(), 'f', 9, 64))
 	}
+	number("--realtime", c.Realtime)
+	if c.LockMemory {
+		args = append(args, "--lock-memory")
+	}
 	if c.ScriptUser != "" {
 		args = append(args, "--script-user", c.ScriptUser)
 	}

@@ -51,6 +51,10 @@ func fileKeys() []fileKey {
 			"The run directory: control sockets, records and process ids. It has to be an absolute path, on a tmpfs. Cannot be changed by a reload.", setRunDir},
 		{"socket_group", ofProcess, text, "the group of the process", `"adm"`,
 			"The group, by name or number, whose members may ask the control sockets (atropos --state). Commands are for root alone. Cannot be changed by a reload.", setSocketGroup},
+		{"realtime", ofProcess, number, "none", "5",
+			"Real-time priority (SCHED_RR), 1 to 49, of the threads that hear and speak, so that adverts keep time on a busy machine. Commands do not have it. One that cannot be had is an error at the start. Cannot be changed by a reload.", setRealtime},
+		{"lock_memory", ofProcess, flag, "false", "true",
+			"Keep what vrrpd uses of the memory from being paged out. If that cannot be, it is an error at the start. Cannot be changed by a reload.", setLockMemory},
 
 		{"priority", ofGroup | ofRouter, number, "100", "150",
 			"Priority of this machine, 1 to 254; 255: it is the owner. There is one for a group: of virtual routers with different ones the lowest counts, and vrrpd --check warns.", setPriority},

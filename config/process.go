@@ -1,6 +1,11 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"vrrpd/internal/realtime"
+)
 
 // Options that concern the process as a whole and have a rule of their own.
 
@@ -21,5 +26,22 @@ func setScriptUser(f *form, as, value string) error {
 		return usagef("%s %s: give the name of a user, like nobody", as, show(value))
 	}
 	f.ScriptUser = value
+	return nil
+}
+
+// realtimeRange says which real-time priorities there are.
+var realtimeRange = fmt.Sprintf("a whole number from %d to %d; the kernel's interrupts, which adverts come through, have 50", realtime.MinPriority, realtime.MaxPriority)
+
+func setRealtime(f *form, as, value string) error {
+	n, ok := whole(value)
+	if !ok || n < realtime.MinPriority || n > realtime.MaxPriority {
+		return usagef("%s %s: %s", as, show(value), realtimeRange)
+	}
+	f.Realtime = n
+	return nil
+}
+
+func setLockMemory(f *form, _, value string) error {
+	f.LockMemory = value == "true"
 	return nil
 }

@@ -19,6 +19,8 @@ func TestRunOptions(t *testing.T) {
 		{"--announce-refresh=2.5", func(c *Config) { c.AnnounceRefresh = 2500 * time.Millisecond }},
 		{"--ann 86400", func(c *Config) { c.AnnounceRefresh = 24 * time.Hour }},
 		{"--script-user nobody", func(c *Config) { c.ScriptUser = "nobody" }},
+		{"--realtime 1", func(c *Config) { c.Realtime = 1 }},
+		{"--realtime=49 --lock-memory", func(c *Config) { c.Realtime, c.LockMemory = 49, true }},
 		{"--scr=1000", func(c *Config) { c.ScriptUser = "1000" }},
 		{"--release --announce-refresh nonsense", func(c *Config) {
 			c.Mode, c.Routers = Release, released("eth0", 51)[:1]
@@ -34,6 +36,9 @@ func TestRunOptions(t *testing.T) {
 		"--announce-refresh 0.9":   "--announce-refresh 0.9: a number of seconds from 1 to 86400, or 0 for never",
 		"--announce-refresh 86401": "--announce-refresh 86401: a number of seconds from 1 to 86400, or 0 for never",
 		"--announce-refresh 1m":    "--announce-refresh 1m: a number of seconds from 1 to 86400, or 0 for never",
+		"--realtime 0":             "--realtime 0: a whole number from 1 to 49; the kernel's interrupts, which adverts come through, have 50",
+		"--realtime 50":            "--realtime 50: a whole number from 1 to 49; the kernel's interrupts, which adverts come through, have 50",
+		"--realtime rr":            "--realtime rr: a whole number from 1 to 49; the kernel's interrupts, which adverts come through, have 50",
 		"--script-user=":           `--script-user "": give the name of a user, like nobody`,
 		"--script-user a:b":        "--script-user a:b: give the name of a user, like nobody",
 		"--script-user ../x":       "--script-user ../x: give the name of a user, like nobody",

@@ -25,6 +25,8 @@ type Status struct {
 	Hooks       []HookResult `json:"hooks"`       // the last of each direction
 	Transitions []Transition `json:"transitions"` // of the machine, oldest first
 	LogLost     uint64       `json:"log-records-lost"`
+	Realtime    int          `json:"realtime-priority"` // SCHED_RR, of what hears and speaks; 0: the ordinary one
+	MemoryLock  bool         `json:"memory-locked"`
 	// Of the process, for whoever looks for leaks.
 	Goroutines int    `json:"goroutines"`
 	HeapLive   uint64 `json:"heap-live-bytes"` // what the last collection found in use

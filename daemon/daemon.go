@@ -17,6 +17,7 @@ import (
 	"vrrpd/health"
 	"vrrpd/hooks"
 	"vrrpd/internal/child"
+	"vrrpd/internal/realtime"
 	"vrrpd/lease"
 	"vrrpd/rtnl"
 	"vrrpd/vmacif"
@@ -54,7 +55,11 @@ type Daemon struct {
 	started   time.Time
 
 	inbox *inbox // shared
-	feed  control.Feed
+	// realtime are the threads that hear and speak; nil: ordinary ones. It is written
+	// before any of them runs.
+	realtime *realtime.Threads
+	alarm    *realtime.Bell // what the loop's thread waits at; nil: it waits by means of the runtime
+	feed     control.Feed
 	// readers ends everything that reads and posts.
 	readers     context.Context
 	stopReaders context.CancelFunc

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"vrrpd/election"
+	"vrrpd/internal/realtime"
 )
 
 // inbox is where readers post for the loop. It has no limit and never blocks a
@@ -11,6 +13,8 @@ import (
 // adverts that say the same into one, because facts are level-triggered.
 type inbox struct {
 	bell chan struct{} // capacity 1
+	// alarm is rung besides, for a loop that waits in the kernel; nil: it does not.
+	alarm atomic.Pointer[realtime.Bell]
 
 	mu     sync.Mutex
 	events []election.Event
@@ -63,6 +67,10 @@ func (b *inbox) call(f func()) {
 }
 
 func (b *inbox) ring() {
+	if a := b.alarm.Load(); a != nil {
+		a.Ring()
+		return
+	}
 	select {
 	case b.bell <- struct{}{}:
 	default:

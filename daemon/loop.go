@@ -14,12 +14,12 @@ import (
 func (d *Daemon) loop(ctx context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	defer d.thread()()
 
 	d.turns = turns{last: boottime(), slept: d.asleep()}
 	d.actions = d.machine.Start(d.turns.last, d.actions[:0])
 	d.patrol(0)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	rest := d.rest(ctx)
 	for {
 		d.turn()
 		if d.exit {
@@ -27,13 +27,28 @@ func (d *Daemon) loop(ctx context.Context) {
 		}
 		d.becomeReady()
 		d.alive()
-		timer.Reset(time.Duration(d.due() - boottime()))
+		rest(time.Duration(d.due() - boottime()))
+		if ctx.Err() != nil {
+			// Nobody waits for a successor any more.
+			return
+		}
+	}
+}
+
+// rest returns how the loop waits: until somebody has posted, for a time, or until the
+// context ends.
+func (d *Daemon) rest(ctx context.Context) func(time.Duration) {
+	if d.alarm != nil {
+		context.AfterFunc(ctx, d.alarm.Ring)
+		return func(length time.Duration) { d.alarm.Wait(-1, max(length, 0)) }
+	}
+	timer := time.NewTimer(time.Hour)
+	return func(length time.Duration) {
+		timer.Reset(length)
 		select {
 		case <-d.inbox.bell:
 		case <-timer.C:
 		case <-ctx.Done():
-			// Nobody waits for a successor any more.
-			return
 		}
 	}
 }

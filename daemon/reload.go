@@ -224,6 +224,10 @@ func needsRestart(a, b config.Config) string {
 		return "lease"
 	case a.SocketGroup != b.SocketGroup:
 		return "socket_group"
+	case a.Realtime != b.Realtime:
+		return "realtime"
+	case a.LockMemory != b.LockMemory:
+		return "lock_memory"
 	}
 	return ""
 }

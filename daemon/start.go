@@ -58,6 +58,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := d.urgent(later); err != nil {
+		return err
+	}
 	if err := d.join(later); err != nil {
 		return err
 	}
@@ -94,6 +97,9 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 // check refuses what cannot work here. It changes nothing.
 func (d *Daemon) check() error {
 	if err := capable(); err != nil {
+		return err
+	}
+	if err := d.checkUrgent(); err != nil {
 		return err
 	}
 	if err := d.prepareAuth(); err != nil {
@@ -423,6 +429,7 @@ func (d *Daemon) becomeReady() {
 			d.log.Info("packets to the virtual addresses are accepted in spite of --no-accept: the owner (priority 255) always accepts them", d.about(r)...)
 		}
 	}
+	d.sayUrgent()
 	d.opt.Ready()
 	d.tidyLater()
 }

@@ -47,6 +47,8 @@ func (d *Daemon) snapshot() control.Status {
 	s := control.Status{
 		Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now(),
 		Machine:     d.machineStatus(v),
+		Realtime:    d.realtime.Priority(),
+		MemoryLock:  d.cfg.LockMemory,
 		Hooks:       d.hookResults(),
 		Checks:      d.checkStatus(),
 		Transitions: slices.Clone(d.history),
