@@ -48,6 +48,9 @@ type Member struct {
 	Epoch    uint64 `json:"epoch"`
 	Agrees   bool   `json:"agrees"`
 	LogLost  uint64 `json:"log-records-lost"`
+	// Realtime is the real-time priority of what hears and speaks; 0: the ordinary one.
+	Realtime   int  `json:"realtime-priority"`
+	MemoryLock bool `json:"memory-locked"`
 }
 
 // MemberHook is how a process's command ended.
@@ -120,7 +123,7 @@ func mergeGroup(members []Process) Group {
 		agrees := m.Epoch == g.Epoch && m.Phase == g.Phase
 		g.Agreed = g.Agreed && agrees
 		g.Members = append(g.Members, Member{p.Instance, p.Status.PID, p.Status.Program,
-			m.Phase, m.Epoch, agrees, p.Status.LogLost})
+			m.Phase, m.Epoch, agrees, p.Status.LogLost, p.Status.Realtime, p.Status.MemoryLock})
 		if agrees {
 			g.paths = append(g.paths, p.Path)
 		}

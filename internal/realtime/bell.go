@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -14,7 +13,15 @@ import (
 type Bell struct {
 	mu sync.RWMutex // keeps fd from being closed while somebody rings
 	fd int          // -1: closed
+
+	// Arguments of calls, which would be allocated otherwise. Of who waits.
+	fds     [2]unix.PollFd
+	timeout unix.Timespec
+	count   [8]byte
 }
+
+// one is the number that an eventfd is to add, eight bytes of it; any but 0 will do.
+var one = [8]byte{1, 1, 1, 1, 1, 1, 1, 1}
 
 // NewBell makes a bell; Close it.
 func NewBell() (*Bell, error) {
@@ -32,8 +39,6 @@ func (b *Bell) Ring() {
 	if b.fd < 0 {
 		return
 	}
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
 	// EAGAIN: it has been rung 2^64 times, so it rings.
 	_, _ = unix.Write(b.fd, one[:])
 }
@@ -45,10 +50,9 @@ func (b *Bell) Wait(fd int, limit time.Duration) (rang bool) {
 	if !b.poll(fd, limit) {
 		return false
 	}
-	var count [8]byte
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	_, err := unix.Read(b.fd, count[:])
+	_, err := unix.Read(b.fd, b.count[:])
 	return err == nil
 }
 
@@ -57,16 +61,16 @@ func (b *Bell) Pause(length time.Duration) { b.poll(-1, length) }
 
 func (b *Bell) poll(fd int, limit time.Duration) (rang bool) {
 	b.mu.RLock()
-	fds := [2]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLIN}, {Fd: int32(fd), Events: unix.POLLIN}}
+	b.fds = [2]unix.PollFd{{Fd: int32(b.fd), Events: unix.POLLIN}, {Fd: int32(fd), Events: unix.POLLIN}}
 	b.mu.RUnlock()
 	var timeout *unix.Timespec
 	if limit >= 0 {
-		ts := unix.NsecToTimespec(int64(limit))
-		timeout = &ts
+		b.timeout = unix.NsecToTimespec(int64(limit))
+		timeout = &b.timeout
 	}
 	// EINTR: the caller looks around and waits again.
-	n, err := unix.Ppoll(fds[:], timeout, nil)
-	return err == nil && n > 0 && fds[0].Revents != 0
+	n, err := unix.Ppoll(b.fds[:], timeout, nil)
+	return err == nil && n > 0 && b.fds[0].Revents != 0
 }
 
 // Close gives the descriptor back. Nobody may wait any more.

@@ -110,6 +110,9 @@ func remarks(g control.Group, now time.Time) []string {
 		if m.LogLost > 0 {
 			out = append(out, fmt.Sprintf("%s has lost %d log records: the journal or syslog does not keep up.", Clean(m.Instance), m.LogLost))
 		}
+		if s := urgent(m); s != "" {
+			out = append(out, Clean(m.Instance)+" has "+s+".")
+		}
 	}
 	for _, r := range g.Routers {
 		if r.Joining {
@@ -138,6 +141,18 @@ func remarks(g control.Group, now time.Time) []string {
 		p += fmt.Sprintf(", %d of %d vrrpd processes", g.Processes.Alive, g.Processes.Wanted)
 	}
 	return append(out, p)
+}
+
+// urgent is what a process does not wait for.
+func urgent(m control.Member) string {
+	var all []string
+	if m.Realtime != 0 {
+		all = append(all, fmt.Sprintf("real-time priority %d", m.Realtime))
+	}
+	if m.MemoryLock {
+		all = append(all, "its memory locked")
+	}
+	return strings.Join(all, " and ")
 }
 
 // holding explains what holds the machine.
