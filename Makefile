@@ -52,7 +52,7 @@ explore: ## every sequence of DEPTH faults in small worlds, every order of a mac
 	$(GO) test ./grouplock -count=1 -run 'TestCrew' -orders -timeout 0 -v
 
 interop: ## keepalived and FRR in both roles (root, keepalived, frr)
-	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v
+	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v -every
 
 interop-doc: ## the same at leisure, and docs/interop.md from the results (five minutes)
 	INTEROP_REQUIRED=1 $(GO) test -p 1 ./internal/interop -count=1 -v -parallel 4 -skip TestDocument -write-doc

@@ -61,6 +61,7 @@ func asked(name string) bool {
 }
 
 // writeDoc has the results of this run written down.
+var everyForm = flag.Bool("every", false, "ties and the absence of preemption in every form too")
 var writeDoc = flag.Bool("write-doc", false, "write docs/interop.md from the results of this run")
 
 // programsEnv names the directory with vrrpd where it cannot, or need not, be built.
