@@ -110,6 +110,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/state", s.state)
 	mux.HandleFunc("GET /v1/is-master", s.isMaster)
 	mux.HandleFunc("GET /v1/watch", s.watch)
+	mux.HandleFunc("GET /metrics", s.metrics)
 	for _, v := range Verbs() {
 		mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) { s.command(w, r, v) })
 	}
@@ -132,6 +133,8 @@ func (s *Server) status() Status {
 	st.Routers = list(st.Routers)
 	st.Hooks = list(st.Hooks)
 	st.Transitions = list(st.Transitions)
+	st.Counts = list(st.Counts)
+	st.Parents = list(st.Parents)
 	st.Machine.Faults = list(st.Machine.Faults)
 	st.Machine.Alarms = list(st.Machine.Alarms)
 	return st

@@ -3,6 +3,8 @@ package control
 import (
 	"net/netip"
 	"time"
+
+	"vrrpd/vrrp"
 )
 
 // Model is the YANG module whose names the JSON uses for virtual routers
@@ -20,13 +22,18 @@ type Status struct {
 
 	Machine Machine  `json:"machine"`
 	Routers []Router `json:"vrrp-instance"`
+	Global  Global   `json:"vrrp"`
+	Parents []Parent `json:"parents"`
 
 	Checks      []Check      `json:"checks"`
 	Hooks       []HookResult `json:"hooks"`       // the last of each direction
 	Transitions []Transition `json:"transitions"` // of the machine, oldest first
-	LogLost     uint64       `json:"log-records-lost"`
-	Realtime    int          `json:"realtime-priority"` // SCHED_RR, of what hears and speaks; 0: the ordinary one
-	MemoryLock  bool         `json:"memory-locked"`
+	// Counts are all transitions since the start, those that happened.
+	Counts     []TransitionCount `json:"transition-counts"`
+	Started    time.Time         `json:"started,omitzero"`
+	LogLost    uint64            `json:"log-records-lost"`
+	Realtime   int               `json:"realtime-priority"` // SCHED_RR, of what hears and speaks; 0: the ordinary one
+	MemoryLock bool              `json:"memory-locked"`
 	// Of the process, for whoever looks for leaks.
 	Goroutines int    `json:"goroutines"`
 	HeapLive   uint64 `json:"heap-live-bytes"` // what the last collection found in use
@@ -125,6 +132,39 @@ type Transition struct {
 	To     string    `json:"to"`     // election.State
 	Reason string    `json:"reason"` // election.Reason
 	Peer   string    `json:"peer,omitempty"`
+	Where  string    `json:"where,omitempty"`  // eth0: the parent interface whose fault it was
+	Detail string    `json:"detail,omitempty"` // of the fault
+}
+
+// TransitionCount is how often the machine has entered a state for a reason.
+type TransitionCount struct {
+	To     string `json:"to"`     // election.State
+	Reason string `json:"reason"` // election.Reason
+	Count  uint64 `json:"count"`
+}
+
+// Global is the container vrrp of RFC 8347, of this process's virtual routers.
+type Global struct {
+	VirtualRouters uint32           `json:"virtual-routers"`
+	Interfaces     uint32           `json:"interfaces"`
+	Statistics     GlobalStatistics `json:"statistics"`
+}
+
+// GlobalStatistics count what arrived on any interface, each packet once.
+type GlobalStatistics struct {
+	Discontinuity  time.Time `json:"discontinuity-datetime,omitzero"`
+	ChecksumErrors uint64    `json:"checksum-errors"`
+	VersionErrors  uint64    `json:"version-errors"`
+	VRIDErrors     uint64    `json:"vrid-errors"`
+	TTLErrors      uint64    `json:"ip-ttl-errors"`
+}
+
+// Parent is an interface that virtual routers stand on.
+type Parent struct {
+	Interface string `json:"interface"` // eth0
+	// Drops count packets that no virtual router of ours is meant by, by vrrp.Drop or
+	// lan.Drop word, those that happened.
+	Drops map[string]uint64 `json:"drops,omitempty"`
 }
 
 // HookResult is how a -U or -D command ended.
@@ -221,7 +261,7 @@ type Authentication struct {
 }
 
 // Statistics of one virtual router since Discontinuity. The first block is RFC
-// 8347's (its global counters are kept per router), the second RFC 2787's for
+// 8347's (its global counters, Global, stand beside it per router), the second RFC 2787's for
 // authentication with keepalived's for the trailer, the third ours.
 type Statistics struct {
 	Discontinuity      time.Time `json:"discontinuity-datetime,omitzero"`
@@ -249,12 +289,15 @@ type Statistics struct {
 	AuthStale        uint64 `json:"auth-ext-stale"`
 	AuthUnsigned     uint64 `json:"auth-ext-unsigned-accepted"` // by permissive or receive-only
 
-	LegacyChecksum uint64            `json:"checksum-legacy-pseudo-accepted"`
-	OwnerConflicts uint64            `json:"owner-conflicts"`  // priority 255 heard, which is ours
-	OwnAddressRcvd uint64            `json:"own-address-rcvd"` // our own source address heard
-	Repairs        uint64            `json:"repairs"`          // of what others have done to the interface
-	SendErrors     uint64            `json:"send-errors"`
-	GARPSent       uint64            `json:"garp-sent"`
-	UNASent        uint64            `json:"una-sent"`
-	Drops          map[string]uint64 `json:"drops,omitempty"` // by vrrp.Drop word, those that happened
+	LegacyChecksum uint64 `json:"checksum-legacy-pseudo-accepted"`
+	OwnerConflicts uint64 `json:"owner-conflicts"`  // priority 255 heard, which is ours
+	OwnAddressRcvd uint64 `json:"own-address-rcvd"` // our own source address heard
+	Repairs        uint64 `json:"repairs"`          // of what others have done to the interface
+	SendErrors     uint64 `json:"send-errors"`
+	GARPSent       uint64 `json:"garp-sent"`
+	UNASent        uint64 `json:"una-sent"`
+	// Drops are by vrrp.Drop word, those that happened. They have what could not be told
+	// a virtual router, too, so that they cannot be added up over those of an interface.
+	Drops map[string]uint64 `json:"drops,omitempty"`
+	Own   vrrp.Counters     `json:"-"` // of packets to this virtual router alone
 }

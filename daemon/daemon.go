@@ -125,6 +125,7 @@ type Daemon struct {
 	holding       election.Reason // what holds the machine, NoReason: nothing does
 	lastPeer      netip.Addr
 	history       []control.Transition
+	counts        []control.TransitionCount // of all that history has ever had
 	alarms        []control.Alarm
 	hookLog       map[hookKey]*control.HookResult
 	lastSendError error

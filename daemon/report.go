@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"vrrpd/control"
@@ -59,13 +60,13 @@ func (d *Daemon) report(a *election.Action) {
 	if a.VR < 0 && len(d.routers) > 1 {
 		e.Interface, e.Parent, e.VRID = "", "", 0
 	}
-	d.feed.Publish(e)
-	d.history = append(d.history, control.Transition{
-		At: e.At, Epoch: a.Epoch, From: e.From, To: e.To, Reason: e.Reason, Peer: e.Peer,
-	})
-	if len(d.history) > historyLength {
-		d.history = d.history[1:]
+	t := control.Transition{At: e.At, Epoch: a.Epoch, From: e.From, To: e.To, Reason: e.Reason, Peer: e.Peer}
+	t.Where, t.Detail = d.culprit(a.Reason)
+	if e.Message = t.Where; t.Detail != "" && t.Detail != t.Where {
+		e.Message = strings.TrimPrefix(t.Where+": "+t.Detail, ": ")
 	}
+	d.feed.Publish(e)
+	d.record(t)
 	d.lastPeer = a.Peer
 	for _, p := range d.parents {
 		p.forget()
@@ -92,6 +93,35 @@ func (d *Daemon) report(a *election.Action) {
 	d.log.Log(d.readers, level, sysd.TransitionMessage(from, a.To, a.Reason, a.Peer), attrs...)
 	d.notifyStatus()
 	d.tidyLater()
+}
+
+// record keeps a transition for atropos --why, and counts it.
+func (d *Daemon) record(t control.Transition) {
+	d.history = append(d.history, t)
+	if len(d.history) > historyLength {
+		d.history = d.history[1:]
+	}
+	for i := range d.counts {
+		if c := &d.counts[i]; c.To == t.To && c.Reason == t.Reason {
+			c.Count++
+			return
+		}
+	}
+	d.counts = append(d.counts, control.TransitionCount{To: t.To, Reason: t.Reason, Count: 1})
+}
+
+// culprit is the parent interface, and what is known of the fault, that a transition
+// for this reason is about: "" if it is about none, or about another process's.
+func (d *Daemon) culprit(why election.Reason) (where, detail string) {
+	if why == election.CheckFailed {
+		return "", d.checksHolding()
+	}
+	for _, r := range d.routers {
+		if r.faults != 0 && d.machine.Facts(r.vr).Faults.Reason() == why {
+			return r.cfg.Interface, r.detail
+		}
+	}
+	return "", ""
 }
 
 // planned: somebody wanted this machine to stop serving.

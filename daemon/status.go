@@ -52,13 +52,66 @@ func (d *Daemon) snapshot() control.Status {
 		Hooks:       d.hookResults(),
 		Checks:      d.checkStatus(),
 		Transitions: slices.Clone(d.history),
+		Counts:      slices.Clone(d.counts),
+		Started:     d.started,
 		Goroutines:  runtime.NumGoroutine(),
 		HeapLive:    heapLive(),
 	}
 	for _, r := range d.routers {
 		s.Routers = append(s.Routers, d.routerStatus(r, v))
 	}
+	s.Parents, s.Global = d.parentStatus(s.Routers)
 	return s
+}
+
+// parentStatus is what only the interfaces as such know, and RFC 8347's sums: a packet
+// that no virtual router was meant by is counted once there.
+func (d *Daemon) parentStatus(routers []control.Router) ([]control.Parent, control.Global) {
+	g := control.Global{VirtualRouters: uint32(len(routers))}
+	sum := &g.Statistics
+	sum.Discontinuity = d.started
+	add := func(c *vrrp.Counters) {
+		sum.ChecksumErrors += c[vrrp.DropChecksum]
+		sum.VersionErrors += c[vrrp.DropVersion]
+		sum.VRIDErrors += c[vrrp.DropVRID]
+		sum.TTLErrors += c[vrrp.DropTTL]
+	}
+	for i := range routers {
+		add(&routers[i].Statistics.Own)
+	}
+	var all []control.Parent
+	for _, p := range d.parents {
+		if len(p.routers) == 0 {
+			continue
+		}
+		p.mu.Lock()
+		c := p.counters
+		p.mu.Unlock()
+		add(&c)
+		drops := map[string]uint64{}
+		for why, n := range c.Drops() {
+			if n > 0 {
+				drops[why.String()] = n
+			}
+		}
+		p.portDrops(drops)
+		all = append(all, control.Parent{Interface: p.name, Drops: drops})
+		g.Interfaces++
+	}
+	return all, g
+}
+
+// portDrops adds what the parent's port has refused, by lan.Drop word.
+func (p *parent) portDrops(drops map[string]uint64) {
+	if p.port == nil {
+		return
+	}
+	counters := p.port.Counters()
+	for why, n := range counters.Dropped {
+		if n > 0 {
+			drops[lanDrop(why)] += n
+		}
+	}
 }
 
 // heapLive is what the last garbage collection has found in use, in bytes.
@@ -189,14 +242,8 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 			s.Drops[why.String()] = n
 		}
 	}
-	if p.port != nil {
-		counters := p.port.Counters()
-		for why, n := range counters.Dropped {
-			if n > 0 {
-				s.Drops[lanDrop(why)] += n
-			}
-		}
-	}
+	p.portDrops(s.Drops)
+	s.Own = c
 	return s
 }
 
