@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
@@ -84,6 +85,9 @@ type Config struct {
 	Realtime int
 	// LockMemory: nothing of the process is paged out.
 	LockMemory bool
+	// Metrics is the loopback address on which the process answers Prometheus; the
+	// zero value: none.
+	Metrics netip.AddrPort
 	// Monitor is how many processes of this machine share one state, 1 to 9;
 	// 0: not given.
 	Monitor int
@@ -132,6 +136,8 @@ func (c Config) Validate() error {
 		return usagef("announcements every %v: %v to %v are possible, or 0 for never", c.AnnounceRefresh, MinAnnounceRefresh, MaxAnnounceRefresh)
 	case c.Mode == Release:
 		return c.validateRelease()
+	case c.Metrics.IsValid() && !c.Metrics.Addr().IsLoopback():
+		return usagef("metrics %s: only a loopback address is possible", c.Metrics)
 	case len(c.Routers) == 0:
 		return usagef("no virtual router is configured")
 	}

@@ -217,7 +217,7 @@ A priority that was set at run time (SIGTTIN,
 .BR "atropos \-\-reduce" )
 holds until the priority in the file changes.
 .PP
-.BR run_dir ", " lease ", " socket_group ", " realtime " and " lock_memory
+.BR run_dir ", " lease ", " metrics ", " socket_group ", " realtime " and " lock_memory
 need a restart.
 .SH FILES
 .TP

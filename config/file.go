@@ -436,6 +436,9 @@ func Warnings(groups []Config) (all []string) {
 
 // Plan is what a configuration comes to, in words, one line each.
 func Plan(groups []Config) (lines []string) {
+	if len(groups) > 0 && groups[0].Metrics.IsValid() {
+		lines = append(lines, fmt.Sprintf("metrics of all groups on http://%s/metrics, for every user of this machine", groups[0].Metrics))
+	}
 	for _, g := range groups {
 		r := g.Routers[0]
 		priority := r.Priority

@@ -63,6 +63,7 @@ run_dir = "/run/test"
 socket_group = "adm"
 realtime = 7
 lock_memory = true
+metrics = "[::1]:9112"
 interval = 0.5
 on_master = "/bin/up all"
 auth = "none"
@@ -113,7 +114,7 @@ auth = "pass/@/etc/k"
 		t.Fatalf("%+v", groups)
 	}
 	dmz, g := groups[0], groups[1]
-	if g.RunDir != "/run/test" || dmz.RunDir != "/run/test" || g.SocketGroup != "adm" || g.Realtime != 7 || dmz.Realtime != 7 || !g.LockMemory || g.OnMaster.Line != "/bin/up all" ||
+	if g.RunDir != "/run/test" || dmz.RunDir != "/run/test" || g.SocketGroup != "adm" || dmz.Metrics.String() != "[::1]:9112" || g.Realtime != 7 || dmz.Realtime != 7 || !g.LockMemory || g.OnMaster.Line != "/bin/up all" ||
 		g.HoldDown != 7*time.Second || g.MixedLimit >= 0 || g.Lease != "tcx" || g.LeaseIntervals != 3 || g.AnnounceRefresh != 300*time.Second ||
 		g.ScriptUser != "nobody" || g.ReducedPriority != 80 || g.IncreasedPriority != 95 || !slices.Equal(g.OnBackup.Argv, []string{"/bin/down", "a b"}) {
 		t.Errorf("%+v", g)
@@ -170,6 +171,14 @@ func TestFileIsRefused(t *testing.T) {
 		{small + "auth = \"hmac/1:secret\"\n", "vrrpd.toml:12: auth: the key has to be in a file, like hmac/@/etc/vrrpd/keys or pass/@/etc/vrrpd/key, and not in the configuration"},
 		{small + "auth_window = 5\n", "vrrpd.toml:8: auth_window: it is for auth hmac only; leave it away, or give auth hmac"},
 		{small + "on_master = \"a; b\"\n", `vrrpd.toml:12: on_master "a; b": ; & | < > outside quotes would need a shell, and none runs this: put it into a script`},
+		{"metrics = \"0.0.0.0:9112\"\n" + small, "vrrpd.toml:1: metrics 0.0.0.0:9112: only a loopback address is possible, like 127.0.0.1:9112, because nobody is asked who they are there"},
+		{"metrics = \"[2001:db8::1]:99\"\n" + small, "vrrpd.toml:1: metrics [2001:db8::1]:99: only a loopback address is possible, like 127.0.0.1:99"},
+		{"metrics = \"[::ffff:192.0.2.1]:99\"\n" + small, "vrrpd.toml:1: metrics [::ffff:192.0.2.1]:99: only a loopback address"},
+		{"metrics = \"localhost:9112\"\n" + small, "vrrpd.toml:1: metrics localhost:9112: an address and a port are needed, like 127.0.0.1:9112 or [::1]:9112"},
+		{"metrics = \":9112\"\n" + small, "vrrpd.toml:1: metrics :9112: an address and a port are needed"},
+		{"metrics = \"127.0.0.1:0\"\n" + small, "vrrpd.toml:1: metrics 127.0.0.1:0: a port from 1 to 65535 is needed"},
+		{"metrics = 9112\n" + small, "vrrpd.toml:1: metrics: a value of type string is needed, like \"127.0.0.1:9112\""},
+		{small + "metrics = \"127.0.0.1:9112\"\n", "vrrpd.toml:12: metrics does not belong here: it is a key of the file as a whole"},
 		{"run_dir = \"run\"\n" + small, "vrrpd.toml:1: run_dir run: the run directory has to be an absolute path, like /run/vrrpd"},
 	} {
 		_, err := ParseFile("vrrpd.toml", []byte(c.text), "")

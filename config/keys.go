@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // The keys of a configuration file. This table is the one source of what is read, of
 // the example and of the manual page.
@@ -55,6 +58,8 @@ func fileKeys() []fileKey {
 			"Real-time priority (SCHED_RR), 1 to 49, of the threads that hear and speak, so that adverts keep time on a busy machine. Commands do not have it. One that cannot be had is an error at the start. Cannot be changed by a reload.", setRealtime},
 		{"lock_memory", ofProcess, flag, "false", "true",
 			"Keep what vrrpd uses of the memory from being paged out. If that cannot be, it is an error at the start. Cannot be changed by a reload.", setLockMemory},
+		{"metrics", ofProcess, text, "none", `"127.0.0.1:9112"`,
+			"A loopback address and port on which GET /metrics answers with the metrics of all groups, for Prometheus. Every user of this machine can read them there; other addresses are refused, because nobody is asked who they are. The control sockets have them, too. Cannot be changed by a reload.", setMetrics},
 
 		{"priority", ofGroup | ofRouter, number, "100", "150",
 			"Priority of this machine, 1 to 254; 255: it is the owner. There is one for a group: of virtual routers with different ones the lowest counts, and vrrpd --check warns.", setPriority},
@@ -144,6 +149,20 @@ func setSocketGroup(f *form, as, value string) error {
 		return usagef(`%s "": give the name of a group`, as)
 	}
 	f.SocketGroup = value
+	return nil
+}
+
+func setMetrics(f *form, as, value string) error {
+	a, err := netip.ParseAddrPort(value)
+	switch {
+	case err != nil || a.Addr().Zone() != "":
+		return usagef("%s %s: an address and a port are needed, like 127.0.0.1:9112 or [::1]:9112", as, show(value))
+	case !a.Addr().Unmap().IsLoopback():
+		return usagef("%s %s: only a loopback address is possible, like 127.0.0.1:%d, because nobody is asked who they are there; let a proxy that asks pass it on", as, show(value), a.Port())
+	case a.Port() == 0:
+		return usagef("%s %s: a port from 1 to 65535 is needed, like 127.0.0.1:9112", as, show(value))
+	}
+	f.Metrics = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 	return nil
 }
 

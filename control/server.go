@@ -114,14 +114,19 @@ func (s *Server) handler() http.Handler {
 	for _, v := range Verbs() {
 		mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) { s.command(w, r, v) })
 	}
+	return bodiless(mux)
+}
+
+// bodiless turns away requests with a body: none of ours has one, so nobody's is read
+// or waited for.
+func bodiless(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// No request of ours has a body, so nobody's is read or waited for.
 		if r.ContentLength != 0 {
 			http.NewResponseController(w).SetReadDeadline(time.Now())
 			answer(w, http.StatusRequestEntityTooLarge, Result{Message: "a request has no body"})
 			return
 		}
-		mux.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -92,6 +92,14 @@ func (p *Process) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	metrics, err := p.listenMetrics()
+	if err != nil {
+		for _, m := range all {
+			err = errors.Join(err, m.uncheck())
+		}
+		return err
+	}
+	defer metrics()
 	notifying, stopNotifying := context.WithCancel(context.Background())
 	var told, reloads sync.WaitGroup
 	if p.opt.Notify != nil {

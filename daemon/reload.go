@@ -228,6 +228,8 @@ func needsRestart(a, b config.Config) string {
 		return "realtime"
 	case a.LockMemory != b.LockMemory:
 		return "lock_memory"
+	case a.Metrics != b.Metrics:
+		return "metrics"
 	}
 	return ""
 }
