@@ -133,7 +133,10 @@ type Daemon struct {
 	watchingOddities bool
 	tidying          bool // the agenda has memory given back
 
-	status atomic.Pointer[control.Status] // for readers when the loop is stuck
+	status   atomic.Pointer[control.Status] // the latest; for readers also when the loop is stuck
+	survey   *survey                        // the next one in the making; nil: none
+	surveyed []chan struct{}                // who waits for the one after it
+	roster   uint64                         // counts changes of routers
 }
 
 // New makes a daemon of what the user asked for. It starts nothing.

@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"os"
 	"os/user"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -225,20 +222,11 @@ func (d *Daemon) hookDone(key hookKey, h hooks.Result) {
 	d.feed.Publish(e)
 }
 
-// hookResults are the last ones: the group's first, of each -D before -U.
+// hookResults are the last ones, in no order.
 func (d *Daemon) hookResults() []control.HookResult {
-	var out []control.HookResult
-	keys := slices.SortedFunc(maps.Keys(d.hookLog), func(a, b hookKey) int {
-		if a.up != b.up && a.iface == b.iface {
-			if b.up {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.iface, b.iface)
-	})
-	for _, k := range keys {
-		out = append(out, *d.hookLog[k])
+	out := make([]control.HookResult, 0, len(d.hookLog))
+	for _, h := range d.hookLog {
+		out = append(out, *h)
 	}
 	return out
 }

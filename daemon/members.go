@@ -40,6 +40,7 @@ func (d *Daemon) parentNamed(name string) *parent {
 // enlist makes a router one of ours.
 func (d *Daemon) enlist(r *router) {
 	d.byVR[r.vr] = r
+	d.roster++
 	r.at = len(d.routers)
 	d.routers = append(d.routers, r)
 	p := r.parent
@@ -73,6 +74,7 @@ func (d *Daemon) delist(r *router) {
 		d.faceless = r
 	}
 	d.routers = without(d.routers, r)
+	d.roster++
 	d.byVR[r.vr] = nil
 	d.agenda.add(boottime()+int64(vrRests), func() { d.freeVRs = append(d.freeVRs, r.vr) })
 }

@@ -3,8 +3,6 @@ package daemon
 import (
 	"net/netip"
 	"os"
-	"runtime"
-	"runtime/metrics"
 	"slices"
 	"strings"
 	"time"
@@ -15,36 +13,17 @@ import (
 	"vrrpd/vrrp"
 )
 
-// statusPatience is how long a status request waits for the loop before it is
-// given the last snapshot: a loop that is stuck is just what somebody may be
-// asking about.
-const statusPatience = 100 * time.Millisecond
-
-// Status implements control.Source.
-func (d *Daemon) Status() control.Status {
-	fresh := make(chan struct{})
-	d.inbox.call(func() {
-		s := d.snapshot()
-		d.status.Store(&s)
-		close(fresh)
-	})
-	patience := time.NewTimer(statusPatience)
-	defer patience.Stop()
-	select {
-	case <-fresh:
-	case <-d.done:
-	case <-patience.C:
+// snapshot describes everything as it stands, in one go. It runs on the loop.
+func (d *Daemon) snapshot() control.Status {
+	y := survey{}
+	for !y.piece(d, len(d.routers)+1) {
 	}
-	if s := d.status.Load(); s != nil {
-		return *s
-	}
-	return control.Status{Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now()}
+	return y.status
 }
 
-// snapshot describes everything as it stands. It runs on the loop.
-func (d *Daemon) snapshot() control.Status {
-	v := d.machine.View()
-	s := control.Status{
+// wholeStatus is a status but for its routers.
+func (d *Daemon) wholeStatus(v election.View) control.Status {
+	return control.Status{
 		Instance: d.instance, PID: os.Getpid(), Program: "vrrpd " + d.opt.Version, Time: time.Now(),
 		Machine:     d.machineStatus(v),
 		Realtime:    d.realtime.Priority(),
@@ -54,74 +33,7 @@ func (d *Daemon) snapshot() control.Status {
 		Transitions: slices.Clone(d.history),
 		Counts:      slices.Clone(d.counts),
 		Started:     d.started,
-		Goroutines:  runtime.NumGoroutine(),
-		HeapLive:    heapLive(),
 	}
-	for _, r := range d.routers {
-		s.Routers = append(s.Routers, d.routerStatus(r, v))
-	}
-	s.Parents, s.Global = d.parentStatus(s.Routers)
-	return s
-}
-
-// parentStatus is what only the interfaces as such know, and RFC 8347's sums: a packet
-// that no virtual router was meant by is counted once there.
-func (d *Daemon) parentStatus(routers []control.Router) ([]control.Parent, control.Global) {
-	g := control.Global{VirtualRouters: uint32(len(routers))}
-	sum := &g.Statistics
-	sum.Discontinuity = d.started
-	add := func(c *vrrp.Counters) {
-		sum.ChecksumErrors += c[vrrp.DropChecksum]
-		sum.VersionErrors += c[vrrp.DropVersion]
-		sum.VRIDErrors += c[vrrp.DropVRID]
-		sum.TTLErrors += c[vrrp.DropTTL]
-	}
-	for i := range routers {
-		add(&routers[i].Statistics.Own)
-	}
-	var all []control.Parent
-	for _, p := range d.parents {
-		if len(p.routers) == 0 {
-			continue
-		}
-		p.mu.Lock()
-		c := p.counters
-		p.mu.Unlock()
-		add(&c)
-		drops := map[string]uint64{}
-		for why, n := range c.Drops() {
-			if n > 0 {
-				drops[why.String()] = n
-			}
-		}
-		p.portDrops(drops)
-		all = append(all, control.Parent{Interface: p.name, Drops: drops})
-		g.Interfaces++
-	}
-	return all, g
-}
-
-// portDrops adds what the parent's port has refused, by lan.Drop word.
-func (p *parent) portDrops(drops map[string]uint64) {
-	if p.port == nil {
-		return
-	}
-	counters := p.port.Counters()
-	for why, n := range counters.Dropped {
-		if n > 0 {
-			drops[lanDrop(why)] += n
-		}
-	}
-}
-
-// heapLive is what the last garbage collection has found in use, in bytes.
-func heapLive() uint64 {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	if live[0].Value.Kind() != metrics.KindUint64 {
-		return 0
-	}
-	return live[0].Value.Uint64()
 }
 
 func (d *Daemon) machineStatus(v election.View) control.Machine {
@@ -167,28 +79,19 @@ func (d *Daemon) machineStatus(v election.View) control.Machine {
 	return m
 }
 
-func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
-	state := v.Word.State()
-	f := d.machine.Facts(r.vr)
+func (d *Daemon) routerStatus(r *router) control.Router {
 	s := control.Router{
 		Interface: r.cfg.Name, Parent: r.cfg.Interface, Family: strings.ToLower(r.rules.Family.String()),
 		VRID: r.cfg.VRID, Version: control.VersionName(r.cfg.Version),
-		State: control.StateName(state), Held: state == election.Held,
-		Priority: r.cfg.Priority, EffectivePriority: v.Priority,
-		Preempt:         control.Preempt{Enabled: v.Preempt, HoldTime: uint16(r.cfg.PreemptDelay / time.Second)},
-		AcceptMode:      r.accepts(),
-		IsOwner:         r.cfg.Priority == vrrp.PriorityOwner,
-		LastEvent:       control.LastEvent(v.Word.Reason()),
-		NewMasterReason: control.NewMasterReason(state, v.Word.Reason()),
-		Lease:           r.lease(),
-		Authentication:  r.authStatus(),
-		UpDatetime:      d.started,
+		Priority:       r.cfg.Priority,
+		AcceptMode:     r.accepts(),
+		IsOwner:        r.cfg.Priority == vrrp.PriorityOwner,
+		Lease:          r.lease(),
+		Authentication: r.authStatus(),
+		UpDatetime:     d.started,
 	}
 	if r.cfg.Version == 3 && r.rules.Family == vrrp.IPv4 {
 		s.Checksum = &control.Checksum{Configured: r.cfg.Checksum.String(), Sent: r.checksumForm().String()}
-	}
-	if d.machine.Added(r.vr) {
-		s.Joining, s.State = true, control.StateName(election.Backup)
 	}
 	if s.UnicastPeers = r.cfg.Peers; !r.cfg.NoVMAC {
 		s.MAC = macText(r.vmac)
@@ -198,17 +101,27 @@ func (d *Daemon) routerStatus(r *router, v election.View) control.Router {
 	} else {
 		s.VirtualIPv6Addresses, s.GeneratedAddress = r.vips, r.cfg.Generated
 	}
-	if src := f.AccSrc.Addr(); src.IsValid() && !state.Serving() {
-		s.LastAdvSource = src
-	} else if state.Serving() {
-		s.LastAdvSource = r.source
-	}
 	s.SetTimers(r.cfg.Interval, d.machine.MasterDown(r.vr), d.machine.Skew(r.vr))
 	s.Statistics = d.statistics(r)
 	r.parent.mu.Lock()
 	s.Beside2 = r.besideStatus()
 	r.parent.mu.Unlock()
 	return s
+}
+
+// inState adds to a router's status what follows from the machine's state.
+func (d *Daemon) inState(s *control.Router, r *router, v *election.View) {
+	state, why := v.Word.State(), v.Word.Reason()
+	s.State, s.Held = control.StateName(state), state == election.Held
+	if s.Joining = d.machine.Added(r.vr); s.Joining {
+		s.State = control.StateName(election.Backup)
+	}
+	s.EffectivePriority = v.Priority
+	s.Preempt = control.Preempt{Enabled: v.Preempt, HoldTime: uint16(r.cfg.PreemptDelay / time.Second)}
+	s.LastEvent, s.NewMasterReason = control.LastEvent(why), control.NewMasterReason(state, why)
+	if s.LastAdvSource = r.source; !state.Serving() {
+		s.LastAdvSource = d.machine.Facts(r.vr).AccSrc.Addr()
+	}
 }
 
 // statistics adds what the reader of the parent has counted to what the loop
@@ -229,7 +142,6 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 		VersionErrors:      c[vrrp.DropVersion] + unknown[vrrp.DropVersion],
 		InvalidTypeRcvd:    unknown[vrrp.DropType], VRIDErrors: unknown[vrrp.DropVRID],
 		Repairs: r.repaired, LegacyChecksum: received.legacyChecksum, SendErrors: r.sent.failed, OwnerConflicts: received.ownerConflict, OwnAddressRcvd: received.ownAddress,
-		Drops: map[string]uint64{},
 	}
 	if r.rules.Family == vrrp.IPv6 {
 		s.UNASent = r.sent.announced
@@ -238,13 +150,70 @@ func (d *Daemon) statistics(r *router) control.Statistics {
 	}
 	authCounters(&s, &c, &received)
 	for why, n := range c.Drops() {
-		if n += unknown[why]; n > 0 {
-			s.Drops[why.String()] = n
-		}
+		addDrop(&s.Drops, why.String(), n+unknown[why])
 	}
-	p.portDrops(s.Drops)
+	p.portDrops(&s.Drops)
 	s.Own = c
 	return s
+}
+
+// parentStatus is what only the interfaces as such know, and RFC 8347's sums: a packet
+// that no virtual router was meant by is counted once there.
+func (d *Daemon) parentStatus(routers []control.Router) ([]control.Parent, control.Global) {
+	g := control.Global{VirtualRouters: uint32(len(routers))}
+	sum := &g.Statistics
+	sum.Discontinuity = d.started
+	add := func(c *vrrp.Counters) {
+		sum.ChecksumErrors += c[vrrp.DropChecksum]
+		sum.VersionErrors += c[vrrp.DropVersion]
+		sum.VRIDErrors += c[vrrp.DropVRID]
+		sum.TTLErrors += c[vrrp.DropTTL]
+	}
+	for i := range routers {
+		add(&routers[i].Statistics.Own)
+	}
+	var all []control.Parent
+	for _, p := range d.parents {
+		if len(p.routers) == 0 {
+			continue
+		}
+		p.mu.Lock()
+		c := p.counters
+		p.mu.Unlock()
+		add(&c)
+		one := control.Parent{Interface: p.name}
+		for why, n := range c.Drops() {
+			addDrop(&one.Drops, why.String(), n)
+		}
+		p.portDrops(&one.Drops)
+		all = append(all, one)
+		g.Interfaces++
+	}
+	return all, g
+}
+
+// portDrops adds what the parent's port has refused, by lan.Drop word.
+func (p *parent) portDrops(drops *map[string]uint64) {
+	if p.port == nil {
+		return
+	}
+	counters := p.port.Counters()
+	for why, n := range counters.Dropped {
+		if n > 0 {
+			addDrop(drops, lanDrop(why), n)
+		}
+	}
+}
+
+// addDrop counts what happened. Nearly always nothing has, and that costs nothing.
+func addDrop(drops *map[string]uint64, why string, n uint64) {
+	if n == 0 {
+		return
+	}
+	if *drops == nil {
+		*drops = map[string]uint64{}
+	}
+	(*drops)[why] += n
 }
 
 // lease is what silences the interface, and when.
