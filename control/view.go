@@ -177,6 +177,16 @@ func mergeTransitions(members []Process) []Transition {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Transition) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	// Whose fault it was, only the process knows that has it.
+	for i := range all {
+		for _, p := range members {
+			for _, t := range p.Status.Transitions {
+				if all[i].Where == "" && all[i].Detail == "" && t.Epoch == all[i].Epoch && t.To == all[i].To && t.Reason == all[i].Reason {
+					all[i].Where, all[i].Detail = t.Where, t.Detail
+				}
+			}
+		}
+	}
 	return all
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"vrrpd/cmd/atropos/internal/act"
 	"vrrpd/cmd/atropos/internal/args"
+	"vrrpd/cmd/atropos/internal/screen"
 	"vrrpd/control"
 )
 
@@ -29,6 +30,9 @@ func run() int {
 		return act.Usage
 	}
 	a := act.Act{RunDir: req.RunDir, JSON: req.JSON, Out: os.Stdout, Err: os.Stderr}
+	if screen.Is(os.Stdout, os.Getenv("TERM")) {
+		a.Display = func() (act.Display, error) { return screen.Open(os.Stdin, os.Stdout) }
+	}
 	switch req.Command {
 	case args.Help:
 		fmt.Print(args.Text)

@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"lease", "accept"},
 	{"grouplock/siblings", "vmacif", "control", "health", "hooks", "sysd", "config"},
 	{"grouplock"},
-	{"daemon", "cmd/atropos/internal/args", "cmd/atropos/internal/show"},
+	{"daemon", "cmd/atropos/internal/args", "cmd/atropos/internal/show", "cmd/atropos/internal/screen"},
 	{"cmd/vrrpd", "cmd/atropos/internal/act"},
 	{"cmd/atropos"},
 }

@@ -34,6 +34,8 @@ type Act struct {
 	RunDir   string
 	JSON     bool
 	Out, Err io.Writer
+	// Display takes the terminal that Out is, for Watch; nil: it is none.
+	Display func() (Display, error)
 }
 
 // look returns the machine, or the code to end with.
@@ -111,11 +113,15 @@ func (a Act) Why(ctx context.Context) int {
 	return Done
 }
 
-// Watch shows events until ctx ends. Processes that start later are watched
-// too.
+// Watch shows events until ctx ends: on a terminal in a table of the machine, else as
+// lines. Processes that start later are watched too.
 func (a Act) Watch(ctx context.Context) int {
-	if _, code := a.look(ctx); code != Done {
+	v, code := a.look(ctx)
+	if code != Done {
 		return code
+	}
+	if a.Display != nil && !a.JSON {
+		return a.live(ctx, v)
 	}
 	enc := json.NewEncoder(a.Out)
 	err := control.Follow(ctx, a.RunDir, func(e control.Event) error {

@@ -201,6 +201,8 @@ func TestHeadlines(t *testing.T) {
 
 func TestWhy(t *testing.T) {
 	v := control.Merge(pair(election.Held, election.LinkDown, "", time.Minute))
+	last := &v.Groups[0].Transitions[len(v.Groups[0].Transitions)-1]
+	last.Where, last.Detail = "eth1", "no carrier"
 	golden(t, "why", Why(v, three))
 	all := pair(election.Backup, election.SuperiorAdvert, "192.0.2.2", time.Minute)
 	for i := range all {
@@ -300,7 +302,7 @@ func TestHostileWords(t *testing.T) {
 		m.Alarms = []control.Alarm{{Interface: evil, Reason: evil, Peer: evil}, {Reason: evil, Peer: "2", Message: evil, Do: evil}}
 		st.LogLost = 1
 		st.Hooks = []control.HookResult{{Command: evil, Error: evil}}
-		st.Transitions = []control.Transition{{From: evil, To: evil, Reason: evil, Peer: evil}}
+		st.Transitions = []control.Transition{{From: evil, To: evil, Reason: evil, Peer: evil, Where: evil, Detail: evil}}
 		r := &st.Routers[0]
 		r.Interface, r.Parent, r.State, r.Held, r.Lease.Rung = evil, evil, evil, false, evil
 		r.Statistics.Drops = map[string]uint64{evil: 1}
@@ -312,7 +314,7 @@ func TestHostileWords(t *testing.T) {
 	v.Dead = v.Silent
 	v.Groups[0].Members[0].Agrees = false
 	v.Groups[0].Members[0].Phase = evil
-	text := State(v, three) + Why(v, three) + Event(control.Event{Kind: evil, Group: evil, Message: evil}, three)
+	text := State(v, three) + Why(v, three) + strings.Join(Table(v, nil, three, 1000, 1000), "\n") + Event(control.Event{Kind: evil, Group: evil, Message: evil}, three)
 	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || 0x7f <= r && r < 0xa0) }) {
 		t.Errorf("control characters in %q", text)
 	}

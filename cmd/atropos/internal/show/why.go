@@ -43,9 +43,13 @@ func Why(v control.View, now time.Time) string {
 		if len(g.Transitions) == 0 {
 			b.WriteString("no transition since vrrpd started\n")
 		}
-		for _, t := range g.Transitions {
+		for i, t := range g.Transitions {
 			w := about(t.Reason)
-			fmt.Fprintf(&b, "%s  %s -> %s: %s\n    %s\n", clock(t.At, now), Clean(t.From), Clean(t.To), by(t.Reason, t.Peer), w.sentence)
+			fmt.Fprintf(&b, "%s  %s -> %s: %s%s", clock(t.At, now), Clean(t.From), Clean(t.To), by(t.Reason, t.Peer), culprit(t))
+			if i > 0 && g.Transitions[i-1].To == t.From {
+				fmt.Fprintf(&b, ", after %s as %s", ago(t.At.Sub(g.Transitions[i-1].At)), Clean(t.From))
+			}
+			fmt.Fprintf(&b, "\n    %s\n", w.sentence)
 			if w.do != "" {
 				fmt.Fprintf(&b, "    What to do: %s.\n", w.do)
 			}
@@ -61,6 +65,18 @@ func Why(v control.View, now time.Time) string {
 		}
 	}
 	return b.String()
+}
+
+// culprit is where the fault was that a transition is about, and what is known of it.
+func culprit(t control.Transition) string {
+	s := ""
+	if t.Where != "" {
+		s = " on " + Clean(t.Where)
+	}
+	if t.Detail != "" && t.Detail != t.Where {
+		s += " (" + Clean(t.Detail) + ")"
+	}
+	return s
 }
 
 // Event is one event as one line. A transition is the group's, whichever of its
@@ -79,7 +95,11 @@ func Event(e control.Event, now time.Time) string {
 	case control.KindState:
 		text = fmt.Sprintf("is %s: %s%s", Clean(e.To), Clean(e.Reason), peer)
 	case control.KindTransition:
-		text = fmt.Sprintf("%s -> %s: %s%s", Clean(e.From), Clean(e.To), Clean(e.Reason), peer)
+		more := ""
+		if text != "" {
+			more = " (" + text + ")"
+		}
+		text = fmt.Sprintf("%s -> %s: %s%s%s", Clean(e.From), Clean(e.To), Clean(e.Reason), peer, more)
 	case control.KindAlarm, control.KindFault:
 		begun := e.Kind
 		if !e.Active {
