@@ -31,6 +31,7 @@ func TestSwift(t *testing.T) {
 		{"Flood", flooded},
 		{"Overrun_StormOnTheMaster", overrunStormOnTheMaster},
 		{"Overrun_Stopped", overrunStopped},
+		{"Metrics_Storm", statusStorm},
 		{"HandOver_NoSuccessor", handOverNoSuccessor},
 		{"Held_SendFailed", heldSendFailed},
 		{"Repair_Master", repairMaster},
