@@ -15,9 +15,13 @@ import (
 // metricsType is the text format of Prometheus.
 const metricsType = "text/plain; version=0.0.4; charset=utf-8"
 
-// metricsChunk is how much of an answer is written at once; its reader has writeLimit
-// for each.
-const metricsChunk = 32 << 10
+const (
+	// metricsChunk is how much of an answer is written at once.
+	metricsChunk = 32 << 10
+	// scrapeLimit is how long a reader may take for all of it: longer than Prometheus
+	// waits by default.
+	scrapeLimit = 15 * time.Second
+)
 
 // metrics answers a scrape. It costs the daemon what a status does.
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
@@ -25,22 +29,10 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 }
 
 func answerMetrics(w http.ResponseWriter, all []Status) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeLimit))
 	w.Header().Set("Content-Type", metricsType)
 	// A reader that has gone is nobody's error.
-	_ = WriteMetrics(patient{w, http.NewResponseController(w)}, all)
-}
-
-// patient gives the reader time for each piece of an answer.
-type patient struct {
-	io.Writer
-	out *http.ResponseController
-}
-
-func (p patient) Write(b []byte) (int, error) {
-	if err := p.out.SetWriteDeadline(time.Now().Add(writeLimit)); err != nil {
-		return 0, err
-	}
-	return p.Writer.Write(b)
+	_ = WriteMetrics(w, all)
 }
 
 // WriteMetrics writes what the groups of one process said in the text format of

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +107,27 @@ func TestMetrics(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Errorf("%s is in the metrics", secret)
 		}
+	}
+}
+
+// The manual has every metric, and none that there is not.
+func TestMetricsInTheManual(t *testing.T) {
+	text, err := os.ReadFile("../docs/vrrpd.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^\.It Cm (vrrpd_\w+)`).FindAllStringSubmatch(string(text), -1) {
+		manual[m[1]] = true
+	}
+	for _, f := range metricFamilies {
+		if !manual["vrrpd_"+f.name] {
+			t.Errorf("vrrpd_%s is not in vrrpd(8)", f.name)
+		}
+		delete(manual, "vrrpd_"+f.name)
+	}
+	for name := range manual {
+		t.Errorf("%s is in vrrpd(8) only", name)
 	}
 }
 

@@ -42,6 +42,39 @@ func TestRouterNames(t *testing.T) {
 	}
 }
 
+// The container vrrp of RFC 8347, by process, and by process of a group in what atropos
+// makes of it.
+func TestGlobalNames(t *testing.T) {
+	st := busyStatus("lan")
+	st.Global = Global{VirtualRouters: 2, Interfaces: 1, Statistics: GlobalStatistics{Discontinuity: time.Unix(1, 0)}}
+	look := func(what string, v any) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m struct {
+			VRRP map[string]any `json:"vrrp"`
+		}
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		if m.VRRP["virtual-routers"] != 2.0 || m.VRRP["interfaces"] != 1.0 {
+			t.Errorf("%s: %v", what, m.VRRP)
+		}
+		for _, key := range []string{"discontinuity-datetime", "checksum-errors", "version-errors", "vrid-errors", "ip-ttl-errors"} {
+			if s, _ := m.VRRP["statistics"].(map[string]any); s[key] == nil {
+				t.Errorf("%s: no vrrp/statistics/%s in %s", what, key, b)
+			}
+		}
+	}
+	look("process", st)
+	g := Merge([]Process{{Instance: "a", Status: st}}).Groups[0]
+	look("member", g.Members[0])
+	if !slices.Equal(g.Counts, st.Counts) {
+		t.Errorf("%+v", g.Counts)
+	}
+}
+
 // The figures of the checklist: exact in milliseconds, in RFC 8347's own units
 // as far as these go.
 func TestSetTimers(t *testing.T) {

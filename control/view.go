@@ -35,6 +35,8 @@ type Group struct {
 	Checks      []Check      `json:"checks"`
 	Hooks       []MemberHook `json:"hooks"`
 	Transitions []Transition `json:"transitions"` // oldest first
+	// Counts are those of the process that Machine is of, since its start.
+	Counts []TransitionCount `json:"transition-counts"`
 
 	paths []string // sockets, those that agree first
 }
@@ -51,6 +53,10 @@ type Member struct {
 	// Realtime is the real-time priority of what hears and speaks; 0: the ordinary one.
 	Realtime   int  `json:"realtime-priority"`
 	MemoryLock bool `json:"memory-locked"`
+	// Global and Parents are of this process: where two share an interface, each counts
+	// what arrives there, and the other's packets as of no VRID of its own.
+	Global  Global   `json:"vrrp"`
+	Parents []Parent `json:"parents"`
 }
 
 // MemberHook is how a process's command ended.
@@ -123,7 +129,8 @@ func mergeGroup(members []Process) Group {
 		agrees := m.Epoch == g.Epoch && m.Phase == g.Phase
 		g.Agreed = g.Agreed && agrees
 		g.Members = append(g.Members, Member{p.Instance, p.Status.PID, p.Status.Program,
-			m.Phase, m.Epoch, agrees, p.Status.LogLost, p.Status.Realtime, p.Status.MemoryLock})
+			m.Phase, m.Epoch, agrees, p.Status.LogLost, p.Status.Realtime, p.Status.MemoryLock,
+			p.Status.Global, list(p.Status.Parents)})
 		if agrees {
 			g.paths = append(g.paths, p.Path)
 		}
@@ -151,6 +158,7 @@ func mergeGroup(members []Process) Group {
 		}
 	}
 	g.Transitions = mergeTransitions(members)
+	g.Counts = list(top.Status.Counts)
 	slices.SortStableFunc(g.Routers, func(a, b Router) int {
 		return cmp.Or(strings.Compare(a.Parent, b.Parent), cmp.Compare(a.VRID, b.VRID), strings.Compare(a.Family, b.Family))
 	})

@@ -121,6 +121,17 @@ func TestMerge(t *testing.T) {
 
 // A process that was late tells two steps under one epoch, its sibling only
 // their sum.
+// Whose fault a transition was, only one of the processes knows.
+func TestMergeCulprits(t *testing.T) {
+	a, b := machine("lan", "HELD", 5), machine("lan", "HELD", 5)
+	a.Transitions = []Transition{{Epoch: 4, To: "MASTER"}, {Epoch: 5, To: "HELD", Reason: "link-down"}}
+	b.Transitions = []Transition{{Epoch: 5, To: "HELD", Reason: "link-down", Where: "eth1", Detail: "no carrier"}}
+	g := Merge([]Process{{Instance: "a", Status: a}, {Instance: "b", Status: b}}).Groups[0]
+	if n := len(g.Transitions); n != 2 || g.Transitions[0].Where != "" || g.Transitions[1].Where != "eth1" || g.Transitions[1].Detail != "no carrier" {
+		t.Errorf("%+v", g.Transitions)
+	}
+}
+
 func TestMergeLateHistory(t *testing.T) {
 	late, prompt := machine("lan", "MASTER", 8), machine("lan", "MASTER", 8)
 	late.Transitions = []Transition{{Epoch: 5, To: "HELD"}, {Epoch: 8, From: "HELD", To: "BACKUP"}, {Epoch: 8, From: "BACKUP", To: "MASTER"}}

@@ -8,7 +8,7 @@ written as --state, -state or state.
 
   --state      the machine, why it is in this state, and each virtual router
   --why        the last transitions, each with its reason
-  --watch      events as they happen, one line each
+  --watch      a live table on a terminal (q ends), else events, one line each
   is-master    nothing but an exit code: 0 this machine is MASTER, 1 it is not
 
   --backup     the whole machine goes BACKUP now; it does not take the state back
