@@ -159,7 +159,7 @@ func statusStorm(t *testing.T) {
 	onStage(t)
 	s := newSite(t, options{})
 	heard := s.r1.sniff(lanA, allAdverts)
-	s.r1.conf(s.r1.opts.config(1, "") + moreRouters(38))
+	s.r1.conf(s.r1.opts.config(1, "") + moreRouters(8))
 	s.r1.startLine("vrrpd -c " + confFile)
 	st := s.r1.waitGroup(machineGroup, "it is MASTER", inPhase("MASTER"))
 	server := &control.Server{Source: decoy{status: st}, Feed: &control.Feed{}}
@@ -175,21 +175,21 @@ func statusStorm(t *testing.T) {
 		for range 3 { // a stall of the machine that the test runs on is nobody's fault
 			mark := heard.Mark()
 			var storms, decoys []span
-			for range 4 {
+			var busy, noise []time.Duration
+			for len(storms) < 4 || len(busy) < 12 || len(noise) < 12 { // a fast machine answers sooner
 				decoys = append(decoys, besiege(t, socket, requests/4))
 				storms = append(storms, besiege(t, s.r1.socket(machineGroup), requests/4))
-			}
-			pause(2 * interval)
-			frames := heard.Frames(mark)
-			busy := latenessWithin(frames, interval, storms)
-			noise := latenessWithin(frames, interval, decoys)
-			if len(busy) < 8 || len(noise) < 8 {
-				t.Fatalf("%d adverts during %v, %d during %v", len(busy), storms, len(noise), decoys)
+				pause(2 * interval)
+				frames := heard.Frames(mark)
+				busy, noise = latenessWithin(frames, interval, storms), latenessWithin(frames, interval, decoys)
+				if len(storms) == 40 {
+					t.Fatalf("%d adverts during %v, %d during %v", len(busy), storms, len(noise), decoys)
+				}
 			}
 			median := func(all []time.Duration) time.Duration { return all[len(all)/2] }
 			worst := func(all []time.Duration) time.Duration { return all[len(all)-1] }
 			t.Logf("adverts late by (median, worst): %s, %s while %d questions are asked (%d adverts); %s, %s while they are asked elsewhere (%d)",
-				ms(median(busy)), ms(worst(busy)), requests, len(busy), ms(median(noise)), ms(worst(noise)), len(noise))
+				ms(median(busy)), ms(worst(busy)), len(storms)*requests/4, len(busy), ms(median(noise)), ms(worst(noise)), len(noise))
 			faults = nil
 			if m := median(busy); m > median(noise)+time.Millisecond {
 				faults = append(faults, fmt.Sprintf("questions make adverts late by %v, otherwise it is %v", m, median(noise)))
@@ -225,7 +225,7 @@ func latenessWithin(frames []netlab.Frame, interval time.Duration, spans []span)
 		if !ok || f.Out || a.VRID != lanA.vrid {
 			continue
 		}
-		if !last.IsZero() && slices.ContainsFunc(spans, func(s span) bool { return last.After(s.begin) && f.At.Before(s.end) }) {
+		if !last.IsZero() && slices.ContainsFunc(spans, func(s span) bool { return f.At.After(s.begin) && f.At.Before(s.end) }) {
 			late = append(late, max(f.At.Sub(last)-interval, 0))
 		}
 		last = f.At
