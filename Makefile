@@ -38,6 +38,7 @@ race: ## every test under the race detector
 lint: ## gofmt, go vet, staticcheck, and the rules of this house
 	@fmt=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
 	  if [ -n "$$fmt" ]; then echo "not gofmt-clean:"; echo "$$fmt"; exit 1; fi
+	@! git grep -nE '^(<{7}|>{7}) ' || { echo "a merge that was not finished"; exit 1; }
 	$(GO) vet ./...
 	$(GO) build -modfile=tools/go.mod -o bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 	bin/staticcheck ./...
