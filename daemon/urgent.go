@@ -63,6 +63,9 @@ func (d *Daemon) sayUrgent() {
 	var all []string
 	if p := d.realtime.Priority(); p != 0 {
 		all = append(all, fmt.Sprintf("threads that hear and speak have real-time priority %d", p))
+		if err := d.realtime.Favour(); err != nil {
+			d.log.Warn(err.Error(), d.aboutMachine()...)
+		}
 	}
 	if d.cfg.LockMemory {
 		all = append(all, "memory is not paged out")

@@ -9,7 +9,8 @@
 // holds: there are some to spare (Threads).
 //
 // What a thread with an ordinary priority still delays is the collector's stopping of the
-// world, and a mutex that it holds while it is not running.
+// world, a mutex that it holds while it is not running, and a thread that the runtime has
+// preempted. So the others have nice -20.
 //
 // It must never make real-time what a user of this machine can ask for or what the user's
 // commands do: nothing that such a thread starts is real-time, neither threads nor

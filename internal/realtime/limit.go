@@ -3,6 +3,10 @@ package realtime
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,15 +17,17 @@ import (
 // a change of sides, of thousands of virtual routers is shorter).
 const SpinLimit = 2 * time.Second
 
-// spinning is the limit of this process for real-time threads (RLIMIT_RTTIME) as it was
-// when it was started. Limits are the process's, and so is this.
+// spinning is what commands inherit as it was when this process was started: the limit for
+// real-time threads (RLIMIT_RTTIME) and the nice value. Limits are the process's, and so is this.
 var spinning limit
 
 type limit struct {
 	sync.Mutex
 	limited  bool
 	original unix.Rlimit
-	forks    int // commands that are being started
+	forks    int  // commands that are being started
+	nice     int  // nice value that the process was started with
+	favoured bool // its threads have a better one
 }
 
 // ours is the limit for this process itself. The kernel adds a second each time that it
@@ -30,6 +36,45 @@ func (l *limit) ours() unix.Rlimit {
 	r := l.original
 	r.Cur = min(r.Cur, uint64(SpinLimit/time.Microsecond))
 	return r
+}
+
+// window is the time in force.
+func (l *limit) window() time.Duration {
+	l.Lock()
+	defer l.Unlock()
+	return max(time.Duration(l.ours().Cur)*time.Microsecond, SpinLimit/20)
+}
+
+// usage is what threads have had of processors, by id, and when they were asked.
+type usage map[int]used
+
+type used struct {
+	at  time.Time
+	cpu int64 // ns
+}
+
+// spins reports whether a thread has run for nearly all of the time since it was asked
+// last.
+func (t *Threads) spins(before usage) (yes bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	maps.DeleteFunc(before, func(id int, _ used) bool { _, is := t.members[id]; return !is })
+	for id := range t.members {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/schedstat", id))
+		if err != nil {
+			continue // a kernel that does not count
+		}
+		now := used{at: time.Now()}
+		field, _, _ := strings.Cut(string(text), " ")
+		if now.cpu, err = strconv.ParseInt(field, 10, 64); err != nil {
+			continue
+		}
+		if last, known := before[id]; known && now.cpu-last.cpu > int64(now.at.Sub(last.at))/10*9 {
+			yes = true
+		}
+		before[id] = now
+	}
+	return yes
 }
 
 // limitSpinning has the kernel tell of a thread that takes a processor for itself. A
@@ -43,6 +88,10 @@ func limitSpinning() error {
 	}
 	if err := unix.Getrlimit(unix.RLIMIT_RTTIME, &s.original); err != nil {
 		return fmt.Errorf("read RLIMIT_RTTIME: %w", err)
+	}
+	var err error
+	if s.nice, err = niceness(); err != nil {
+		return fmt.Errorf("read nice value: %w", err)
 	}
 	if err := setSpinning(s.ours()); err != nil {
 		return err
@@ -59,7 +108,7 @@ func setSpinning(l unix.Rlimit) error {
 }
 
 // Starting runs start, which starts a process that is not ours: it inherits the limit as
-// this process was given it, so that a command may be real-time if it wants to.
+// this process was given it, so that a command may be real-time if it wants to, and its nice value.
 func Starting(start func() error) error {
 	s := &spinning
 	s.Lock()
@@ -71,8 +120,13 @@ func Starting(start func() error) error {
 	if s.forks++; s.forks == 1 {
 		err = setSpinning(s.original)
 	}
+	nice, favoured := s.nice, s.favoured
 	s.Unlock()
-	if err == nil {
+	switch {
+	case err != nil:
+	case favoured:
+		err = ordinarily(nice, start)
+	default:
 		err = start()
 	}
 	s.Lock()

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -41,13 +42,22 @@ func threads(t *testing.T, limit time.Duration) *Threads {
 		t.Fatal(err)
 	}
 	procs := runtime.GOMAXPROCS(0)
+	nice, err := niceness()
+	if err != nil {
+		t.Fatal(err)
+	}
 	all, err := NewThreads(3)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		tasks, _ := os.ReadDir("/proc/self/task")
+		for _, task := range tasks {
+			id, _ := strconv.Atoi(task.Name())
+			_ = unix.Setpriority(unix.PRIO_PROCESS, id, nice)
+		}
 		spinning.Lock()
-		spinning.limited = false
+		spinning.limited, spinning.favoured = false, false
 		spinning.Unlock()
 		runtime.GOMAXPROCS(procs)
 		if err := setSpinning(before); err != nil {
@@ -90,6 +100,7 @@ func TestEnter(t *testing.T) {
 // A thread that never waits loses its priority, as do the others, and that is told.
 func TestSpinning(t *testing.T) {
 	all := threads(t, 200*time.Millisecond)
+	_ = all.Favour() // who may not has only more noise
 	told := make(chan struct{}, 2)
 	defer all.Watch(func() { told <- struct{}{} })()
 
@@ -150,6 +161,40 @@ func TestSpinning(t *testing.T) {
 	}
 }
 
+// The other threads are favoured, those that are real-time and commands are not.
+func TestFavour(t *testing.T) {
+	before, err := niceness()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := threads(t, time.Second)
+	if err := all.Favour(); err != nil {
+		t.Skip(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if n, err := niceness(); n != favour || err != nil {
+		t.Errorf("a thread has nice %d, %v", n, err)
+	}
+	var child []byte
+	if err := Starting(func() (err error) {
+		// The fork is on this thread, and nothing favours it meanwhile.
+		if err := all.Favour(); err != nil {
+			return err
+		}
+		child, err = exec.Command("cat", "/proc/self/stat").Output()
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if f := strings.Fields(string(child)); f[18] != strconv.Itoa(before) {
+		t.Errorf("a command has nice %s, want %d", f[18], before)
+	}
+	if n, err := niceness(); n != favour || err != nil {
+		t.Errorf("after a command a thread has nice %d, %v", n, err)
+	}
+}
+
 // Nobody has asked.
 func TestNone(t *testing.T) {
 	all, err := NewThreads(0)
@@ -162,6 +207,9 @@ func TestNone(t *testing.T) {
 	}
 	leave()
 	all.Watch(nil)()
+	if err := all.Favour(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestBell(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ const spare = 4
 // for who has asked for none: all of its methods do nothing.
 type Threads struct {
 	priority int
+	window   time.Duration // that spinning is judged by
 
 	mu      sync.Mutex
 	members map[int]struct{} // ids of threads
@@ -45,7 +47,7 @@ func NewThreads(priority int) (*Threads, error) {
 	if want := runtime.NumCPU() + spare; runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
 	}
-	return &Threads{priority: priority, members: map[int]struct{}{}}, nil
+	return &Threads{priority: priority, window: spinning.window(), members: map[int]struct{}{}}, nil
 }
 
 // Try reports why this process cannot have real-time threads, and what to do; nil: it
@@ -118,7 +120,9 @@ func (t *Threads) Priority() int {
 	return t.priority
 }
 
-// Watch has spun called when a thread has run for SpinLimit without ever waiting. By then
+// Watch has spun called when a thread has run for SpinLimit without ever waiting, or all
+// but a tenth of that time: the runtime takes its processor away every 10 ms, which the
+// kernel, who has a limit for it, takes for waiting. By then
 // all have an ordinary priority, for good: whatever it does, others can run, and find
 // out. It begins at once and ends with stop.
 func (t *Threads) Watch(spun func()) (stop func()) {
@@ -131,8 +135,16 @@ func (t *Threads) Watch(spun func()) (stop func()) {
 	quit := make(chan struct{})
 	var done sync.WaitGroup
 	done.Go(func() {
+		again := time.NewTicker(t.window)
+		defer again.Stop()
+		used := usage{}
 		for {
 			select {
+			case <-again.C:
+				_ = t.favourOthers() // it has been said
+				if t.spins(used) && t.demote() {
+					spun()
+				}
 			case <-signals:
 				if t.demote() {
 					spun()
