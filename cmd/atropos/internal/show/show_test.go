@@ -322,3 +322,17 @@ func TestHostileWords(t *testing.T) {
 		t.Errorf("a line was forged in %q", text)
 	}
 }
+
+// What a process does not wait for is shown if there is any of it.
+func TestUrgent(t *testing.T) {
+	for want, m := range map[string]control.Member{
+		"":                     {},
+		"real-time priority 5": {Realtime: 5},
+		"its memory locked":    {MemoryLock: true},
+		"real-time priority 49 and its memory locked": {Realtime: 49, MemoryLock: true},
+	} {
+		if got := urgent(m); got != want {
+			t.Errorf("%+v: %q, want %q", m, got, want)
+		}
+	}
+}
