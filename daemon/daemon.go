@@ -129,6 +129,7 @@ type Daemon struct {
 	alarms        []control.Alarm
 	hookLog       map[hookKey]*control.HookResult
 	lastSendError error
+	lastGone      goneSibling
 	// watchingOddities: the agenda has a look at what lasts.
 	watchingOddities bool
 	tidying          bool // the agenda has memory given back

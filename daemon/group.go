@@ -16,6 +16,12 @@ import (
 	"vrrpd/vmacif"
 )
 
+// goneSibling is the last one that has left or died, and when.
+type goneSibling struct {
+	name string
+	at   int64 // boottime ns
+}
+
 // bell is what the doorbell of the group says. It runs on the loop, which looks
 // at the shared memory in the step that follows.
 func (d *Daemon) bell(b grouplock.Bell) {
@@ -25,6 +31,7 @@ func (d *Daemon) bell(b grouplock.Bell) {
 			continue
 		}
 		d.results = append(d.results, e)
+		d.lastGone = goneSibling{name, boottime()}
 		d.log.Info(name+" has left the group", d.aboutMachine()...)
 	}
 	for _, name := range b.Joined {
@@ -33,6 +40,7 @@ func (d *Daemon) bell(b grouplock.Bell) {
 	}
 	for _, name := range b.Dead {
 		d.results = append(d.results, d.roll.Died(name))
+		d.lastGone = goneSibling{name, boottime()}
 		// First our own part: the step that follows takes this machine to HELD
 		// and says priority 0 on our LANs. Then the dead one's.
 		d.afterStep = append(d.afterStep, func() { d.bury(name) })

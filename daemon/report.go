@@ -110,14 +110,30 @@ func (d *Daemon) record(t control.Transition) {
 	d.counts = append(d.counts, control.TransitionCount{To: t.To, Reason: t.Reason, Count: 1})
 }
 
+// goneLately is for how long a sibling that has gone may be why this machine changes.
+const goneLately = time.Second
+
 // culprit is the parent interface, and what is known of the fault, that a transition
 // for this reason is about: "" if it is about none, or about another process's.
 func (d *Daemon) culprit(why election.Reason) (where, detail string) {
-	if why == election.CheckFailed {
+	switch why {
+	case election.NoReason:
+		return "", ""
+	case election.CheckFailed:
 		return "", d.checksHolding()
+	case election.MemberDead, election.MemberLeft:
+		// Who obeys another process that was faster may not know yet; what it knows of
+		// an earlier one is another story.
+		if boottime()-d.lastGone.at < int64(goneLately) {
+			return "", d.lastGone.name
+		}
+		return "", ""
 	}
 	for _, r := range d.routers {
-		if r.faults != 0 && d.machine.Facts(r.vr).Faults.Reason() == why {
+		if d.machine.Facts(r.vr).Faults.Reason() == why {
+			if why == election.SendFailed && d.lastSendError != nil {
+				return r.cfg.Interface, d.lastSendError.Error()
+			}
 			return r.cfg.Interface, r.detail
 		}
 	}

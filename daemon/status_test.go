@@ -188,6 +188,14 @@ func TestTransitionsAreCounted(t *testing.T) {
 	if where, detail := d.culprit(election.LinkDown); where != "eth1" || detail != "no carrier" {
 		t.Errorf("%q, %q", where, detail)
 	}
+	d.lastGone = goneSibling{"eth2-53", boottime()}
+	if where, detail := d.culprit(election.MemberDead); where != "" || detail != "eth2-53" {
+		t.Errorf("%q, %q", where, detail)
+	}
+	d.lastGone.at -= int64(2 * goneLately)
+	if _, detail := d.culprit(election.MemberDead); detail != "" {
+		t.Errorf("%q is long gone", detail)
+	}
 	if where, detail := d.culprit(election.NoAddress); where != "" || detail != "" {
 		t.Errorf("%q, %q for another reason", where, detail)
 	}
