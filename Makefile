@@ -111,6 +111,8 @@ install: build ## into PREFIX (/usr/local), with man pages, the unit and its dro
 	install -D -m 0644 contrib/systemd/vrrpd@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/vrrpd@.service
 	install -d $(DESTDIR)$(PREFIX)/share/doc/vrrpd/systemd
 	install -m 0644 $(addprefix contrib/systemd/,$(EXAMPLES)) $(DESTDIR)$(PREFIX)/share/doc/vrrpd/systemd
+	install -d $(DESTDIR)$(PREFIX)/share/doc/vrrpd/prometheus
+	install -m 0644 contrib/prometheus/README.md contrib/prometheus/vrrpd.rules.yml $(DESTDIR)$(PREFIX)/share/doc/vrrpd/prometheus
 
 clean: ## what make built
 	rm -rf bin dist

@@ -6,12 +6,15 @@
 //	GET  /v1/state      Status
 //	GET  /v1/is-master  {"master":true}
 //	GET  /v1/watch      Events, one JSON object per line, until either side ends
+//	GET  /metrics       the same as Status, in the text format of Prometheus
 //	POST /v1/backup     Result, when the outcome is known; also
 //	                    /v1/hold, /v1/release, /v1/reduce, /v1/increase
 //
 // Reading is for whoever may connect (the socket is 0660); commands are for
 // root and for the user the daemon runs as, as the kernel says who is calling
 // (SO_PEERCRED), not as the caller says.
+//
+// MetricsServer answers /metrics, and nothing else, on a loopback address, too.
 //
 // What it must never do: make the daemon wait. Status is a snapshot that lies
 // ready, Feed.Publish drops a reader that is too slow, and connections are

@@ -35,7 +35,9 @@
 //	notify.go    one voice for several groups
 //	checks.go    the user's checks become facts of the election
 //	report.go    transitions and alarms become log records, STATUS and history
-//	status.go    the snapshot for the control socket
+//	status.go    what the control socket says of the machine and each virtual router
+//	survey.go    the making of it in pieces, for everybody who asks at once
+//	metrics.go   Prometheus on a loopback address, for all groups
 //	command.go   what the operator asks for, and when that is done
 //	signals.go   the same by signals
 //	auth.go      signing what is sent, what authentication has proven, reload of keys
