@@ -213,3 +213,33 @@ func BenchmarkWriteMetrics(b *testing.B) {
 		}
 	}
 }
+
+// A reader that takes nothing keeps its own answer waiting and nobody else's, and is not
+// waited for at the end.
+func TestMetricsForASlowReader(t *testing.T) {
+	st := busyStatus("lan")
+	for len(st.Routers) < 2000 {
+		st.Routers = append(st.Routers, st.Routers[0])
+	}
+	d := serve(t, sock(t, "eth0-51"), st)
+	for range 4 {
+		c := dial(t, d.path)
+		if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		// The answer has begun, and is more than the socket takes.
+		if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if got, err := NewClient(d.path).Status(within(t)); err != nil || len(got.Routers) != 2000 {
+			t.Fatalf("%d routers, %v", len(got.Routers), err)
+		}
+	}
+	at := time.Now()
+	d.stop()
+	if took := time.Since(at); took > scrapeLimit/2 {
+		t.Errorf("the server waited for slow readers for %v", took)
+	}
+}
