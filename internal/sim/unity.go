@@ -56,9 +56,11 @@ func (c *checker) wholeMachine(w *World, h *host) {
 				begin = max(begin, q.resumedAt+w.interval()+int64(w.Jitter))
 			}
 		}
-		if other.stopped() <= p.heldAt || p.heldAt <= g.trail.master {
+		// Back from a LINGER it may serve a moment longer by the short lease of that.
+		silent := other.spoke < g.trail.master
+		if other.stopped() <= p.heldAt || p.heldAt <= g.trail.master || silent {
 			span := w.leaseSpan()
-			if other.spoke < g.trail.master {
+			if silent {
 				span = min(span, max(prepareLimit, w.interval()/4)) // not even once
 			}
 			begin = max(begin, max(p.heldAt, h.thawed, g.trail.master)+span+span/1000)
@@ -68,7 +70,7 @@ func (c *checker) wholeMachine(w *World, h *host) {
 	case other.mute:
 		begin = max(begin, other.mutedAt) + w.interval()*9/8
 	case other.mutedAt > 0:
-		begin = max(begin, max(other.mutedAt, h.thawed)+w.interval()/8)
+		begin = max(begin, max(other.mutedAt, h.thawed, other.owner.resumedAt)+w.interval()/8)
 	}
 	running := false
 	for _, p := range h.procs {
