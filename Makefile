@@ -21,10 +21,11 @@ demo: build ## two routers, two LANs, a client: watch them change sides (root)
 
 # Three kinds of tests, one after the other. Those that only compute share the
 # processors. Most of those in network namespaces wait nearly all of their time, and
-# stand side by side, however many processors there are. Those that judge milliseconds
-# have the machine for themselves: all its namespaces share one lock of the kernel.
+# stand side by side, however many processors there are. Those that judge milliseconds,
+# and those that hold the lock that all namespaces of a machine share for seconds, because
+# they make and change a thousand things, have the machine for themselves.
 COMPUTE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./internal/vm/... ./vrrp
-ALONE   = ./internal/acceptance ./internal/netlab
+ALONE   = ./lease ./vmacif ./internal/acceptance ./internal/netlab
 
 test: ## every test; those in network namespaces too when root
 	@[ "$$(id -u)" = 0 ] || echo "make test: not root: EVERY TEST IN NETWORK NAMESPACES IS SKIPPED; run it as root to have them too" >&2
