@@ -45,7 +45,7 @@ type Screen struct {
 
 // Open takes the terminal out, and the keys of in if that is one, too.
 func Open(in, out *os.File) (*Screen, error) {
-	s := &Screen{in: in, out: out, changed: make(chan struct{}, 1), keys: make(chan byte), signals: make(chan os.Signal, 8)}
+	s := &Screen{in: in, out: out, changed: make(chan struct{}, 1), keys: make(chan byte, 64), signals: make(chan os.Signal, 8)}
 	if err := unix.Pipe2(s.quit[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
@@ -197,7 +197,7 @@ func (s *Screen) readKeys(keyboard bool) {
 		for i := range max(n, 0) {
 			select {
 			case s.keys <- buf[i]:
-			default: // nobody is waiting for one; it was not meant
+			default: // more than anybody means
 			}
 		}
 	}
