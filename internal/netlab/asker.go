@@ -329,16 +329,23 @@ func (a *Asker) Done() <-chan struct{} { return a.sent }
 // frames wait to be read, and returns the record.
 func (a *Asker) Stop() (Answers, error) {
 	a.halt()
-	const idle = 10 * time.Millisecond
+	// What was answered may still wait to be read: for as long as this process is late.
+	// There may be no end of frames that are no answers.
+	const idle, rounds = 10 * time.Millisecond, 5
+	wait := max(a.opts.Interval, idle)
 	var before, seen int
-	for deadline := now().Add(patience); ; before = seen {
-		timer := time.NewTimer(max(a.opts.Interval, idle))
+	for inTime, deadline := 0, now().Add(patience); ; before = seen {
+		began := now()
+		timer := time.NewTimer(wait)
 		<-timer.C // that nobody else answers is seen by waiting only
+		if now().Sub(began) < 2*wait {
+			inTime++
+		}
 		seen = 0
 		for _, s := range a.all {
 			seen += s.Mark()
 		}
-		if seen == before || now().After(deadline) {
+		if seen == before || inTime == rounds || now().After(deadline) {
 			break
 		}
 	}
