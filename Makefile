@@ -25,7 +25,7 @@ demo: build ## two routers, two LANs, a client: watch them change sides (root)
 # and those that hold the lock that all namespaces of a machine share for seconds, because
 # they make and change a thousand things, have the machine for themselves.
 COMPUTE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./internal/vm/... ./vrrp
-ALONE   = ./lease ./vmacif ./internal/acceptance ./internal/netlab
+ALONE   = ./daemon ./lease ./vmacif ./internal/acceptance ./internal/netlab
 
 test: ## every test; those in network namespaces too when root
 	@[ "$$(id -u)" = 0 ] || echo "make test: not root: EVERY TEST IN NETWORK NAMESPACES IS SKIPPED; run it as root to have them too" >&2
