@@ -2,12 +2,9 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -70,16 +67,7 @@ func checkDoubts(checks []health.Check) (all []string) {
 		if len(c.Command) == 0 {
 			continue
 		}
-		if _, err := exec.LookPath(c.Command[0]); err != nil {
-			var path *fs.PathError
-			switch {
-			case errors.Is(err, exec.ErrNotFound):
-				err = errors.New("no such program in PATH")
-			case errors.As(err, &path):
-				err = path.Err
-			case errors.Is(err, fs.ErrPermission):
-				err = fs.ErrPermission
-			}
+		if err := child.Find(c.Command[0]); err != nil {
 			all = append(all, fmt.Sprintf("check %s cannot pass: %s: %v", c.Name, c.Command[0], err))
 		}
 	}

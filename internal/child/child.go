@@ -98,6 +98,22 @@ func (c *Command) exec(argv []string, output *lines) *exec.Cmd {
 	return cmd
 }
 
+// Find reports whether there is a program that could be started; an error says why
+// not, in a few words.
+func Find(program string) error {
+	_, err := exec.LookPath(program)
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return errors.New("no such program in PATH")
+	case errors.As(err, &path):
+		return path.Err
+	case errors.Is(err, fs.ErrPermission):
+		return fs.ErrPermission
+	}
+	return err
+}
+
 // explain turns the error of a start into what the user can do about it.
 func explain(err error, path string) error {
 	var cause *fs.PathError

@@ -28,6 +28,7 @@ var floors = [][]string{
 
 // scaffold is for tests and demonstrations; none of the floors may lean on it.
 var scaffold = []string{
+	"control/controltest",
 	"internal/acceptance", "internal/bench", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop",
 	"internal/manpage", "internal/netlab", "internal/peers", "internal/promtext", "internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm",
 	"internal/vm/guest", "lan/lantest",
@@ -126,6 +127,20 @@ func TestPurity(t *testing.T) {
 			if !slices.Contains(allowed, i) && i != path.Join("vrrpd", "election") {
 				t.Errorf("%s imports %s", room, i)
 			}
+		}
+	}
+}
+
+// Programs of the user are run by one room, which knows how to end them.
+func TestProgramsAreRunByOneRoom(t *testing.T) {
+	const runner = "internal/child"
+	all := imports(t)
+	if !slices.Contains(all[runner], "os/exec") {
+		t.Errorf("%s runs nothing: who does?", runner)
+	}
+	for room, list := range all {
+		if room != runner && !slices.Contains(scaffold, room) && slices.Contains(list, "os/exec") {
+			t.Errorf("%s imports os/exec: programs are run by %s", room, runner)
 		}
 	}
 }
