@@ -180,9 +180,16 @@ func TestProcessByName(t *testing.T) {
 func TestProcessIsNotPolled(t *testing.T) {
 	name := "vrrpd" + strconv.Itoa(os.Getpid())
 	cmd := pretend(t, program(t, name))
-	b := start(t, Options{}, Pending, Check{Name: "p", Process: Process{Name: name}, Interval: time.Millisecond, Rise: 2, Fall: 2})
+	other := name + "b"
+	path := program(t, other)
+	first := Check{Name: "p", Process: Process{Name: name}, Interval: time.Millisecond, Rise: 2, Fall: 2}
+	b := start(t, Options{}, Pending, first)
 	b.becomes(Passing, fmt.Sprintf("%s runs (pid %d)", name, cmd.Process.Pid))
-	time.Sleep(20 * time.Millisecond)
+	// Another one is looked for, and has to run for twenty intervals.
+	b.Apply([]Check{first, {Name: "q", Process: Process{Name: other}, Interval: time.Millisecond, Rise: 20, Fall: 2}}, Pending)
+	b.becomes(Failing, "no process "+other+" runs")
+	second := pretend(t, path)
+	b.becomes(Passing, fmt.Sprintf("%s runs (pid %d)", other, second.Process.Pid))
 	if s := b.Status()[0]; s.Observations != 1 {
 		t.Errorf("observed %d times", s.Observations)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/control"
+	"vrrpd/control/controltest"
 )
 
 const patience = 30 * time.Second
@@ -23,8 +23,9 @@ type terminal struct {
 	t           *testing.T
 	user, slave *os.File
 
-	mu   sync.Mutex
-	text strings.Builder
+	mu      sync.Mutex
+	text    strings.Builder
+	written chan struct{} // capacity 1: there is more text
 }
 
 func openTerminal(t *testing.T) *terminal {
@@ -45,7 +46,7 @@ func openTerminal(t *testing.T) *terminal {
 	if err != nil {
 		t.Skipf("no pseudo terminal here: %v", err)
 	}
-	x := &terminal{t: t, user: user, slave: slave}
+	x := &terminal{t: t, user: user, slave: slave, written: make(chan struct{}, 1)}
 	x.resize(100, 30)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -55,6 +56,10 @@ func openTerminal(t *testing.T) *terminal {
 			x.mu.Lock()
 			x.text.Write(buf[:n])
 			x.mu.Unlock()
+			select {
+			case x.written <- struct{}{}:
+			default:
+			}
 			if err != nil {
 				return
 			}
@@ -102,14 +107,16 @@ func (x *terminal) mark() int {
 // until waits for words behind a mark.
 func (x *terminal) until(mark int, words string) {
 	x.t.Helper()
-	for limit := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	for limit := time.After(patience); ; {
 		x.mu.Lock()
 		text := x.text.String()[mark:]
 		x.mu.Unlock()
 		if strings.Contains(text, words) {
 			return
 		}
-		if time.Now().After(limit) {
+		select {
+		case <-x.written:
+		case <-limit:
 			x.t.Fatalf("%q is not on the terminal: %q", words, text)
 		}
 	}
@@ -135,19 +142,7 @@ func serveStatus(t *testing.T) (dir string, feed *control.Feed) {
 	dir, feed = t.TempDir(), new(control.Feed)
 	st := control.Status{Machine: control.Machine{Group: "lan", State: "MASTER", Phase: "MASTER", Reason: "preempted", Epoch: 3}}
 	st.Routers = []control.Router{{Interface: "vrrp51", Parent: "eth0", VRID: 51, State: "master"}}
-	s := &control.Server{Source: &process{status: st}, Feed: feed}
-	if err := s.Listen(control.SocketPath(dir, "eth0-51")); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	controltest.Serve(t, dir, &control.Server{Source: &process{status: st}, Feed: feed})
 	return dir, feed
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"vrrpd/control"
+	"vrrpd/control/controltest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,19 +38,7 @@ func (backup) Command(context.Context, control.Command) (control.Result, error) 
 func serve(t *testing.T, dir string) *control.Feed {
 	t.Helper()
 	feed := new(control.Feed)
-	s := &control.Server{Source: backup{make(chan struct{}, 1)}, Feed: feed}
-	if err := s.Listen(control.SocketPath(dir, "eth0-51")); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	controltest.Serve(t, dir, &control.Server{Source: backup{make(chan struct{}, 1)}, Feed: feed})
 	return feed
 }
 
