@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -141,6 +142,19 @@ func TestProgramsAreRunByOneRoom(t *testing.T) {
 	for room, list := range all {
 		if room != runner && !slices.Contains(scaffold, room) && slices.Contains(list, "os/exec") {
 			t.Errorf("%s imports os/exec: programs are run by %s", room, runner)
+		}
+	}
+}
+
+// Who opens the repository finds every room in the table.
+func TestEveryRoomIsInTheTable(t *testing.T) {
+	text, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room := range imports(t) {
+		if !strings.HasPrefix(room, "cmd/") && !strings.Contains(string(text), "`"+room+"`") {
+			t.Errorf("docs/architecture.md has no line for %s", room)
 		}
 	}
 }
