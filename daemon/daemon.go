@@ -58,7 +58,8 @@ type Daemon struct {
 	// realtime are the threads that hear and speak; nil: ordinary ones. It is written
 	// before any of them runs.
 	realtime *realtime.Threads
-	alarm    *realtime.Bell // what the loop's thread waits at; nil: it waits by means of the runtime
+	reading  func() (leave func()) // how somebody who reads a socket begins; nil: as he is
+	alarm    *realtime.Bell        // what the loop's thread waits at; nil: it waits by means of the runtime
 	feed     control.Feed
 	// readers ends everything that reads and posts.
 	readers     context.Context
@@ -112,14 +113,15 @@ type Daemon struct {
 	probeBuf  []byte
 	waiters   []waiter
 
-	exit     bool
-	leftAt   int64 // boottime ns: this process stopped serving last
-	ready    bool
-	turns    turns
-	asleep   func() int64 // asleep; a test's own
-	realised election.Word
-	watchdog time.Duration // how often to say that the loop is alive; 0: never
-	barked   int64
+	exit      bool
+	verdictAt int64 // boottime ns: when the election is to judge again, if nothing happens
+	leftAt    int64 // boottime ns: this process stopped serving last
+	ready     bool
+	turns     turns
+	asleep    func() int64 // asleep; a test's own
+	realised  election.Word
+	watchdog  time.Duration // how often to say that the loop is alive; 0: never
+	barked    int64
 
 	told          election.State  // the state people were told last
 	holding       election.Reason // what holds the machine, NoReason: nothing does

@@ -55,7 +55,8 @@ func (d *Daemon) rest(ctx context.Context) func(time.Duration) {
 
 // due is when the loop must run again if nothing happens.
 func (d *Daemon) due() int64 {
-	t := min(d.machine.Deadline(), d.agenda.next(), d.announcer.wakeAt())
+	d.verdictAt = d.machine.Deadline()
+	t := min(d.verdictAt, d.agenda.next(), d.announcer.wakeAt())
 	if d.watchdog > 0 {
 		t = min(t, d.barked+int64(d.watchdog))
 	}
@@ -65,7 +66,7 @@ func (d *Daemon) due() int64 {
 // turn takes what waits, steps the election until nothing is left to carry out.
 func (d *Daemon) turn() {
 	for {
-		d.drainIfLate()
+		d.lookIfLate()
 		d.events, d.calls = d.inbox.take(d.events[:0], d.calls[:0])
 		for i, call := range d.calls {
 			call()
@@ -114,28 +115,38 @@ func (d *Daemon) realise(may func(election.State) bool) {
 // timers of the election have the loop turn twice in an interval.
 func (d *Daemon) overslept() bool { return boottime()-d.turns.last >= int64(d.interval()) }
 
-// drainIfLate: a process that was stopped, or a machine that was suspended,
+// lookIfLate: a process that was stopped, or a machine that was suspended,
 // must see what waited in the sockets before it decides anything. That may happen
-// between any two instructions, so every step begins with it, not every turn.
-func (d *Daemon) drainIfLate() {
+// between any two instructions, so every step begins with it, not every turn. So must
+// who is to conclude something from a silence: on a busy machine the loop may be on
+// time while those who read for it are not.
+func (d *Daemon) lookIfLate() {
 	now, last := boottime(), d.turns.last
 	late, suspended := d.turns.next(now, int64(d.interval()), d.asleep)
 	if !late {
+		if now >= d.verdictAt && d.machine.RestsOnSilence() {
+			d.drain()
+		}
 		return
 	}
 	d.announcer.slept(now-last, d.interval())
 	for _, r := range d.routers {
 		d.checkUntold(r)
 	}
+	d.drain()
+	if suspended > 0 {
+		d.log.Warn(fmt.Sprintf("the machine was suspended for %v", suspended.Round(time.Millisecond)), d.aboutMachine()...)
+		d.results = append(d.results, election.Event{Kind: election.EvSuspended})
+	}
+}
+
+// drain takes what waits in the sockets of adverts and answers.
+func (d *Daemon) drain() {
 	for _, p := range d.parents {
 		if p.port != nil {
 			// ErrNotRunning: the reader has not begun; it reads first.
 			_, _ = p.port.Drain()
 		}
-	}
-	if suspended > 0 {
-		d.log.Warn(fmt.Sprintf("the machine was suspended for %v", suspended.Round(time.Millisecond)), d.aboutMachine()...)
-		d.results = append(d.results, election.Event{Kind: election.EvSuspended})
 	}
 }
 

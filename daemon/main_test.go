@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 // suspended, because no test can suspend the machine that it runs on.
 const sleptFile = "/run/slept"
 
+// lateEnv makes a process one whose readers never get the processor.
+const lateEnv = "DAEMON_TEST_LATE_READERS"
+
 // process is vrrpd with a clock that believes sleptFile.
 func process(args []string) int {
 	cfg, err := config.Parse(args, os.Getenv)
@@ -45,6 +48,9 @@ func process(args []string) int {
 				panic(err) // the test wrote it
 			}
 			return asleep() + slept
+		}
+		if os.Getenv(lateEnv) != "" {
+			d.reading = func() (leave func()) { select {} }
 		}
 		err = d.Run(context.Background())
 	}

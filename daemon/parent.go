@@ -56,12 +56,8 @@ type parent struct {
 func (p *parent) open() error {
 	families, virtual := p.families()
 	unicast, ungrouped := p.manners()
-	var thread func() func()
-	if p.d.realtime != nil {
-		thread = p.d.thread
-	}
 	port, err := lan.Open(lan.Config{
-		Thread:  thread,
+		Thread:  p.d.reading,
 		Unicast: unicast, Ungrouped: ungrouped,
 		Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval(), Families: families, Virtual: virtual,
 	})

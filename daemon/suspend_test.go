@@ -136,7 +136,7 @@ func (l *wire) host(name string, n byte) *machine {
 		MAC: netlab.MAC{2, 0, 0, 0, 0, n}, Addrs: []netip.Prefix{netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), 24)},
 	})
 	l.check(err)
-	sn, err := c.StartSniffer(netlab.SnifferOptions{Match: netlab.MatchAdverts()})
+	sn, err := c.StartSniffer(netlab.SnifferOptions{Match: append(netlab.MatchAdverts(), netlab.MatchARP()...)})
 	l.check(err)
 	return &machine{h, l, sn}
 }
@@ -163,12 +163,12 @@ type running struct {
 	lan *wire
 }
 
-func (m *machine) vrrpd(args string) *running {
+func (m *machine) vrrpd(args string, env ...string) *running {
 	m.lan.t.Helper()
 	self, err := os.Executable()
 	m.lan.check(err)
 	p, err := m.Start(netlab.Command{
-		Path: self, Args: append(strings.Fields("-F -i eth0 -d 0.1"), strings.Fields(args)...), Env: []string{processEnv + "=1"},
+		Path: self, Args: append(strings.Fields("-F -i eth0 -d 0.1"), strings.Fields(args)...), Env: append(env, processEnv+"=1"),
 	})
 	m.lan.check(err)
 	return &running{p, m.lan}

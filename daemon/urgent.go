@@ -37,7 +37,7 @@ func (d *Daemon) urgent(later func(func())) error {
 	if err != nil {
 		return err
 	}
-	d.realtime, d.alarm = threads, alarm
+	d.realtime, d.alarm, d.reading = threads, alarm, d.thread
 	d.inbox.alarm.Store(alarm)
 	later(alarm.Close)
 	later(threads.Watch(func() {

@@ -37,6 +37,13 @@ func (m *Machine) View() View {
 	return v
 }
 
+// RestsOnSilence reports that the next Step, once Deadline has come, may take over
+// because nobody was heard. Its caller looks first for what waits unread: a silence is
+// one of the LAN, and not of a reader that has not had the processor.
+func (m *Machine) RestsOnSilence() bool {
+	return m.seen.State() != Master || m.shutEpoch != 0
+}
+
 // Facts returns the facts of local member vr, to be read only; of one that has gone
 // the zero Facts.
 func (m *Machine) Facts(vr int) *Facts {
