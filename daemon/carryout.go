@@ -42,6 +42,7 @@ func (d *Daemon) carryOut(actions []election.Action) {
 				d.announceAll(r)
 			}
 		case election.DoAnnounceOwn:
+			d.farewell(d.byVR[a.VR])
 			d.announceOwn(d.byVR[a.VR].parent)
 		case election.DoProbe:
 			d.probe(d.byVR[a.VR])

@@ -55,6 +55,24 @@ func (d *Daemon) server(r *router) [6]byte {
 	return r.vmac
 }
 
+// farewell says at once, and of this virtual router, that the machine serves it no
+// longer: who has preempted it waits for that. See lan.AppendFarewell.
+func (d *Daemon) farewell(r *router) {
+	p := r.parent
+	if p.port == nil || !p.link.Carrier() || !r.source.IsValid() || r.unicast() {
+		return
+	}
+	if r.rules.Family == vrrp.IPv6 {
+		d.probeBuf = lan.AppendFarewell6(d.probeBuf[:0], p.link.MAC, r.source, r.vips[0], r.routes())
+	} else {
+		d.probeBuf = lan.AppendFarewell(d.probeBuf[:0], p.link.MAC, r.source, r.mac(), r.vips[0])
+	}
+	d.probes = append(d.probes[:0], d.probeBuf)
+	if _, err := p.port.Send(d.probes); err != nil {
+		d.log.Debug("farewell not sent", "parent", p.name, "err", err)
+	}
+}
+
 // probe asks the LAN who serves the first address, without telling anybody anything
 // that is not true: see lan.AppendARPProbe and lan.AppendSolicitation. Over IPv6 the
 // group is asked, and the machine that serves.

@@ -117,6 +117,9 @@ func (p *parent) deliver(b lan.Batch) {
 			if a.IP == r.vips[0] {
 				events = append(events, election.Event{Kind: election.EvAnswer, VR: r.vr, MAC: a.MAC})
 			}
+			if a.To.IsValid() && a.IP == r.heard.src && a.To == lan.FarewellTo(r.vips[0]) {
+				events = append(events, election.Event{Kind: election.EvFarewell, VR: r.vr, Addr: a.IP})
+			}
 		}
 	}
 	p.batch = events[:0]

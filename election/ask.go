@@ -123,6 +123,9 @@ func (m *Machine) spokesman(i int) int {
 		return i
 	}
 	for j := v.lanHead; j < i; j++ {
+		if m.shutEpoch != 0 && m.vr[j].parted == m.shutEpoch {
+			continue
+		}
 		if g := &m.own[j]; m.vr[j].lan == v.lan && g.P0At == 0 && g.NoAsk == 0 && g.Joining == f.Joining && g.AccSrc == f.AccSrc {
 			return j
 		}

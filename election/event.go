@@ -14,6 +14,9 @@ const (
 	EvAdvert EventKind = iota + 1
 	// EvAnswer: somebody answered our question for the VIP (VR, MAC).
 	EvAnswer
+	// EvFarewell: the machine with this address (Addr) has said that it no longer
+	// serves the VIP (VR).
+	EvFarewell
 	// EvFault: a fault of a member appeared or went (VR, Fault, On).
 	EvFault
 	// EvSource: the member's own primary address is now Addr (VR, Addr).
@@ -90,7 +93,8 @@ const (
 	// DoAnnounce sends gratuitous ARP (unsolicited NA) for member VR's
 	// addresses with the VMAC, now and with the usual repetitions.
 	DoAnnounce
-	// DoAnnounceOwn announces the machine's own addresses on the parent.
+	// DoAnnounceOwn announces the machine's own addresses on the parent, and says
+	// there that it does not serve member VR's VIP any more.
 	DoAnnounceOwn
 	// DoProbe asks the LAN of member VR for its first VIP, with the physical
 	// MAC and without a sender address.

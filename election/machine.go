@@ -111,22 +111,24 @@ type member struct {
 	added      Time // when it was added to a machine at work; 0: was there from the start
 	retiring   retiring
 	source     Addr16
-	serving    bool // DoPromote was given
-	prepared   bool // DoPrepare was given
-	overdue    bool // an advert left after the lease: priority 0 must follow
-	resigned   bool // served when the priority 0 that is pending was decided
-	probeAt    Time // next question may be asked
-	openBy     Time // the lease of the master that we preempt has ended: see open
-	asked      int  // questions of open
-	replied    Time // immediate re-adverts are counted from here
+	serving    bool   // DoPromote was given
+	prepared   bool   // DoPrepare was given
+	overdue    bool   // an advert left after the lease: priority 0 must follow
+	resigned   bool   // served when the priority 0 that is pending was decided
+	probeAt    Time   // next question may be asked
+	openBy     Time   // the lease of the master that we preempt has ended: see open
+	asked      int    // questions of open
+	parted     uint64 // epoch in which the master that we preempt has said farewell, of this member alone
+	replied    Time   // immediate re-adverts are counted from here
 	replies    int
 	lastHeal   Time    // re-announcement
 	reply      bool    // re-advert wanted after this batch
 	superior   verdict // this member's in this batch
 	tieSince   Time
 	tieHeard   Time
-	inferior   Time // since when an inferior master goes on (MASTER)
-	failSince  Time // adverts fail since
+	inferior   Time              // since when an inferior master goes on (MASTER)
+	inferiors  [2]inferiorMaster // masters that we would preempt: the last one heard, and the one before
+	failSince  Time              // adverts fail since
 	retryAt    Time
 	sendFree   Time // when a send fault is given another try
 	peerAlarms [peersAlarmed]peerAlarm

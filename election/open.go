@@ -99,6 +99,36 @@ func (m *Machine) open() {
 	m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: m.seen.Reason(), To: Master})
 }
 
+// inferiorMaster is one that we would preempt.
+type inferiorMaster struct {
+	src Addr16
+	at  Time // its last advert
+}
+
+// inferiorFrom notes an advert of one.
+func (v *member) inferiorFrom(src Addr16, f *Facts, now Time) {
+	f.InferiorAt = now
+	if v.inferiors[0].src != src {
+		v.inferiors[1] = v.inferiors[0]
+	}
+	v.inferiors[0] = inferiorMaster{src, now}
+}
+
+// farewell: a router has said that it no longer serves. If it is the one that we have
+// just preempted, nobody has to be asked any more; unless a third one, who may hang, was
+// heard as well.
+func (m *Machine) farewell(vr int, src Addr16) {
+	f, v := &m.own[vr], &m.vr[vr]
+	if m.shutEpoch == 0 || m.seen.State() != Master || src != v.inferiors[0].src {
+		return
+	}
+	if third := v.inferiors[1].at; third != 0 && m.now < third+m.leaseSpan() {
+		return
+	}
+	f.Quiet, v.parted = m.shutEpoch, m.shutEpoch
+	m.ring = true
+}
+
 // quiet reports that the guards of the machine are open, or may be: the master
 // that it has preempted was found silent on every LAN, if there was any.
 func (m *Machine) quiet() bool {

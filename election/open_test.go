@@ -66,6 +66,91 @@ func TestPreemptorOpensAfterFiveProbes(t *testing.T) {
 	})
 }
 
+// A master of ours says when it has gone: nobody needs to be asked on the LANs where it
+// did, and the guards open when all have been heard of. Of an old master that hangs on
+// one LAN nothing is heard there, and it is asked.
+func TestPreemptorHearsAFarewell(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		asked := len(s.times(A, "probe"))
+		s.bids(A, low)
+		if len(s.opened(A)) != 0 || len(s.opened(B)) != 0 {
+			t.Fatal("open, and of one LAN nothing is known yet")
+		}
+		s.bids(B, low)
+		s.pass("500us") // for the news to get to the other process
+		for _, lan := range []int{A, B} {
+			if len(s.opened(lan)) != 1 {
+				t.Fatalf("LAN %d: not open", lan)
+			}
+		}
+		s.pass("10ms")
+		if n := len(s.times(A, "probe")); n != asked {
+			t.Errorf("%d more probes of a LAN that was known", n-asked)
+		}
+	})
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.answers(B, MAC{0, 0, 0x5e, 0, 1, 52}, 200*time.Microsecond)
+		s.bids(A, low)
+		s.at("4.999s")
+		for _, lan := range []int{A, B} {
+			if at := s.opened(lan); len(at) != 0 {
+				t.Fatalf("LAN %d: open at %v although LAN B answers", lan, at)
+			}
+		}
+		s.at("5.001s")
+		if len(s.opened(A)) == 0 || len(s.opened(B)) == 0 {
+			t.Error("closed after the old master's lease")
+		}
+	})
+}
+
+// What another machine says of itself is nothing of the one that we have preempted, and
+// of two that were heard the other one may hang.
+func TestPreemptorMindsWhoseFarewell(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		s.bids(A, high)
+		s.bids(B, high)
+		if len(s.opened(A)) != 0 || len(s.opened(B)) != 0 {
+			t.Error("open by a stranger's farewell")
+		}
+		s.hear(A, 50, low)
+		s.hear(A, 50, high) // a third one: its adverts were lost before
+		s.bids(A, high)
+		s.bids(B, low)
+		if at := s.opened(A); len(at) != 0 {
+			t.Errorf("open at %v, and one of two masters has not left", at)
+		}
+		s.pass("10ms")
+		if len(s.opened(A)) == 0 {
+			t.Error("nobody answers, and it is closed")
+		}
+	})
+}
+
+// Of several virtual routers on one LAN, each is said farewell of: the process of
+// another one may hang. The next one asks for those that are left.
+func TestPreemptorHearsOneFarewellOfTwo(t *testing.T) {
+	s := setup{cfg: Config{Guard: true}, oneLAN: true}.open(t, 1)
+	s.setUp = time.Millisecond
+	p := s.peer(50, low, A, B)
+	s.at("3.6095s")
+	p.quiet()
+	s.at("3.612s")
+	s.is(Master, Preempted)
+	s.fresh()
+	s.bids(A, low)
+	if at := s.opened(A); len(at) != 0 {
+		t.Fatalf("open at %v by the farewell of the other one", at)
+	}
+	s.pass("10ms")
+	if n := len(s.times(B, "probe")); n != openProbes {
+		t.Errorf("%d probes for the one that was not heard of", n)
+	}
+	if len(s.opened(A)) != 1 || len(s.opened(B)) != 1 {
+		t.Error("not open")
+	}
+}
+
 // An old master that hangs serves until its lease ends: answers keep the guards
 // closed, on every LAN, until two intervals after its last advert.
 func TestPreemptorWaitsForALease(t *testing.T) {

@@ -13,7 +13,7 @@ func (f *Facts) vmac() MAC {
 // the whole batch.
 func (m *Machine) apply(e *Event) {
 	switch e.Kind {
-	case EvAdvert, EvAnswer, EvFault, EvSource, EvSent, EvSendFailed, EvPrepared:
+	case EvAdvert, EvAnswer, EvFarewell, EvFault, EvSource, EvSent, EvSendFailed, EvPrepared:
 		if i := m.index(e.VR); i >= 0 {
 			here := *e
 			here.VR = i
@@ -56,6 +56,8 @@ func (m *Machine) applyTo(e *Event) {
 			f.AnsAt, f.Probes = m.now, 0
 			m.ring = true
 		}
+	case EvFarewell:
+		m.farewell(e.VR, AddrFrom(e.Addr))
 	case EvFault:
 		m.fault(e.VR, e.Fault, e.On)
 	case EvSource:
@@ -130,7 +132,7 @@ func (m *Machine) receive(e *Event) {
 			if f.P0At != 0 && m.now > f.P0At+m.grace() {
 				f.P0At = 0 // somebody serves after all
 			}
-			f.InferiorAt = m.now
+			v.inferiorFrom(src, f, m.now)
 			f.AccMAC, f.AccSrc = e.MAC, src
 		}
 	}
@@ -195,7 +197,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 	if v.inferior == 0 || m.now-f.InferiorAt > 3*m.interval() {
 		v.inferior = m.now
 	}
-	f.InferiorAt = m.now
+	v.inferiorFrom(src, f, m.now)
 	v.reply = true
 	m.ring = true
 	if m.now-v.inferior > 3*m.interval() {

@@ -31,6 +31,7 @@ type setup struct {
 	noPreempt bool
 	noAsk     bool
 	alone     bool // one LAN only
+	oneLAN    bool // both members stand on LAN A
 	cfg       Config
 }
 
@@ -105,11 +106,23 @@ func (s *scene) bootAs(routers []Router, lans ...int) *proc {
 }
 
 func (s *scene) router(lan int) Router {
-	return Router{
-		Family: 4, VRID: uint8(51 + lan), Version: s.version, Priority: s.priority,
-		Interval: s.interval, Preempt: !s.noPreempt, NoAsk: s.noAsk,
-		VIP: addr(lan, 200), Source: addr(lan, own),
+	var at int
+	if s.oneLAN {
+		at = 1
 	}
+	return Router{
+		Family: 4, LAN: at, VRID: uint8(51 + lan), Version: s.version, Priority: s.priority,
+		Interval: s.interval, Preempt: !s.noPreempt, NoAsk: s.noAsk,
+		VIP: addr(lan, 200), Source: addr(s.cable(lan), own),
+	}
+}
+
+// cable is the LAN that a member really stands on.
+func (s *scene) cable(lan int) int {
+	if s.oneLAN {
+		return A
+	}
+	return lan
 }
 
 func addr(lan int, last byte) netip.Addr {
@@ -139,7 +152,7 @@ func (s *scene) pass(d string) { s.t.Helper(); s.run(s.now + int64(duration(s.t,
 // advert is an advert of the peer with this last byte.
 func (s *scene) advert(lan int, priority uint8, last byte) Event {
 	return Event{
-		Kind: EvAdvert, VR: s.vr(lan), Addr: addr(lan, last), MAC: mac(lan, last),
+		Kind: EvAdvert, VR: s.vr(lan), Addr: addr(s.cable(lan), last), MAC: mac(s.cable(lan), last),
 		Priority: priority, Interval: s.interval,
 	}
 }
@@ -162,6 +175,11 @@ func (s *scene) post(lan int, events ...Event) {
 	}
 	s.host[lan].post(events...)
 	s.settle()
+}
+
+// bids has a peer say that it no longer serves the VIP of a LAN.
+func (s *scene) bids(lan int, last byte) {
+	s.post(lan, Event{Kind: EvFarewell, Addr: addr(s.cable(lan), last)})
 }
 
 func (s *scene) fault(lan int, f Fault, on bool) {

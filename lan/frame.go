@@ -149,6 +149,24 @@ func AppendARPRequest(dst []byte, to, physMAC [6]byte, source, target netip.Addr
 	return dst
 }
 
+// AppendFarewell appends what a machine says that has just ceased to serve vip: to
+// everybody, that own, its own IPv4 address, lives at physMAC, as a reply to whoever has
+// vip and vmac now. Nobody replies to himself: who has preempted that machine, and knows
+// it by own, is told that it has heard so, and need not ask. All else in it is what the
+// gratuitous reply for own says.
+func AppendFarewell(dst []byte, physMAC [6]byte, own netip.Addr, vmac [6]byte, vip netip.Addr) []byte {
+	return appendARP(dst, arpReply, physMAC, own.As4(), vmac, vip.As4())
+}
+
+// FarewellTo is where the farewell of who has served vip goes to: Answer.To. Of IPv6
+// that is a group, which another address may share.
+func FarewellTo(vip netip.Addr) netip.Addr {
+	if vip.Is4() {
+		return vip
+	}
+	return SolicitedNode(vip)
+}
+
 // broadcast is the MAC of everybody.
 var broadcast = [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 

@@ -43,6 +43,17 @@ func AppendAnnouncement(dst []byte, mac [6]byte, ip netip.Addr, router bool) []b
 	return appendNeighbour(dst, multicastMAC(to), mac, ip, to, advertisement, flags, ip, targetMAC)
 }
 
+// AppendFarewell6 is AppendFarewell over IPv6: the advertisement that own lives at
+// physMAC, to the solicited-node group of vip.
+func AppendFarewell6(dst []byte, physMAC [6]byte, own, vip netip.Addr, router bool) []byte {
+	flags := byte(flagOverride)
+	if router {
+		flags |= flagRouter
+	}
+	to := SolicitedNode(vip)
+	return appendNeighbour(dst, multicastMAC(to), physMAC, own, to, advertisement, flags, own, targetMAC)
+}
+
 // AppendSolicitation appends the question who has target, to its solicited-node
 // group. src is the link-local address of the parent and physMAC its MAC: who asks
 // with the unspecified address looks for a duplicate, and a backup that asked with
@@ -112,6 +123,9 @@ func parseNeighbour(frame []byte) (Answer, Drop) {
 			a.MAC = [6]byte(options[2:8])
 		}
 		options = options[size:]
+	}
+	if to := netip.AddrFrom16([16]byte(ip[24:40])); to.IsMulticast() && to != allNodes() {
+		a.To = to
 	}
 	if !canSend6(a.IP) || !canSend6(netip.AddrFrom16([16]byte(ip[8:24]))) {
 		return Answer{}, DropSource

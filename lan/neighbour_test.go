@@ -53,20 +53,20 @@ func TestParseNeighbour(t *testing.T) {
 		want  Answer
 		drop  Drop
 	}{
-		"as announced": {change(func(f []byte) []byte { return f }), Answer{vmac6, vip6}, Delivered},
-		"padded":       {change(func(f []byte) []byte { return append(f, 0, 0, 0) }), Answer{vmac6, vip6}, Delivered},
+		"as announced": {change(func(f []byte) []byte { return f }), Answer{MAC: vmac6, IP: vip6}, Delivered},
+		"padded":       {change(func(f []byte) []byte { return append(f, 0, 0, 0) }), Answer{MAC: vmac6, IP: vip6}, Delivered},
 		"without the option": {change(func(f []byte) []byte {
 			f = f[:len(f)-8]
 			f[19] = neighbourHead
 			copy(f[6:], physMAC[:])
 			return mend(f)
-		}), Answer{physMAC, vip6}, Delivered},
-		"sent by somebody else": {change(func(f []byte) []byte { copy(f[6:], physMAC[:]); return f }), Answer{vmac6, vip6}, Delivered},
+		}), Answer{MAC: physMAC, IP: vip6}, Delivered},
+		"sent by somebody else": {change(func(f []byte) []byte { copy(f[6:], physMAC[:]); return f }), Answer{MAC: vmac6, IP: vip6}, Delivered},
 		"another option before": {change(func(f []byte) []byte {
 			f = append(f[:78], append([]byte{14, 1, 1, 2, 3, 4, 5, 6}, f[78:]...)...)
 			f[19] = neighbourSize + 8
 			return mend(f)
-		}), Answer{vmac6, vip6}, Delivered},
+		}), Answer{MAC: vmac6, IP: vip6}, Delivered},
 		"hop limit 254":            {change(func(f []byte) []byte { f[21] = 254; return f }), Answer{}, DropNeighbour},
 		"checksum":                 {change(func(f []byte) []byte { f[60]++; return f }), Answer{}, DropNeighbour},
 		"code":                     {change(func(f []byte) []byte { f[55] = 1; return mend(f) }), Answer{}, DropNeighbour},
@@ -99,7 +99,7 @@ func TestSolicitationIsAnswered(t *testing.T) {
 	} {
 		mustSend(t, pa, frame)
 		for {
-			if got := l.answer(); got == (Answer{b.mac(), vip6}) {
+			if got := l.answer(); got == (Answer{MAC: b.mac(), IP: vip6}) {
 				break
 			} else if got.IP == vip6 {
 				t.Fatalf("%s: %+v", name, got)

@@ -26,6 +26,9 @@ type Received struct {
 type Answer struct {
 	MAC [6]byte
 	IP  netip.Addr
+	// To is whom everybody hears it told: see FarewellTo. The zero Addr: one machine
+	// alone is told, or nobody in particular.
+	To netip.Addr
 }
 
 // Drop says why a frame that the kernel's filter let through was not
@@ -150,6 +153,9 @@ func ParseAnswer(frame []byte) (Answer, Drop) {
 		return Answer{}, DropARP
 	}
 	a := Answer{MAC: [6]byte(arp[8:14]), IP: netip.AddrFrom4([4]byte(arp[14:18]))}
+	if to := netip.AddrFrom4([4]byte(arp[24:28])); [6]byte(frame) == broadcast && to != a.IP {
+		a.To = to
+	}
 	if !canSend(a.IP) {
 		return Answer{}, DropSource
 	}

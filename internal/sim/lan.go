@@ -59,6 +59,7 @@ const (
 	advert frameKind = iota
 	question
 	answer
+	farewell
 )
 
 // foreignMAC is that of a host with proxy ARP.
@@ -137,6 +138,8 @@ func (w *World) arrive(h *host, f *frame) {
 		e = election.Event{Kind: election.EvAdvert, Addr: f.addr, MAC: f.mac, Priority: f.priority, Interval: w.Interval}
 	case answer:
 		e = election.Event{Kind: election.EvAnswer, MAC: f.mac}
+	case farewell:
+		e = election.Event{Kind: election.EvFarewell, Addr: f.addr}
 	case question:
 		// The kernel answers, whatever has become of the process.
 		if port.serving() {

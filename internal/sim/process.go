@@ -338,6 +338,8 @@ func (p *proc) do(a *election.Action) {
 		}
 	case election.DoUnprepare, election.DoDemote:
 		t.takeDown()
+	case election.DoAnnounceOwn:
+		w.send(p.host, frame{kind: farewell, lan: t.lan, addr: w.address(p.host.n, t.lan)})
 	case election.DoProbe:
 		w.send(p.host, frame{kind: question, lan: t.lan})
 	case election.DoReport:
