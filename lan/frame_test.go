@@ -138,6 +138,8 @@ func TestARPGolden(t *testing.T) {
 			"ffffffffffff 00005e000133 0806 0001 0800 06 04 0002 00005e000133 c00002c8 00005e000133 c00002c8"},
 		{"probe", AppendARPProbe(nil, physMAC, vip),
 			"ffffffffffff 02000000000a 0806 0001 0800 06 04 0001 02000000000a 00000000 000000000000 c00002c8"},
+		{"farewell", AppendFarewell(nil, physMAC, primary, vmac51, vip),
+			"ffffffffffff 02000000000a 0806 0001 0800 06 04 0002 02000000000a c000020b 00005e000133 c00002c8"},
 	} {
 		if want := unhex(t, tc.want); !bytes.Equal(tc.got, want) {
 			t.Errorf("%s:\n got %x\nwant %x", tc.name, tc.got, want)

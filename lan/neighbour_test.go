@@ -31,6 +31,10 @@ func TestNeighbourGolden(t *testing.T) {
 			00005e000233 02000000000a 86dd
 			6c000000 0020 3a ff fe80000000000000000000000000000a 20010db80000000000000000000000c8
 			87 00 1a0d 00000000 20010db80000000000000000000000c8 0101 02000000000a`},
+		"farewell": {AppendFarewell6(nil, physMAC, linkLocal, vip6, true), `
+			3333ff0000c8 02000000000a 86dd
+			6c000000 0020 3a ff fe80000000000000000000000000000a ff0200000000000000000001ff0000c8
+			88 00 d7b6 a0000000 fe80000000000000000000000000000a 0201 02000000000a`},
 	} {
 		if want := unhex(t, c.want); !bytes.Equal(c.got, want) || len(c.got) != NeighbourSize {
 			t.Errorf("%s:\n got %x\nwant %x", name, c.got, want)
@@ -55,6 +59,7 @@ func TestParseNeighbour(t *testing.T) {
 	}{
 		"as announced": {change(func(f []byte) []byte { return f }), Answer{MAC: vmac6, IP: vip6}, Delivered},
 		"padded":       {change(func(f []byte) []byte { return append(f, 0, 0, 0) }), Answer{MAC: vmac6, IP: vip6}, Delivered},
+		"farewell":     {AppendFarewell6(nil, physMAC, linkLocal, vip6, true), Answer{physMAC, linkLocal, FarewellTo(vip6)}, Delivered},
 		"without the option": {change(func(f []byte) []byte {
 			f = f[:len(f)-8]
 			f[19] = neighbourHead

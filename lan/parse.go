@@ -153,7 +153,7 @@ func ParseAnswer(frame []byte) (Answer, Drop) {
 		return Answer{}, DropARP
 	}
 	a := Answer{MAC: [6]byte(arp[8:14]), IP: netip.AddrFrom4([4]byte(arp[14:18]))}
-	if to := netip.AddrFrom4([4]byte(arp[24:28])); [6]byte(frame) == broadcast && to != a.IP {
+	if to := netip.AddrFrom4([4]byte(arp[24:28])); [6]byte(frame) == broadcast && to != a.IP && canSend(to) {
 		a.To = to
 	}
 	if !canSend(a.IP) {

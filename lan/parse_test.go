@@ -130,9 +130,19 @@ func TestParseAnswer(t *testing.T) {
 		"plain":  good,
 		"padded": append(bytes.Clone(good), make([]byte, 18)...),
 	} {
-		if a, drop := ParseAnswer(frame); drop != Delivered || a.MAC != vmac51 || a.IP != vip {
+		if a, drop := ParseAnswer(frame); drop != Delivered || a != (Answer{MAC: vmac51, IP: vip}) {
 			t.Errorf("%s: %v, %+v", name, drop, a)
 		}
+	}
+	// A farewell is told to everybody; what the kernel answers to the machine that has the
+	// virtual address looks the same, and is for that one alone.
+	bye := AppendFarewell(nil, physMAC, primary, vmac51, vip)
+	if a, drop := ParseAnswer(bye); drop != Delivered || a != (Answer{physMAC, primary, FarewellTo(vip)}) {
+		t.Errorf("farewell: %v, %+v", drop, a)
+	}
+	copy(bye, vmac51[:])
+	if a, drop := ParseAnswer(bye); drop != Delivered || a != (Answer{MAC: physMAC, IP: primary}) {
+		t.Errorf("answer to one machine: %v, %+v", drop, a)
 	}
 	for name, tc := range map[string]struct {
 		at   int
@@ -232,12 +242,26 @@ func FuzzParseAdvert(f *testing.F) {
 func FuzzParseAnswer(f *testing.F) {
 	f.Add(AppendGratuitousARP(nil, vmac51, vip, true))
 	f.Add(AppendARPProbe(nil, physMAC, vip))
+	f.Add(AppendFarewell(nil, physMAC, primary, vmac51, vip))
+	f.Add(AppendFarewell6(nil, physMAC, linkLocal, vip6, true))
 	f.Add(AppendAnnouncement(nil, vmac6, vip6, true))
 	f.Add(AppendSolicitation(nil, physMAC, linkLocal, vip6))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		a, drop := ParseAnswer(frame)
 		if drop != Delivered {
 			return
+		}
+		if a.To.IsValid() {
+			if a.To == a.IP || a.To.Is4() != a.IP.Is4() || a.To.Is6() && !a.To.IsMulticast() {
+				t.Fatalf("answer %+v", a)
+			}
+			if a.IP.Is4() {
+				if again, drop := ParseAnswer(AppendFarewell(nil, a.MAC, a.IP, vmac51, a.To)); drop != Delivered || again != a {
+					t.Fatalf("built again: %v, %+v, want %+v", drop, again, a)
+				}
+				return
+			}
+			a.To = netip.Addr{}
 		}
 		if a.IP.Is6() {
 			if again, drop := ParseAnswer(AppendAnnouncement(nil, a.MAC, a.IP, true)); drop != Delivered || again != a {
