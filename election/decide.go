@@ -44,6 +44,9 @@ func (m *Machine) decideOnce() {
 			m.swap(Listen, Suspended)
 		case m.now >= m.since+prepareLimit && !m.allObeyed():
 			m.swap(Held, MemberStuck) // we would serve its LAN to nobody
+		case m.wokeAt > m.since && !m.allLooked(m.wokeAt):
+			// The whole machine has stood still, perhaps. Another one may have taken over
+			// meanwhile, which our siblings have still to read.
 		case !m.cfg.Guard || m.off(RulePrepare) || m.allPrepared() || m.now >= m.since+prepareLimit:
 			m.swap(Master, m.entering())
 		}

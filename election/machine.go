@@ -58,6 +58,7 @@ type Machine struct {
 	since    Time
 	now      Time
 	lastStep Time
+	wokeAt   Time // the last step that came late
 	acts     []Action
 	first    int // of this step in acts
 
@@ -257,7 +258,7 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 func (m *Machine) late() {
 	iv := m.interval()
 	if m.now-m.lastStep > iv {
-		m.graceAt = m.now + iv
+		m.graceAt, m.wokeAt = m.now+iv, m.now
 	}
 	m.lastStep = m.now
 	if m.seen.State() != Master {

@@ -84,6 +84,34 @@ func TestPrepareVetoed(t *testing.T) {
 	}
 }
 
+// The whole machine stands still in PREPARE, and meanwhile another one takes over. The
+// process that wakes first may have nothing to read, on a LAN where that one is not
+// heard: it waits for what the others have.
+func TestPrepareSleepsThroughASuccessor(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		s := guarded.open(t, 2)
+		s.setUp = time.Millisecond
+		s.at("3.6095s")
+		s.is(Prepare, MasterTimeout)
+		s.stall(A)
+		s.stall(B)
+		s.pass("5s")
+		if heard {
+			s.hear(B, 100, low)
+		}
+		s.awaken(A)
+		s.pass("300us")
+		s.is(Prepare, MasterTimeout)
+		s.awaken(B)
+		s.pass("501ms") // until its next heartbeat
+		if heard {
+			s.is(Backup, Vetoed)
+		} else {
+			s.is(Master, MasterTimeout)
+		}
+	}
+}
+
 // Priority 0 and inferior masters change nothing.
 func TestPrepareIsNotVetoedByLess(t *testing.T) {
 	preparing(t, -1, func(t *testing.T, s *scene) {

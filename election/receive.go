@@ -151,8 +151,9 @@ func (m *Machine) receiveZero(vr int, st State, src Addr16) {
 	}
 	if f.AccSrc != (Addr16{}) && src != f.AccSrc {
 		// Somebody else than the master we follow: whoever it was, the master
-		// that we know is given the time to speak.
-		f.DownAt = min(f.DownAt, m.now+int64(f.master())+f.skew(m.priority))
+		// that we know is given the time to speak; and if it hangs just now, its
+		// lease has to end.
+		f.DownAt = min(f.DownAt, max(m.now+int64(f.master())+f.skew(m.priority), f.AccAt+m.leaseSpan()))
 		return
 	}
 	if f.P0At == 0 {

@@ -120,7 +120,8 @@ func TestBackupPriorityZero(t *testing.T) {
 }
 
 // Priority 0 of somebody whom we do not follow: group.md RX in BACKUP, "else:
-// down_at=min(down_at, now+lrn+skew)"; the master that we know may speak.
+// down_at=min(down_at, now+lrn+skew)"; the master that we know may speak. It may also
+// hang, and then its lease, of two intervals, has to end first.
 func TestBackupPriorityZeroOfAStranger(t *testing.T) {
 	t.Run("the master goes on", func(t *testing.T) {
 		versions(t, setup{}, func(t *testing.T, s *scene) {
@@ -140,6 +141,19 @@ func TestBackupPriorityZeroOfAStranger(t *testing.T) {
 			s.at("7.109374999s")
 			s.is(Backup, Recovered)
 			s.at("7.109375s")
+			s.is(Master, MasterTimeout)
+		})
+	})
+	t.Run("the master hangs just then", func(t *testing.T) {
+		versions(t, setup{}, func(t *testing.T, s *scene) {
+			p := s.peer(200, high, A)
+			s.at("5.5s")
+			p.quiet()
+			s.hear(A, 200, high)
+			s.hear(A, 0, low)
+			s.at("7.499999999s")
+			s.is(Backup, Recovered)
+			s.at("7.5s")
 			s.is(Master, MasterTimeout)
 		})
 	})

@@ -182,6 +182,7 @@ func (g *generator) handOver() {
 	// be noticed.
 	win := max(skew, s.Interval/10+5*time.Millisecond, 15*time.Millisecond)
 	asked := noticing + s.Jitter + 2*s.Delay[1] + win + drift(win) + s.promoting()
+	asked += win / 10 // the shortest window is over before the last probe
 	if zero {
 		asked += s.Interval / 10
 	}

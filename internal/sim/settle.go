@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"vrrpd/election"
@@ -28,6 +29,11 @@ func (w *World) settle() {
 	begin := w.now
 	w.run(begin + 10*ms)
 	bound := w.down(1) + w.skew(1) + w.skew(1) + lingerMargin + w.interval()
+	if slices.ContainsFunc(w.hosts, func(h *host) bool { return h.spec.Ungrouped }) {
+		// One that is no group wins a tie on one LAN and loses it on another; who leaves
+		// because of it leaves a LAN to nobody, for as long as that takes to notice.
+		bound += w.down(1)
+	}
 	longest := 5*int64(time.Minute) + sec + 3*bound // a restart takes its time, and clocks drift
 	for w.failure == nil && w.now-begin <= longest {
 		end := begin
