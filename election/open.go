@@ -6,13 +6,18 @@ import "time"
 // three intervals that the old master has gone: its timer does not depend on the
 // old master's last advert, and if that machine hangs in this very moment, its
 // lease has still to end. So a preemptor advertises behind closed guards and asks
-// the LAN, every millisecond, who answers for the virtual address. A healthy
-// master leaves at our first advert; five probes without an answer, or the end of
-// a lease counted from its last advert, open the guards of all members together.
+// the LAN who answers for the virtual address. A healthy master leaves at our first
+// advert, and one of ours says farewell; 50 ms and five probes without an answer, or the
+// end of a lease counted from its last advert, open the guards of all members together.
 
 const (
-	openStep   = int64(time.Millisecond)
+	openFirst  = int64(time.Millisecond) // it is time for a farewell
+	openStep   = int64(5 * time.Millisecond)
 	openProbes = 5
+	// openSilence is how long nobody must have answered. A machine whose processes hang
+	// because it is overloaded answers late: 10 ms after the question were seen with seven
+	// busy threads for each processor, and then for several questions at once.
+	openSilence = int64(50 * time.Millisecond)
 	// openPatience is after how many questions the old master counts as one that
 	// hangs; from then on a question comes every fiftieth of an interval.
 	openPatience = 20
@@ -36,7 +41,7 @@ func (m *Machine) shut(w Word) {
 			m.do(Action{Kind: DoCloseGuard, VR: i})
 		}
 		f.Probes, f.AnsAt, f.Quiet = 0, 0, 0
-		v.probeAt, v.openBy, v.asked = m.now+openStep, f.InferiorAt+m.leaseSpan(), 0
+		v.probeAt, v.openBy, v.asked = m.now+openFirst, f.InferiorAt+m.leaseSpan(), 0
 		// Where no inferior master was heard nobody has served for a master-down
 		// interval; and unicast peers cannot be asked.
 		if f.InferiorAt == 0 || f.P0At != 0 || f.NoAsk != 0 {
@@ -65,7 +70,7 @@ func (m *Machine) open() {
 			m.ring = true
 		case l != i && m.now < v.openBy:
 			v.probeAt = m.vr[l].probeAt
-		case m.now >= v.openBy || f.Probes >= openProbes && m.now >= v.probeAt:
+		case m.now >= v.openBy || f.Probes >= openProbes && m.now >= m.openAt(f):
 			f.Quiet = m.shutEpoch
 			m.ring = true
 		case m.now >= v.probeAt:
@@ -129,6 +134,10 @@ func (m *Machine) farewell(vr int, src Addr16) {
 	m.ring = true
 }
 
+// openAt is when the master that we have preempted counts as gone on the member's LAN if
+// no more answers come.
+func (m *Machine) openAt(f *Facts) Time { return max(m.since, f.AnsAt) + openSilence }
+
 // quiet reports that the guards of the machine are open, or may be: the master
 // that it has preempted was found silent on every LAN, if there was any.
 func (m *Machine) quiet() bool {
@@ -150,6 +159,7 @@ func (m *Machine) openDue(soon func(Time)) {
 	for i := range m.own {
 		if f, v := &m.own[i], &m.vr[i]; f.Joining == 0 && f.Quiet != m.shutEpoch {
 			soon(min(v.probeAt, v.openBy))
+			soon(m.openAt(f))
 		}
 	}
 }

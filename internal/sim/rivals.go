@@ -163,10 +163,14 @@ func (h *host) lastResumed() int64 {
 	return last
 }
 
-// hearsAnybody: somebody serves the LAN whom the machine can hear there.
+// hearsAnybody: somebody serves the LAN whom the machine can hear there, or is about to:
+// who has preempted speaks behind closed guards.
 func (c *checker) hearsAnybody(w *World, l int, h *host) bool {
 	for _, o := range w.hosts {
-		if o != h && o.ports[l].serving() && c.deaf[l][o.n][h.n] == never {
+		speaks := func(t *port) bool {
+			return t.serving() || t.owner != nil && t.owner.group.word.State() == election.Master
+		}
+		if o != h && speaks(o.ports[l]) && c.deaf[l][o.n][h.n] == never {
 			return true
 		}
 	}
