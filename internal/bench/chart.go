@@ -189,7 +189,7 @@ func about(d time.Duration) string {
 // short names a cause in a picture.
 func short(k cause) string {
 	return map[cause]string{
-		cable: "cable pulled on one LAN", kill: "daemon killed", stop: "planned stop",
+		cable: "cable pulled on one LAN", kill: "daemon killed", unit: "its unit cleans up", stop: "planned stop",
 		hang: "daemon hangs, wakes up", comeUp: "better machine is back",
 	}[k]
 }

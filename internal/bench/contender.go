@@ -26,6 +26,8 @@ type contender struct {
 	// commands prepare the host and return what starts it; whole: the routers share one
 	// fate, as far as it can that.
 	commands func(h *netlab.Host, routers []peers.Router, whole bool) ([]netlab.Command, error)
+	// cleanUp is what its unit runs when a service manager finds it dead; nil: nothing.
+	cleanUp func(routers []peers.Router) netlab.Command
 	// flapless: it does not survive a flap of the parent, so its site is made anew after
 	// one.
 	flapless bool
@@ -169,6 +171,22 @@ func (m *machine) dieAtOnce() (func() error, error) {
 	}
 	dead, err := m.all(syscall.SIGKILL)
 	return func() error { return errors.Join(still(), dead()) }, err
+}
+
+// dieManaged prepares the same under a service manager, which sees to what is left as soon
+// as all of it is dead.
+func (m *machine) dieManaged(ctx context.Context) (func() error, error) {
+	die, err := m.dieAtOnce()
+	return func() error {
+		err := die()
+		if err == nil {
+			err = m.buried(ctx)
+		}
+		if err == nil {
+			_, err = m.Start(m.cleanUp(m.routers))
+		}
+		return err
+	}, err
 }
 
 // terminate is what a service manager does to stop it.

@@ -47,7 +47,10 @@ func failovers(ctx context.Context, c contender, interval time.Duration, times i
 	defer func() { _ = s.close() }() // whose error counts only if all else went well
 	for n := range times {
 		// The return is measured with the stop before it.
-		for _, k := range []cause{"", cable, kill, hang, stop} {
+		for _, k := range []cause{"", cable, kill, unit, hang, stop} {
+			if k == unit && c.cleanUp == nil {
+				continue
+			}
 			if s == nil {
 				var err error
 				if s, err = newSite(ctx, c, interval, on); err != nil {
@@ -93,7 +96,9 @@ func failovers(ctx context.Context, c contender, interval time.Duration, times i
 	}
 	var list []failover
 	for _, k := range causes() {
-		list = append(list, *got[k])
+		if k != unit || c.cleanUp != nil {
+			list = append(list, *got[k])
+		}
 	}
 	err := s.close()
 	s = nil // not again
@@ -133,7 +138,7 @@ func (s *site) play(ctx context.Context, k cause, phase time.Duration, on *stage
 	switch k {
 	case cable:
 		err = s.net.R1A.Plug()
-	case kill:
+	case kill, unit:
 		_, err = s.machines[0].start()
 	case stop:
 		limit, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -183,6 +188,8 @@ func (s *site) strike(ctx context.Context, k cause, phase time.Duration, on *sta
 		hit = s.net.R1A.Cut
 	case kill:
 		hit, err = first.dieAtOnce()
+	case unit:
+		hit, err = first.dieManaged(ctx)
 	case stop:
 		hit = first.terminate
 	case hang:

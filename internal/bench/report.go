@@ -199,7 +199,7 @@ func outagesText(r result) string {
 				for _, name := range r.others() {
 					theirs := r.failover(name, interval, k)
 					if theirs == nil {
-						line, ratios = line+" |", ratios+" |"
+						line, ratios = line+" – |", ratios+" – |"
 						continue
 					}
 					line += " " + cell(of(theirs), ms) + " |"
@@ -218,9 +218,9 @@ func outagesText(r result) string {
 			ms(r.quiet(interval, func(c control) time.Duration { return c.Dark.max() })),
 			ms(r.quiet(interval, func(c control) time.Duration { return c.Stall.max() })))
 		p("")
-		table("Two machines answer", func(f *failover) sample { return f.Double }, []cause{stop, comeUp, cable, kill, hang})
-		table("The other machine has spoken on both LANs after", func(f *failover) sample { return f.Speaks }, []cause{stop, cable, kill, hang})
-		table("The two LANs have different masters for", func(f *failover) sample { return f.Apart }, []cause{stop, cable, kill, hang})
+		table("Two machines answer", func(f *failover) sample { return f.Double }, []cause{stop, comeUp, cable, kill, unit, hang})
+		table("The other machine has spoken on both LANs after", func(f *failover) sample { return f.Speaks }, []cause{stop, cable, kill, unit, hang})
+		table("The two LANs have different masters for", func(f *failover) sample { return f.Apart }, []cause{stop, cable, kill, unit, hang})
 		p("A hang lasted %v.", hangTime(interval))
 		p("")
 	}
@@ -346,8 +346,9 @@ const method = `## How it was measured
   site of its own, the three live at the same time, and each event has the computer to
   itself for its first second.
 - *Killed*: all processes of the daemon stand still, then die, so that none cleans up after
-  another. Nothing cleans up after them either: under systemd vrrpd's unit does
-  (` + "`ExecStopPost=vrrpd --release`" + `), which is not measured here.
+  another, and nothing cleans up after them. *Its unit cleans up*: as soon as they are
+  dead, what vrrpd's unit has for that is run (` + "`ExecStopPost=vrrpd --release`" + `), as a
+  service manager does; the units of the others have nothing.
 - *Two machines answer*: ARP answers of both within 20 ms, told apart by the cable that
   they come in by, not by their MAC, which is the same.
 - Processor time is the scheduler's, in nanoseconds, of whole processes

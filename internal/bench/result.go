@@ -103,13 +103,14 @@ type cause string
 const (
 	cable  cause = "cable"
 	kill   cause = "kill"
+	unit   cause = "unit"
 	stop   cause = "stop"
 	hang   cause = "hang"
 	comeUp cause = "return"
 )
 
 // causes is their order in tables.
-func causes() []cause { return []cause{stop, comeUp, cable, kill, hang} }
+func causes() []cause { return []cause{stop, comeUp, cable, kill, unit, hang} }
 
 // word says what a cause is.
 func (c cause) word() string {
@@ -117,6 +118,7 @@ func (c cause) word() string {
 		"":     "nothing happened",
 		cable:  "cable pulled on one LAN",
 		kill:   "daemon killed (SIGKILL)",
+		unit:   "the same, and its unit cleans up",
 		stop:   "planned stop (SIGTERM)",
 		hang:   "daemon hangs (SIGSTOP, SIGCONT)",
 		comeUp: "the better machine comes back",

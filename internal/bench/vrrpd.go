@@ -30,6 +30,9 @@ func vrrpdContender(path string) (contender, error) {
 			err := h.WriteFile(ourFile, netlab.File{Text: routersFile(routers)})
 			return []netlab.Command{{Path: path, Args: []string{"-F", "-c", ourFile}}}, err
 		}
+		c.cleanUp = func([]peers.Router) netlab.Command {
+			return netlab.Command{Path: path, Args: []string{"--release", "-c", ourFile}}
+		}
 		return c, nil
 	}
 	c.most, c.whyMost = 1, "this version has a process for each virtual router"
