@@ -127,9 +127,9 @@ type member struct {
 	superior   verdict // this member's in this batch
 	tieSince   Time
 	tieHeard   Time
-	inferior   Time              // since when an inferior master goes on (MASTER)
-	inferiors  [2]inferiorMaster // masters that we would preempt: the last one heard, and the one before
-	failSince  Time              // adverts fail since
+	inferior   Time      // since when an inferior master goes on (MASTER)
+	inferiors  inferiors // masters that we would preempt
+	failSince  Time      // adverts fail since
 	retryAt    Time
 	sendFree   Time // when a send fault is given another try
 	peerAlarms [peersAlarmed]peerAlarm

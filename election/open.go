@@ -47,6 +47,7 @@ func (m *Machine) shut(w Word) {
 		if f.InferiorAt == 0 || f.P0At != 0 || f.NoAsk != 0 {
 			f.Quiet = w.Epoch()
 		}
+		m.bidden(i)
 	}
 }
 
@@ -102,36 +103,6 @@ func (m *Machine) open() {
 		}
 	}
 	m.do(Action{Kind: DoHook, VR: -1, Up: true, Reason: m.seen.Reason(), To: Master})
-}
-
-// inferiorMaster is one that we would preempt.
-type inferiorMaster struct {
-	src Addr16
-	at  Time // its last advert
-}
-
-// inferiorFrom notes an advert of one.
-func (v *member) inferiorFrom(src Addr16, f *Facts, now Time) {
-	f.InferiorAt = now
-	if v.inferiors[0].src != src {
-		v.inferiors[1] = v.inferiors[0]
-	}
-	v.inferiors[0] = inferiorMaster{src, now}
-}
-
-// farewell: a router has said that it no longer serves. If it is the one that we have
-// just preempted, nobody has to be asked any more; unless a third one, who may hang, was
-// heard as well.
-func (m *Machine) farewell(vr int, src Addr16) {
-	f, v := &m.own[vr], &m.vr[vr]
-	if m.shutEpoch == 0 || m.seen.State() != Master || src != v.inferiors[0].src {
-		return
-	}
-	if third := v.inferiors[1].at; third != 0 && m.now < third+m.leaseSpan() {
-		return
-	}
-	f.Quiet, v.parted = m.shutEpoch, m.shutEpoch
-	m.ring = true
 }
 
 // openAt is when the master that we have preempted counts as gone on the member's LAN if

@@ -131,6 +131,46 @@ func TestPreemptorMindsWhoseFarewell(t *testing.T) {
 	})
 }
 
+// Several machines take over at once, and the best one preempts them all: each says
+// farewell, the first of them perhaps before we speak.
+func TestPreemptorHearsAllFarewells(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		for _, lan := range []int{A, B} {
+			s.hear(lan, 50, low)
+			s.hear(lan, 60, high)
+			s.hear(lan, 70, 30)
+			s.bids(lan, high)
+			s.bids(lan, low)
+		}
+		if at := s.opened(A); len(at) != 0 {
+			t.Fatalf("open at %v, and the third master has not left", at)
+		}
+		s.bids(A, 30)
+		s.bids(B, 30)
+		s.pass("500us")
+		if len(s.opened(A)) != 1 || len(s.opened(B)) != 1 {
+			t.Error("not open, and all of them have left")
+		}
+	})
+	u := setup{cfg: Config{Guard: true}}
+	layouts(t, u, func(t *testing.T, s *scene) {
+		s.setUp = 5 * time.Millisecond
+		p := s.peer(50, low, A, B)
+		s.at("3.6095s")
+		s.is(Prepare, Preempted)
+		p.quiet()
+		s.bids(A, low)
+		s.bids(B, low)
+		s.at("3.616s")
+		s.is(Master, Preempted)
+		if len(s.opened(A)) != 1 || len(s.opened(B)) != 1 {
+			t.Error("not open, although the old master had left before")
+		}
+		s.hear(A, 50, low)
+		s.timed(A, "probe")
+	})
+}
+
 // Of several virtual routers on one LAN, each is said farewell of: the process of
 // another one may hang. The next one asks for those that are left.
 func TestPreemptorHearsOneFarewellOfTwo(t *testing.T) {

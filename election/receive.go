@@ -132,7 +132,7 @@ func (m *Machine) receive(e *Event) {
 			if f.P0At != 0 && m.now > f.P0At+m.grace() {
 				f.P0At = 0 // somebody serves after all
 			}
-			v.inferiorFrom(src, f, m.now)
+			m.inferior(e.VR, src)
 			f.AccMAC, f.AccSrc = e.MAC, src
 		}
 	}
@@ -198,7 +198,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 	if v.inferior == 0 || m.now-f.InferiorAt > 3*m.interval() {
 		v.inferior = m.now
 	}
-	v.inferiorFrom(src, f, m.now)
+	m.inferior(e.VR, src)
 	v.reply = true
 	m.ring = true
 	if m.now-v.inferior > 3*m.interval() {
