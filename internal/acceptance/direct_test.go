@@ -105,6 +105,17 @@ func TestDirect(t *testing.T) {
 	s.r1.start(lanA)
 	s.r1.mayServe()
 
+	// A cable is pulled, and the addresses leave both LANs.
+	check(t, s.r2.cable(lanA).Cut())
+	s.r1.waitDirect(true)
+	s.r2.waitDirect(false)
+	s.r1.wantAt()
+	check(t, s.r2.cable(lanA).Plug())
+	s.r2.mayServe()
+	s.r1.typed("atropos --backup -f " + runDir)
+	s.r2.waitDirect(true)
+	s.r1.waitDirect(false)
+
 	// Somebody removes the address.
 	mark := s.r2.links.Mark()
 	check(t, s.r2.DelAddr(lanA.nic, netip.PrefixFrom(lanA.vip, 32)))
