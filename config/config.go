@@ -80,7 +80,7 @@ type Config struct {
 	// SocketGroup is the group, a name or a number, whose members may ask the control
 	// socket; "": that of the process.
 	SocketGroup string
-	// Realtime is the priority of the threads that hear and speak, 1 to 49; 0: the
+	// Realtime is the priority of the thread that hears and speaks, 1 to 49; 0: the
 	// ordinary one.
 	Realtime int
 	// LockMemory: nothing of the process is paged out.

@@ -66,8 +66,8 @@ const Usage = `usage: vrrpd -i IFNAME -v VRID [options] IPADDR[/LEN] ...
   --announce-refresh SECONDS
                            as MASTER, announce the addresses again so often
                            (1-86400; default 0: not without a reason)
-  --realtime PRIO          real-time priority (1-49) for the threads that hear
-                           and speak; never for COMMANDs
+  --realtime PRIO          real-time priority (1-49) for the thread that hears
+                           and speaks; never for COMMANDs
   --lock-memory            keep memory from being paged out
   --script-user NAME       run the commands of -U and -D as this user
   --check                  validate this command line, or FILE, say what it

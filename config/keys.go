@@ -55,7 +55,7 @@ func fileKeys() []fileKey {
 		{"socket_group", ofProcess, text, "the group of the process", `"adm"`,
 			"The group, by name or number, whose members may ask the control sockets (atropos --state). Commands are for root alone. Cannot be changed by a reload.", setSocketGroup},
 		{"realtime", ofProcess, number, "none", "5",
-			"Real-time priority (SCHED_RR), 1 to 49, of the threads that hear and speak, so that adverts keep time on a busy machine. Commands do not have it. One that cannot be had is an error at the start. Cannot be changed by a reload.", setRealtime},
+			"Real-time priority (SCHED_RR), 1 to 49, of the thread that hears and speaks, so that adverts keep time on a busy machine. Commands do not have it. One that cannot be had is an error at the start. Cannot be changed by a reload.", setRealtime},
 		{"lock_memory", ofProcess, flag, "false", "true",
 			"Keep what vrrpd uses of the memory from being paged out. If that cannot be, it is an error at the start. Cannot be changed by a reload.", setLockMemory},
 		{"metrics", ofProcess, text, "none", `"127.0.0.1:9112"`,

@@ -8,8 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"vrrpd/config"
 	"vrrpd/control"
@@ -33,10 +32,8 @@ type auth struct {
 
 // wallClock is the time of day as trailers state it.
 func wallClock() vrrp.Stamp {
-	var ts unix.Timespec
-	// It cannot fail: every Linux has this clock.
-	_ = unix.ClockGettime(unix.CLOCK_REALTIME, &ts)
-	return vrrp.StampOf(ts.Sec, ts.Nsec)
+	now := time.Now()
+	return vrrp.StampOf(now.Unix(), int64(now.Nanosecond()))
 }
 
 // newAuth prepares one Auth for the loop and one for the reader.

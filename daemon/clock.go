@@ -1,14 +1,17 @@
 package daemon
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 // boottime is CLOCK_BOOTTIME in ns: it goes on while the machine is suspended,
 // as the peers' clocks do, and no administrator can set it.
-func boottime() int64 { return clock(unix.CLOCK_BOOTTIME) }
+func boottime() int64 { return realtime.Boottime() }
 
 // asleep is how long the machine has been suspended since it was booted, ns. The
 // clocks are read within a moment of each other, or again: a process that is
@@ -16,9 +19,9 @@ func boottime() int64 { return clock(unix.CLOCK_BOOTTIME) }
 func asleep() (slept int64) {
 	const moment = int64(time.Millisecond)
 	for range 8 {
-		before := clock(unix.CLOCK_MONOTONIC)
+		before := realtime.Clock(unix.CLOCK_MONOTONIC)
 		slept = boottime() - before
-		if clock(unix.CLOCK_MONOTONIC)-before < moment {
+		if realtime.Clock(unix.CLOCK_MONOTONIC)-before < moment {
 			break
 		}
 	}
@@ -27,21 +30,24 @@ func asleep() (slept int64) {
 
 // turns watches how the turns of the loop follow each other: one that comes late
 // must first read what waits, and one after a suspend must not believe that what
-// it did not hear was not said.
+// it did not hear was not said. Times are boottime ns.
 type turns struct {
-	last  int64 // boottime ns
-	slept int64 // ns the machine had been suspended, as last seen
+	last   int64
+	looked int64 // who waits in the sockets was asked here
+	due    int64 // of the present turn, unless something has happened before; later: that was judged
+	slept  int64 // ns the machine had been suspended, as last seen
 }
 
-// next reports whether a turn at now comes later than the interval after the one
-// before, and for how long (0: not, or not for that long) the machine was
-// suspended between the two. asleep is only called when it is late.
+// next reports whether a turn at now comes half an interval, or more, after it was due or
+// after the sockets were looked into, and for how long (0: not, or not for an interval)
+// the machine was suspended since the one before. asleep is only called when it is late.
 func (t *turns) next(now, interval int64, asleep func() int64) (late bool, suspended time.Duration) {
-	late = now-t.last >= interval
+	late = now-min(t.looked, t.due) >= interval/2
 	t.last = now
 	if !late {
 		return false, 0
 	}
+	t.looked, t.due = now, math.MaxInt64
 	s := asleep()
 	slept := s - t.slept
 	t.slept = s
@@ -49,11 +55,4 @@ func (t *turns) next(now, interval int64, asleep func() int64) (late bool, suspe
 		return true, 0
 	}
 	return true, time.Duration(slept)
-}
-
-func clock(id int32) int64 {
-	var ts unix.Timespec
-	// It cannot fail for a clock that exists since Linux 2.6.39.
-	_ = unix.ClockGettime(id, &ts)
-	return ts.Nano()
 }

@@ -55,11 +55,11 @@ type Daemon struct {
 	started   time.Time
 
 	inbox *inbox // shared
-	// realtime are the threads that hear and speak; nil: ordinary ones. It is written
-	// before any of them runs.
+	// realtime is the loop's thread, which hears and speaks; nil: it is an ordinary one.
+	// It is written before the loop runs.
 	realtime *realtime.Threads
-	reading  func() (leave func()) // how somebody who reads a socket begins; nil: as he is
-	alarm    *realtime.Bell        // what the loop's thread waits at; nil: it waits by means of the runtime
+	bell     *realtime.Bell // where the loop waits
+	serve    func()         // reads the sockets that have rung; bell.Serve, or a test's own
 	feed     control.Feed
 	// readers ends everything that reads and posts.
 	readers     context.Context
@@ -153,7 +153,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 	d := &Daemon{
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
 		instance: configName(cfg),
-		inbox:    newInbox(), worker: newWorker(), asleep: asleep, done: make(chan struct{}),
+		inbox:    &inbox{}, worker: newWorker(), asleep: asleep, done: make(chan struct{}),
 		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, watching: map[lease.Rung]bool{}, started: time.Now(),
 		hookLog: map[hookKey]*control.HookResult{}, scripts: make(chan struct{}, scriptsAtOnce),
 	}

@@ -3,8 +3,8 @@
 // decides; vmacif, lan and hooks carry the decision out; grouplock shares it
 // with the machine's other processes; control and sysd tell people.
 //
-// One goroutine, locked to its thread, owns the truth: the loop. Readers
-// (adverts, kernel events, the group's doorbell, the control socket, signals)
+// One goroutine owns the truth: the loop. It reads adverts itself. Readers of the rest
+// (kernel events, the group's doorbell, the control socket, signals)
 // decode and post to the inbox, and touch nothing else. What is slow runs
 // elsewhere and its result comes back through the inbox: taking an interface
 // down waits for the kernel, commands of the user may sleep an hour, journald
@@ -15,7 +15,7 @@
 //
 //	process.go   several groups in one process, and reloading their file
 //	start.go     setting everything up, and taking it down in reverse
-//	loop.go      the loop: wait, drain, step, carry out
+//	loop.go      the loop: wait, hear, drain, step, carry out
 //	inbox.go     what readers post, and how the loop is woken
 //	agenda.go    what is due later: repeated announcements
 //	worker.go    what must not be waited for

@@ -22,9 +22,9 @@ type goneSibling struct {
 	at   int64 // boottime ns
 }
 
-// bell is what the doorbell of the group says. It runs on the loop, which looks
+// doorbell is what the doorbell of the group says. It runs on the loop, which looks
 // at the shared memory in the step that follows.
-func (d *Daemon) bell(b grouplock.Bell) {
+func (d *Daemon) doorbell(b grouplock.Bell) {
 	for _, name := range b.Left {
 		e, inOrder := d.roll.Left(name)
 		if !inOrder {

@@ -8,20 +8,17 @@ import (
 	"vrrpd/internal/realtime"
 )
 
-// inbox is where readers post for the loop. It has no limit and never blocks a
-// reader; what a flood of adverts could make of that is prevented by folding
+// inbox is where readers post for the loop, and the loop what it has heard. It has no
+// limit and never blocks a reader; what a flood of adverts could make of that is prevented by folding
 // adverts that say the same into one, because facts are level-triggered.
 type inbox struct {
-	bell chan struct{} // capacity 1
-	// alarm is rung besides, for a loop that waits in the kernel; nil: it does not.
-	alarm atomic.Pointer[realtime.Bell]
+	// bell is where the loop waits; nil: not yet.
+	bell atomic.Pointer[realtime.Bell]
 
 	mu     sync.Mutex
 	events []election.Event
 	calls  []func()
 }
-
-func newInbox() *inbox { return &inbox{bell: make(chan struct{}, 1)} }
 
 // foldDepth is how far back an equal advert is looked for.
 const foldDepth = 8
@@ -67,18 +64,16 @@ func (b *inbox) call(f func()) {
 }
 
 func (b *inbox) ring() {
-	if a := b.alarm.Load(); a != nil {
-		a.Ring()
-		return
-	}
-	select {
-	case b.bell <- struct{}{}:
-	default:
+	if bell := b.bell.Load(); bell != nil {
+		bell.Ring()
 	}
 }
 
 // take moves what waits into the loop's own slices and returns them.
 func (b *inbox) take(events []election.Event, calls []func()) ([]election.Event, []func()) {
+	if bell := b.bell.Load(); bell != nil {
+		bell.Quiet()
+	}
 	b.mu.Lock()
 	events = append(events, b.events...)
 	calls = append(calls, b.calls...)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 
 	"vrrpd/election"
@@ -12,14 +11,13 @@ import (
 // loop is the one goroutine that owns the machine. It returns when the election
 // says that everything is left in order.
 func (d *Daemon) loop(ctx context.Context) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer d.thread()()
 
-	d.turns = turns{last: boottime(), slept: d.asleep()}
+	now := boottime()
+	d.turns = turns{last: now, looked: now, due: maxTime, slept: d.asleep()}
 	d.actions = d.machine.Start(d.turns.last, d.actions[:0])
 	d.patrol(0)
-	rest := d.rest(ctx)
+	defer context.AfterFunc(ctx, d.bell.Ring)()
 	for {
 		d.turn()
 		if d.exit {
@@ -27,29 +25,13 @@ func (d *Daemon) loop(ctx context.Context) {
 		}
 		d.becomeReady()
 		d.alive()
-		rest(time.Duration(d.due() - boottime()))
+		d.turns.due = d.due()
+		d.turns.looked = d.bell.Wait(d.turns.due)
 		if ctx.Err() != nil {
 			// Nobody waits for a successor any more.
 			return
 		}
-	}
-}
-
-// rest returns how the loop waits: until somebody has posted, for a time, or until the
-// context ends.
-func (d *Daemon) rest(ctx context.Context) func(time.Duration) {
-	if d.alarm != nil {
-		context.AfterFunc(ctx, d.alarm.Ring)
-		return func(length time.Duration) { d.alarm.Wait(-1, max(length, 0)) }
-	}
-	timer := time.NewTimer(time.Hour)
-	return func(length time.Duration) {
-		timer.Reset(length)
-		select {
-		case <-d.inbox.bell:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+		d.serve() // who hears posts
 	}
 }
 
@@ -111,15 +93,14 @@ func (d *Daemon) realise(may func(election.State) bool) {
 }
 
 // overslept reports that so much time has passed since the election was last
-// given its events that it must be given new ones before anything is said. The
-// timers of the election have the loop turn twice in an interval.
+// given its events that it must be given new ones before anything is said.
 func (d *Daemon) overslept() bool { return boottime()-d.turns.last >= int64(d.interval()) }
 
 // lookIfLate: a process that was stopped, or a machine that was suspended,
 // must see what waited in the sockets before it decides anything. That may happen
 // between any two instructions, so every step begins with it, not every turn. So must
-// who is to conclude something from a silence: on a busy machine the loop may be on
-// time while those who read for it are not.
+// who is to conclude something from a silence: a socket that has rung may have been read
+// a while ago, and one that is flooded is read at intervals.
 func (d *Daemon) lookIfLate() {
 	now, last := boottime(), d.turns.last
 	late, suspended := d.turns.next(now, int64(d.interval()), d.asleep)
@@ -144,8 +125,7 @@ func (d *Daemon) lookIfLate() {
 func (d *Daemon) drain() {
 	for _, p := range d.parents {
 		if p.port != nil {
-			// ErrNotRunning: the reader has not begun; it reads first.
-			_, _ = p.port.Drain()
+			_, _ = p.port.Drain() // it listens
 		}
 	}
 }

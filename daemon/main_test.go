@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 // suspended, because no test can suspend the machine that it runs on.
 const sleptFile = "/run/slept"
 
-// lateEnv makes a process one whose readers never get the processor.
-const lateEnv = "DAEMON_TEST_LATE_READERS"
+// lateEnv makes a process one that does not read when a socket has rung.
+const lateEnv = "DAEMON_TEST_READS_LATE"
 
 // process is vrrpd with a clock that believes sleptFile.
 func process(args []string) int {
@@ -50,7 +50,7 @@ func process(args []string) int {
 			return asleep() + slept
 		}
 		if os.Getenv(lateEnv) != "" {
-			d.reading = func() (leave func()) { select {} }
+			d.serve = func() {}
 		}
 		err = d.Run(context.Background())
 	}

@@ -1,13 +1,10 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
 	"vrrpd/lan"
@@ -33,14 +30,13 @@ type parent struct {
 	unicast, ungrouped []uint8
 	port               *lan.Port // nil while the interface does not exist
 	opened             rtnl.Link // the link that port was opened on, as last seen
-	stop               context.CancelFunc
-	stopped            chan struct{}
 
 	routers []*router // the loop's; written under mu, too
 
 	announcing bool // the announcement of the machine's own addresses is due
 
-	// mu guards what the reader of the port writes, here and in the routers.
+	// mu guards what is written by who reads the port, the loop, and read by others, here and
+	// in the routers.
 	mu       sync.Mutex
 	byVRID   [2][256]*router // by familyIndex
 	counters vrrp.Counters   // packets that no virtual router of ours is meant by
@@ -57,52 +53,37 @@ func (p *parent) open() error {
 	families, virtual := p.families()
 	unicast, ungrouped := p.manners()
 	port, err := lan.Open(lan.Config{
-		Thread:  p.d.reading,
 		Unicast: unicast, Ungrouped: ungrouped,
 		Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval(), Families: families, Virtual: virtual,
 	})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(p.d.readers)
-	stopped := make(chan struct{})
-	p.port, p.stop, p.stopped, p.opened, p.heard = port, cancel, stopped, p.link, families
+	// Of a parent that is gone rtnl tells, and has the next port opened when it is back.
+	if err := port.Listen(p.d.bell, p.deliver, func(err error) { p.d.inbox.call(func() { p.d.lostPort(p, port, err) }) }); err != nil {
+		return errors.Join(err, port.Close())
+	}
+	p.port, p.opened, p.heard = port, p.link, families
 	p.unicast, p.ungrouped = unicast, ungrouped
-	go func() {
-		defer close(stopped)
-		err := port.Run(ctx, p.deliver)
-		switch {
-		case err == nil:
-		case errors.Is(err, unix.ENODEV):
-			// rtnl says the same, and opens the next port when it is back.
-		default:
-			p.d.inbox.call(func() { p.d.lostPort(p, port, err) })
-		}
-	}()
 	return nil
 }
 
 // close stops hearing; nothing is delivered once it returns.
 func (p *parent) close() error { return p.detach()() }
 
-// detach takes the port away from the parent. What it returns closes it, on
-// whatever goroutine, and waits until nothing is delivered any more.
+// detach takes the port away from the parent: nothing is delivered any more. What it
+// returns closes it, on whatever goroutine.
 func (p *parent) detach() (closing func() error) {
-	port, stop, stopped := p.port, p.stop, p.stopped
+	port := p.port
 	if port == nil {
 		return func() error { return nil }
 	}
 	p.port = nil
-	return func() error {
-		stop()
-		err := port.Close()
-		<-stopped
-		return err
-	}
+	port.Leave()
+	return port.Close
 }
 
-// deliver judges a batch of packets and posts what is ours. It runs on the
-// reader of the port, or on the loop when that drains.
+// deliver judges a batch of packets and posts what is ours. It runs on the loop.
 func (p *parent) deliver(b lan.Batch) {
 	p.mu.Lock()
 	events := p.batch[:0]

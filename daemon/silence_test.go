@@ -10,9 +10,9 @@ import (
 	"vrrpd/internal/netlab"
 )
 
-// Whoever takes over because nobody was heard has looked into its sockets first. The
-// readers of these processes never get the processor, and all that they know is what
-// the loop has found itself.
+// Whoever takes over because nobody was heard has looked into its sockets first. These
+// processes do not read when a socket rings, and all that they know is what they have
+// found before they judged.
 func TestSilenceIsOfTheLAN(t *testing.T) {
 	const late = lateEnv + "=1"
 	t.Run("a master that speaks", func(t *testing.T) {

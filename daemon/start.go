@@ -86,7 +86,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.machine = election.New(d.electionConfig(), d.board, d.electionRouters())
 	// The group's doorbell rings on the loop, which owns the machine.
 	d.goRead(later, func(ctx context.Context) error {
-		return d.group.Run(ctx, func(b grouplock.Bell) { d.inbox.call(func() { d.bell(b) }) })
+		return d.group.Run(ctx, func(b grouplock.Bell) { d.inbox.call(func() { d.doorbell(b) }) })
 	})
 	d.loop(ctx)
 	close(d.done)

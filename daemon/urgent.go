@@ -30,16 +30,19 @@ func (d *Daemon) urgent(later func(func())) error {
 		}
 	}
 	threads, err := realtime.NewThreads(d.cfg.Realtime)
-	if err != nil || threads == nil {
-		return err
-	}
-	alarm, err := realtime.NewBell()
 	if err != nil {
 		return err
 	}
-	d.realtime, d.alarm, d.reading = threads, alarm, d.thread
-	d.inbox.alarm.Store(alarm)
-	later(alarm.Close)
+	bell, err := realtime.NewBell(threads != nil)
+	if err != nil {
+		return err
+	}
+	d.realtime, d.bell = threads, bell
+	if d.serve == nil {
+		d.serve = bell.Serve
+	}
+	d.inbox.bell.Store(bell)
+	later(func() { _ = bell.Close() })
 	later(threads.Watch(func() {
 		d.log.Error(fmt.Sprintf("a real-time thread has run for %v without waiting: all have the ordinary priority now, until vrrpd is restarted; "+
 			"this should be reported, with what SIGABRT makes vrrpd write", realtime.SpinLimit), d.aboutMachine()...)
@@ -47,13 +50,14 @@ func (d *Daemon) urgent(later func(func())) error {
 	return nil
 }
 
-// thread makes the calling goroutine's thread one of those that hear and speak. Without
-// --realtime that is nothing.
+// thread makes the calling goroutine's thread the one that hears and speaks. Without
+// --realtime that is nothing: who waits by means of the runtime is woken at less cost if
+// any thread may go on for it.
 func (d *Daemon) thread() (leave func()) {
 	leave, err := d.realtime.Enter()
 	if err != nil {
 		// It could be had at the start.
-		d.log.Error("a thread has the ordinary priority", d.aboutMachine("err", err)...)
+		d.log.Error("the thread that hears and speaks has the ordinary priority", d.aboutMachine("err", err)...)
 	}
 	return leave
 }
@@ -62,7 +66,7 @@ func (d *Daemon) thread() (leave func()) {
 func (d *Daemon) sayUrgent() {
 	var all []string
 	if p := d.realtime.Priority(); p != 0 {
-		all = append(all, fmt.Sprintf("threads that hear and speak have real-time priority %d", p))
+		all = append(all, fmt.Sprintf("the thread that hears and speaks has real-time priority %d", p))
 		if err := d.realtime.Favour(); err != nil {
 			d.log.Warn(err.Error(), d.aboutMachine()...)
 		}

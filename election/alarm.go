@@ -59,10 +59,12 @@ func (m *Machine) alarm(vr int, why Reason, peer Addr16) {
 // calm ends the alarms about peers that have not been seen for a while. That a
 // peer has our priority is no trouble, and has no end worth telling.
 func (m *Machine) calm() {
+	m.alarmed = false
 	for i := range m.vr {
 		for k := range m.vr[i].peerAlarms {
 			a := &m.vr[i].peerAlarms[k]
 			if !a.on || m.now-a.at <= max(calmAfter, m.own[i].down(1)) {
+				m.alarmed = m.alarmed || a.on
 				continue
 			}
 			a.on = false

@@ -98,6 +98,7 @@ type Machine struct {
 	graceAt      Time                                       // others' heartbeats are not judged before
 	lastPromoted Time
 	beatNext     Time
+	alarmed      bool // an alarm about a peer is on
 	stopping     bool
 	exited       bool
 	ring         bool
@@ -277,7 +278,10 @@ func (m *Machine) nextTick() Time {
 	return m.since + ((m.now-m.since)/iv+1)*iv
 }
 
-// beat is the heartbeat that the other processes of the machine judge us by.
+// beat is the heartbeat that the other processes of the machine judge us by; every step
+// is one. Who is alone has nobody to beat for, but for one that may join just now: then
+// the next advert, sent or heard, comes first. While something is wrong with a peer, that
+// it is over is to be noticed in time.
 func (m *Machine) beat() {
 	first := func(f *Facts, t Time) bool { return f.BeatAt < t && t <= m.now }
 	for i := range m.own {
@@ -288,6 +292,9 @@ func (m *Machine) beat() {
 		f.BeatAt = m.now
 	}
 	m.beatNext = m.now + m.interval()/2
+	if len(m.others) == 0 && !m.alarmed {
+		m.beatNext = m.now + m.interval()*5/4
+	}
 }
 
 // adoptWishes reads what the group wants: the operator's wishes, the priority

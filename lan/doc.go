@@ -45,17 +45,16 @@
 // of the virtual interface itself come some milliseconds after it was set up, and a
 // guard that is still closed then does not let them out.
 //
-// The receiving ones are waited for through an epoll instance each, which rings
-// once for whatever has come (socket.go), and are read at intervals when more
-// comes than virtual routers have to say (pace.go): 100,000 forged frames per
-// second cost 6 % of a core instead of 43 %.
+// The receiving ones are waited for at the realtime.Bell of who reads, and are read at
+// intervals when more comes than virtual routers have to say (pace.go): 100,000 forged
+// frames per second cost 6 % of a core instead of 43 %.
 //
 // An Asker has a socket of its own: what it asks, for package health, has nothing to
 // do with virtual routers, and may be asked of an interface that none stands on.
 //
 // # Order of closing
 //
-// Close ends hearing and sending (Run returns, the membership at layer 2 goes),
+// Leave ends hearing. Close ends sending (Run returns, the membership at layer 2 goes),
 // then leaves the group (the kernel says so by IGMP). What must still be said, a priority of 0 above all, is sent
 // before Close: a frame that Send has accepted leaves even if Close follows.
 package lan

@@ -61,7 +61,7 @@ func TestDrain(t *testing.T) {
 	if n, err := pb.Drain(); n != 0 || !errors.Is(err, ErrNotRunning) {
 		t.Errorf("before Run: %d, %v", n, err)
 	}
-	// As if Run's readers were stopped just after Run had begun.
+	// As if Run were stopped just after it had begun.
 	var got []string
 	pb.sink = func(b Batch) {
 		for _, r := range b.Adverts {
@@ -113,11 +113,9 @@ func TestDrainIsBounded(t *testing.T) {
 }
 
 // Run and Drain at once: every frame once, in order, one callback at a time.
-func TestDrainBesideRun(t *testing.T) { eitherWay(t, testDrainBesideRun) }
-
-func testDrainBesideRun(t *testing.T, how func(*Config)) {
+func TestDrainBesideRun(t *testing.T) {
 	a, b := newPair(t)
-	pa, pb := a.open(), b.open(roomy, how)
+	pa, pb := a.open(), b.open(roomy)
 	const n = 4000
 	var inside atomic.Int32
 	var next uint32

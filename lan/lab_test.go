@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,28 +143,6 @@ func (h *host) mac() [6]byte { return [6]byte(h.ifi.HardwareAddr) }
 
 func (h *host) config() Config {
 	return Config{Index: h.ifi.Index, Name: "veth0", MAC: h.mac()}
-}
-
-// eitherWay runs a test with readers that the runtime wakes, and with such that have
-// threads.
-func eitherWay(t *testing.T, test func(t *testing.T, how func(*Config))) {
-	t.Run("runtime", func(t *testing.T) { test(t, func(*Config) {}) })
-	t.Run("thread", func(t *testing.T) {
-		var began, ended atomic.Int32
-		test(t, func(c *Config) {
-			c.Thread = func() func() {
-				runtime.LockOSThread()
-				began.Add(1)
-				return func() {
-					runtime.UnlockOSThread()
-					ended.Add(1)
-				}
-			}
-		})
-		if n := began.Load(); n == 0 || ended.Load() != n {
-			t.Errorf("%d readers have begun on a thread, %d have left theirs", n, ended.Load())
-		}
-	})
 }
 
 func (h *host) open(change ...func(*Config)) *Port {

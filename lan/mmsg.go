@@ -7,12 +7,17 @@ import (
 )
 
 // This is the one file with unsafe in it: sendmmsg and recvmmsg have no
-// wrapper in x/sys/unix, and the ones of x/net allocate per message.
+// wrapper in x/sys/unix, and the ones of x/net allocate per message. Neither waits, so
+// the runtime need not know of them; see internal/realtime, raw.go.
 
 const (
 	// maxSend is what the kernel takes in one sendmmsg (UIO_MAXIOV); it
 	// silently ignores the rest.
 	maxSend = 1024
+
+	// rawSend is how many frames may be sent without telling the runtime, which cannot
+	// stop that thread meanwhile: a frame costs up to 5 us.
+	rawSend = 32
 
 	// batchSize is how many frames one recvmmsg takes: the call itself is a
 	// few per cent of the batch from here on.
@@ -65,8 +70,11 @@ func (o *outgoing) release(n int) { clear(o.iov[:n]) }
 // how many the kernel took, or 0 and why it refused the first; why it refused
 // a later one is told only by a call that starts with that one.
 func (o *outgoing) send(fd uintptr, n int) (int, unix.Errno) {
-	r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd,
-		uintptr(unsafe.Pointer(&o.msgs[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
+	call := unix.RawSyscall6
+	if n > rawSend {
+		call = unix.Syscall6
+	}
+	r, _, errno := call(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&o.msgs[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
@@ -97,7 +105,7 @@ func newIncoming() *incoming {
 
 // receive takes what waits in the socket, at most batchSize frames.
 func (in *incoming) receive(fd uintptr) (int, unix.Errno) {
-	r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
+	r, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd,
 		uintptr(unsafe.Pointer(&in.msgs[0])), uintptr(len(in.msgs)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno

@@ -1,9 +1,6 @@
 package lan
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // Reading a frame costs half a microsecond in a batch, and ten times as much when
 // the reader is woken for it alone. Whoever sends a hundred thousand forged frames
@@ -25,7 +22,6 @@ type pace struct {
 	frames int   // in the window
 	busy   bool
 	length time.Duration // of a pause
-	timer  *time.Timer
 }
 
 // newPace makes pauses of a tenth of the interval between adverts, as far as the
@@ -44,18 +40,4 @@ func (p *pace) flooded(frames int, now int64) bool {
 	p.frames += frames
 	p.busy = p.busy || p.frames > paceFrames
 	return p.busy && frames > 0
-}
-
-// pause lets frames gather.
-func (p *pace) pause(ctx context.Context) {
-	if p.timer == nil {
-		p.timer = time.NewTimer(p.length)
-	} else {
-		p.timer.Reset(p.length)
-	}
-	select {
-	case <-p.timer.C:
-	case <-ctx.Done():
-		p.timer.Stop()
-	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 const (
@@ -57,14 +59,11 @@ type Config struct {
 	// Interval is that of the adverts: in a flood, reading may be late by a tenth
 	// of it. Zero means as little as possible.
 	Interval time.Duration
-	// Thread, if it is not nil, is called by each reader, which keeps its thread from
-	// then on, and waits there in the kernel instead of by means of the runtime; what it
-	// returns is called at the end.
-	Thread func() (leave func())
 }
 
 // Port is everything that is sent to and heard from one parent. Send belongs
-// to one goroutine; Run, Drain, Counters and Close may be called from any.
+// to one goroutine, Listen and Leave to one; Run, Drain, Counters and Close may be called
+// from any.
 //
 // A Port whose parent was deleted is of no more use: Close it, and open
 // another when the parent is back, whose index is then a new one.
@@ -76,13 +75,14 @@ type Port struct {
 	receivers []*receiver // adverts first: it alone tells of the parent
 	groups    []int       // the sockets that are members by IGMP and MLD
 
-	closed   atomic.Bool
-	stopping atomic.Bool // Run's context has ended
+	closed atomic.Bool
+	bell   atomic.Pointer[realtime.Bell] // of who listens; nil: nobody
 
 	// mu guards sink, the buffers below and the receivers' state: whoever
 	// holds it is the one that reads and delivers.
 	mu      sync.Mutex
-	sink    Sink // nil while Run does not run
+	sink    Sink        // nil while nobody listens
+	lost    func(error) // beside sink
 	in      *incoming
 	adverts []Received
 	answers []Answer
@@ -174,7 +174,7 @@ func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstructi
 	if err != nil {
 		return err
 	}
-	sock, err := newSocket(conn, p.cfg.Thread != nil)
+	sock, err := newSocket(conn)
 	if err != nil {
 		return err
 	}
@@ -191,6 +191,7 @@ func (p *Port) Close() error {
 	if p.closed.Swap(true) {
 		return nil
 	}
+	p.wake()
 	if err := p.closeSockets(); err != nil {
 		return fmt.Errorf("close sockets on %s: %w", p.cfg.Name, err)
 	}

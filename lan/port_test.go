@@ -262,11 +262,9 @@ func TestOpenWhileDown(t *testing.T) {
 	l.advert()
 }
 
-func TestParentDeleted(t *testing.T) { eitherWay(t, testParentDeleted) }
-
-func testParentDeleted(t *testing.T, how func(*Config)) {
+func TestParentDeleted(t *testing.T) {
 	a, b := newPair(t)
-	pb := b.open(how)
+	pb := b.open()
 	l := listen(t, pb)
 	if err := a.nl.LinkDel(a.link()); err != nil { // takes the other end with it
 		t.Fatal(err)
@@ -405,11 +403,9 @@ func TestFramesOfAnInterfaceAbove(t *testing.T) {
 	}
 }
 
-func TestRunEndsAndStartsAgain(t *testing.T) { eitherWay(t, testRunEndsAndStartsAgain) }
-
-func testRunEndsAndStartsAgain(t *testing.T, how func(*Config)) {
+func TestRunEndsAndStartsAgain(t *testing.T) {
 	a, b := newPair(t)
-	pa, pb := a.open(), b.open(how)
+	pa, pb := a.open(), b.open()
 	for range 20 {
 		l := listen(t, pb)
 		mustSend(t, pa, advert(1))

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
-	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 // ParentEvent is what a socket itself learns of its parent. Package rtnl tells
@@ -52,15 +53,11 @@ type Batch struct {
 //
 // A Sink must not wait for a goroutine that calls Drain, and must not call
 // Drain itself: both would wait for the reader that is waiting for the Sink.
-// Append to a queue without limit and ring its owner.
 type Sink func(Batch)
 
-// ErrNotRunning says that Drain has looked at nothing, because no Run has said
+// ErrNotRunning says that Drain has looked at nothing, because nobody has said
 // yet where to deliver: what waits is still unknown.
 var ErrNotRunning = errors.New("nobody is reading")
-
-// past is a deadline that ends waiting at once.
-var past = time.Unix(1, 0)
 
 // receiver reads one socket. Its fields below sock are guarded by Port.mu.
 type receiver struct {
@@ -72,17 +69,13 @@ type receiver struct {
 
 	// take turns the first n frames of the buffer into a batch.
 	take func(n int) Batch
-	// wait reads until nothing is left; false makes the poller wait for more.
-	wait func(epfd uintptr) bool
+	ear  *realtime.Ear // nil: nobody listens
 
-	down    bool       // ENETDOWN was met: is the parent gone too?
-	failed  unix.Errno // ended wait or drain, if it is not EAGAIN or ENETDOWN
-	drained int        // frames that drain has read
-	limit   int        // frames that drain may read
-
-	// Of run and wait, which are one goroutine.
-	pace    pace
-	reading int // frames since the poller was last asked
+	down   bool // ENETDOWN was met: is the parent gone too?
+	failed bool // it has been told that nothing can be read any more
+	limit  int  // frames that drain may read
+	at     int64
+	pace   pace
 }
 
 func newReceiver(p *Port, name string, sock *socket, take func(n int) Batch, group netip.Addr) *receiver {
@@ -91,43 +84,56 @@ func newReceiver(p *Port, name string, sock *socket, take func(n int) Batch, gro
 	// frame costs the kernel more than 256 bytes of twice the buffer. Without
 	// a limit a flood would keep the caller here for ever.
 	r.limit = p.cfg.ReceiveBuffer/128 + batchSize
-	r.wait = func(epfd uintptr) bool {
-		sock.disarm(epfd)
-		for !p.stopping.Load() && !p.closed.Load() {
-			p.mu.Lock()
-			n, errno := r.receive()
-			p.mu.Unlock()
-			r.reading += n
-			switch errno {
-			case 0, unix.EINTR:
-			case unix.EAGAIN:
-				if r.pace.flooded(r.reading, boottime()) {
-					r.reading = 0
-					return true // to pause
-				}
-				r.reading = 0
-				// Only EAGAIN proves that there is nothing, not a batch that
-				// was not full: the poller tells of changes, and an error that
-				// ended the batch early is none.
-				return sock.arm(epfd) != nil // closed
-			default:
-				return true
-			}
-		}
-		return true
-	}
 	return r
 }
 
-// drain reads until nothing is left, for the caller of Drain.
-func (r *receiver) drain() {
-	for r.drained < r.limit {
+// visit is how long one visit to a socket may last: then whoever reads has other things
+// to do before the next one. 500 frames come within it.
+const visit = int64(300 * time.Microsecond)
+
+// serve reads what there is, when the bell has told of something or a pause is over.
+func (r *receiver) serve() {
+	r.port.mu.Lock()
+	defer r.port.mu.Unlock()
+	if r.port.sink == nil || r.ear == nil {
+		return // as of now
+	}
+	var began int64
+	for read := 0; ; {
 		n, errno := r.receive()
-		r.drained += n
-		if errno == unix.EAGAIN || r.failed != 0 {
+		read += n
+		switch {
+		case r.failed:
+			_ = r.ear.Leave() // it has nothing to say
+			return
+		case errno == unix.EAGAIN, errno == 0 && n < batchSize:
+			// Something may be left, an error above all; then the bell says so.
+			if errno != 0 {
+				r.at = boottime()
+			}
+			if r.pace.flooded(read, r.at) {
+				r.ear.Pause(r.at + int64(r.pace.length))
+			}
+			return
+		case began == 0:
+			began = r.at
+		case r.at-began > visit:
+			r.pace.flooded(read, r.at) // the next time, if nothing is left then
 			return
 		}
 	}
+}
+
+// drain reads until nothing is left, for the caller of Drain.
+func (r *receiver) drain() (frames int) {
+	for frames < r.limit {
+		n, errno := r.receive()
+		frames += n
+		if errno == unix.EAGAIN || r.failed {
+			break
+		}
+	}
+	return frames
 }
 
 // receive takes and delivers one batch. The caller holds mu.
@@ -136,15 +142,20 @@ func (r *receiver) receive() (int, unix.Errno) {
 	n, errno := r.sock.receive(p.in)
 	switch errno {
 	case 0:
-		if b := r.take(n); len(b.Adverts)+len(b.Answers) > 0 {
-			b.At = boottime()
+		b := r.take(n)
+		r.at = boottime()
+		if len(b.Adverts)+len(b.Answers) > 0 {
+			b.At = r.at
 			p.sink(b)
 		}
 	case unix.EAGAIN, unix.EINTR:
 	case unix.ENETDOWN:
 		r.tellDown()
 	default:
-		r.failed = errno
+		if !r.failed {
+			r.failed = true
+			p.lost(fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, errno))
+		}
 	}
 	return n, errno
 }
@@ -167,7 +178,7 @@ func (r *receiver) wentDown() {
 	r.port.mu.Lock()
 	defer r.port.mu.Unlock()
 	r.tellDown()
-	r.wake() // Run sees to it
+	r.port.wake() // Run sees to it
 }
 
 func (p *Port) takeAdverts(n int) Batch {
@@ -225,97 +236,91 @@ func (p *Port) take6(n int) Batch {
 	return Batch{Adverts: p.adverts, Answers: p.answers}
 }
 
-// Run reads and delivers to sink until ctx ends or Close is called (nil), or
-// the parent is gone (errors.Is unix.ENODEV) or a socket fails. After ctx has
-// ended it may be called again; what arrived in between has waited. Only one
-// Run at a time.
-func (p *Port) Run(ctx context.Context, sink Sink) error {
+// Listen has whoever waits at bell read, when that serves, and deliver to sink. lost is
+// told, once for each socket, that one has failed, from which nothing comes any more; it
+// must not call the Port. Of a parent that is gone nothing is told but that it is down.
+// Listen, Leave and the bell belong to one goroutine.
+func (p *Port) Listen(bell *realtime.Bell, sink Sink, lost func(error)) error {
 	if p.closed.Load() {
 		return fmt.Errorf("read from %s: %w", p.cfg.Name, net.ErrClosed)
 	}
 	p.mu.Lock()
 	busy := p.sink != nil
 	if !busy {
-		p.sink = sink
+		p.sink, p.lost = sink, lost
 	}
 	p.mu.Unlock()
 	if busy {
 		return fmt.Errorf("read from %s: another Run is reading", p.cfg.Name)
 	}
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p.stopping.Store(false)
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		p.stopping.Store(true)
-		for _, r := range p.receivers {
-			r.wake()
-		}
-	})
-
-	errs := make([]error, len(p.receivers))
-	var readers sync.WaitGroup
-	for i, r := range p.receivers {
-		readers.Go(func() {
-			errs[i] = r.run(ctx)
-			cancel() // one reader alone is of no use
-		})
-	}
-	readers.Wait()
-	if !stop() {
-		<-woken // or it would stop the next Run
-	}
-	p.mu.Lock()
-	p.sink = nil
-	p.mu.Unlock()
-	return errors.Join(errs...)
-}
-
-// wake makes run look around, also if it begins to wait only now.
-func (r *receiver) wake() {
-	// It fails on a closed socket only, whose reader is awake already.
-	_ = r.sock.setDeadline(past)
-}
-
-// run reads until it has to end; nil means that it was asked to.
-func (r *receiver) run(ctx context.Context) error {
-	p := r.port
-	if p.cfg.Thread != nil {
-		defer p.cfg.Thread()()
-	}
-	for {
-		err := r.sock.read(r.wait)
-		switch {
-		case p.closed.Load() || ctx.Err() != nil:
-			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// Drain has met what it leaves to us, or a former Run's context
-			// has. The deadline goes first: one set by ctx from here on stays,
-			// one set before is seen in the next line.
-			_ = r.sock.setDeadline(time.Time{})
-			if ctx.Err() != nil {
-				return nil
-			}
-		case err != nil:
-			return fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, err)
-		}
-
-		switch {
-		case !r.pace.busy:
-		case r.sock.wake != nil:
-			r.sock.wake.Pause(r.pace.length)
-		default:
-			r.pace.pause(ctx)
+	p.bell.Store(bell)
+	for _, r := range p.receivers {
+		ear, err := r.sock.listen(bell, r.serve)
+		if err != nil {
+			p.Leave()
+			return fmt.Errorf("read from %s: %w", p.cfg.Name, err)
 		}
 		p.mu.Lock()
-		down, failed := r.down, r.failed
-		r.down, r.failed = false, 0
+		r.ear, r.failed = ear, false
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// Leave ends what Listen has begun: nothing is delivered once it returns. What arrives
+// from then on waits. It comes before Close.
+func (p *Port) Leave() {
+	p.bell.Store(nil)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.receivers {
+		if r.ear != nil {
+			_ = r.ear.Leave() // its socket is closed
+			r.ear = nil
+		}
+	}
+	p.sink = nil
+}
+
+// wake has whoever listens look around.
+func (p *Port) wake() {
+	if bell := p.bell.Load(); bell != nil {
+		bell.Ring()
+	}
+}
+
+// Run is Listen for who has no other things to wait for. It reads and delivers to sink
+// until ctx ends or Close is called (nil), or the parent is gone (errors.Is unix.ENODEV)
+// or a socket fails. After ctx has ended it may be called again; what arrived in between
+// has waited. Only one Run at a time.
+func (p *Port) Run(ctx context.Context, sink Sink) error {
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		return fmt.Errorf("read from %s: %w", p.cfg.Name, err)
+	}
+	defer bell.Close()
+	var failed error // guarded by mu
+	if err := p.Listen(bell, sink, func(err error) {
+		failed = err
+		bell.Ring() // it may be Drain that has met it
+	}); err != nil {
+		return err
+	}
+	defer p.Leave()
+	defer context.AfterFunc(ctx, bell.Ring)()
+	r := p.receivers[0]
+	for ctx.Err() == nil && !p.closed.Load() {
+		bell.Wait(math.MaxInt64)
+		bell.Serve()
+		p.mu.Lock()
+		down, err := r.down, failed
+		r.down = false
 		p.mu.Unlock()
 		switch {
-		case failed != 0:
-			return fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, failed)
+		case p.closed.Load():
+			return nil
+		case err != nil:
+			return err
 		case down && r.gone():
 			p.mu.Lock()
 			p.sink(Batch{At: boottime(), Parent: ParentGone})
@@ -323,6 +328,7 @@ func (r *receiver) run(ctx context.Context) error {
 			return fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, unix.ENODEV)
 		}
 	}
+	return nil
 }
 
 // gone reports whether the parent that has just gone down is being deleted.
@@ -355,20 +361,13 @@ func (p *Port) drain() (frames int, err error) {
 		return 0, fmt.Errorf("drain %s: %w", p.cfg.Name, ErrNotRunning)
 	}
 	for _, r := range p.receivers {
-		r.drained = 0
-		r.drain()
-		frames += r.drained
-		if r.down || r.failed != 0 {
-			r.wake() // Run sees to it
+		frames += r.drain()
+		if r.down {
+			p.wake() // Run sees to it
 		}
 	}
 	return frames, nil
 }
 
 // boottime is CLOCK_BOOTTIME in nanoseconds: the clock of package election.
-func boottime() int64 {
-	var ts unix.Timespec
-	// It cannot fail: Linux has this clock since 2.6.39.
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
-	return ts.Nano()
-}
+func boottime() int64 { return realtime.Boottime() }

@@ -6,8 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
-	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/sys/unix"
@@ -15,26 +13,16 @@ import (
 	"vrrpd/internal/realtime"
 )
 
-// socket is a packet socket that is waited for through an epoll instance of its
-// own. The runtime's poller, where a connection stands otherwise, is woken for
-// every frame that arrives, read or not: 100,000 times per second in a flood, at
-// 5 us each. This one rings once, and not again before it is armed.
+// socket is a packet socket that is not in the runtime's poller, where a connection
+// stands otherwise: who waits for it does so at a realtime.Bell.
 type socket struct {
 	// mu keeps the descriptor from being closed during a call with it.
 	mu sync.RWMutex
 	fd int // -1: closed
-
-	poll *os.File        // the epoll instance; the runtime's poller waits for it
-	raw  syscall.RawConn // of poll
-	wake *realtime.Bell  // what ends waiting on a thread; nil: the runtime waits
-
-	// Arguments of calls, which would be allocated otherwise. Of the reader.
-	rang [1]unix.EpollEvent
-	bell unix.EpollEvent
 }
 
-// newSocket takes conn over. Its reader may have a thread for itself (readOnThread).
-func newSocket(conn *packet.Conn, onThread bool) (*socket, error) {
+// newSocket takes conn over.
+func newSocket(conn *packet.Conn) (*socket, error) {
 	// Filter, binding and options belong to the socket; closing the connection
 	// only takes its descriptor out of the runtime's poller.
 	defer conn.Close()
@@ -49,77 +37,29 @@ func newSocket(conn *packet.Conn, onThread bool) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("duplicate descriptor: %w", err)
 	}
-	s.bell = unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT}
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err == nil {
-		if err = errors.Join(unix.SetNonblock(epfd, true), unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, s.fd, &s.bell)); err != nil {
-			unix.Close(epfd)
-		}
-	}
-	if err != nil {
-		unix.Close(s.fd)
-		return nil, fmt.Errorf("epoll: %w", err)
-	}
-	s.poll = os.NewFile(uintptr(epfd), "epoll")
-	if s.raw, err = s.poll.SyscallConn(); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	if onThread {
-		if s.wake, err = realtime.NewBell(); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
-	}
 	return s, nil
 }
 
-// read calls try, with the descriptor of the epoll instance, whenever there is
-// something to read until that returns true; os.ErrDeadlineExceeded: whoever reads is to
-// look around first.
-func (s *socket) read(try func(epfd uintptr) bool) error {
-	if s.wake == nil {
-		return s.raw.Read(try)
-	}
-	var woken bool
-	err := s.raw.Control(func(epfd uintptr) {
-		for !woken && !try(epfd) {
-			woken = s.wake.Wait(int(epfd), -1)
-		}
-	})
-	if err == nil && woken {
-		return os.ErrDeadlineExceeded
-	}
-	return err
-}
-
-// Close makes whoever waits return, and closes the socket.
-func (s *socket) Close() error {
-	if s.wake != nil {
-		// Nobody who reads may have it open, or the next line waits for him.
-		s.wake.Ring()
-		defer s.wake.Close()
-	}
-	err := s.poll.Close()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd >= 0 {
-		err = errors.Join(err, os.NewSyscallError("close", unix.Close(s.fd)))
-		s.fd = -1
-	}
-	return err
-}
-
-// disarm takes note of a ring; there will be no other one until arm. epfd is the
-// descriptor of the epoll instance.
-func (s *socket) disarm(epfd uintptr) {
-	// Nothing has rung: then it is not armed, or will ring again.
-	_, _ = unix.EpollWait(int(epfd), s.rang[:], 0)
-}
-
-// arm has it ring with the next frame, or at once if there is one already.
-func (s *socket) arm(epfd uintptr) error {
+// listen has read called by who waits at the bell.
+func (s *socket) listen(bell *realtime.Bell, read func()) (*realtime.Ear, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return unix.EpollCtl(int(epfd), unix.EPOLL_CTL_MOD, s.fd, &s.bell)
+	if s.fd < 0 {
+		return nil, net.ErrClosed
+	}
+	return bell.Listen(s.fd, read)
+}
+
+// Close closes the socket.
+func (s *socket) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fd := s.fd
+	s.fd = -1
+	if fd < 0 {
+		return nil
+	}
+	return os.NewSyscallError("close", unix.Close(fd))
 }
 
 // receive takes what waits in the socket into in.
@@ -142,17 +82,6 @@ func (s *socket) send(out *outgoing, n int) (int, error) {
 		return got, errno
 	}
 	return got, nil
-}
-
-// setDeadline bounds the waiting: it ends at once (past), or never.
-func (s *socket) setDeadline(t time.Time) error {
-	if s.wake == nil {
-		return s.poll.SetReadDeadline(t)
-	}
-	if !t.IsZero() {
-		s.wake.Ring()
-	}
-	return nil
 }
 
 // joinGroup lets the NIC with this index give us the frames to a MAC.
