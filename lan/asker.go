@@ -26,11 +26,11 @@ type Asker struct {
 // OpenAsker opens the socket of one interface for one IP version, 4 or 6. It needs
 // CAP_NET_RAW.
 func OpenAsker(index int, name string, family uint8) (*Asker, error) {
-	protocol, filter := unix.ETH_P_ARP, answerFilter
+	protocol, part := unix.ETH_P_ARP, answers4
 	if family == 6 {
-		protocol, filter = unix.ETH_P_IPV6, neighbourFilter
+		protocol, part = unix.ETH_P_IPV6, neighbours6
 	}
-	prog, err := filter()
+	prog, err := bpf.Assemble(finish(part()))
 	if err != nil {
 		return nil, fmt.Errorf("open socket on %s: %w", name, err)
 	}
@@ -40,9 +40,6 @@ func OpenAsker(index int, name string, family uint8) (*Asker, error) {
 	}
 	return &Asker{name: name, family: family, conn: conn, in: make([]byte, 2048)}, nil
 }
-
-// neighbourFilter passes neighbour advertisements.
-func neighbourFilter() ([]bpf.RawInstruction, error) { return bpf.Assemble(neighbourTail()) }
 
 // Ask asks for target once. mac and source are the interface's own. to is the MAC
 // that has answered the last time; zero: everybody is asked.

@@ -31,8 +31,8 @@ type counters struct {
 func (p *Port) Counters() Counters {
 	// Asking resets the kernel's own counter, so what it says is added up. A
 	// closed port has nothing to add.
-	for _, r := range p.receivers {
-		p.count.overruns.Add(r.sock.overruns())
+	if p.receiver != nil {
+		p.count.overruns.Add(p.receiver.sock.overruns())
 	}
 	c := Counters{
 		Sent:     p.count.sent.Load(),

@@ -21,7 +21,7 @@ func TestDrainMeetsTheEnd(t *testing.T) {
 	l := listen(t, pb)
 	mustSend(t, pa, advert(1))
 	l.advert()
-	r := pb.receivers[0]
+	r := pb.receiver
 	// drainFirst is Drain just after something happened that Run, which waits
 	// for mu, has not met.
 	drainFirst := func(happen func()) {
@@ -97,7 +97,7 @@ func TestDrain(t *testing.T) {
 func TestDrainIsBounded(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(), b.open(func(c *Config) { c.ReceiveBuffer = 8 << 10 })
-	limit := pb.receivers[0].limit
+	limit := pb.receiver.limit
 	batch := make([][]byte, batchSize)
 	for i := range batch {
 		batch[i] = advert(uint16(i))

@@ -9,10 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// join makes the NIC let a group's frames in, by the membership of the socket that
-// was opened last, and switches send them, by that of a socket of its own.
+// groupOf is where adverts of a family go.
+func groupOf(family uint8) netip.Addr {
+	if family == 6 {
+		return Group6()
+	}
+	return Group4()
+}
+
+// join makes the NIC let a group's frames in, by the membership of the packet socket,
+// and switches send them, by that of a socket of its own.
 func (p *Port) join(group netip.Addr) error {
-	if err := p.receivers[len(p.receivers)-1].join(); err != nil {
+	if err := p.receiver.join(group); err != nil {
 		return err
 	}
 	family, version := unix.AF_INET, uint8(4)
@@ -58,9 +66,9 @@ func (p *Port) solicited() []netip.Addr {
 	return groups
 }
 
-// join makes the receiver's socket a member of its group at layer 2. A second
+// join makes the receiver's socket a member of a group at layer 2. A second
 // membership is no other than the first: both end with the socket.
-func (r *receiver) join() error {
-	mac := multicastMAC(r.group)
+func (r *receiver) join(group netip.Addr) error {
+	mac := multicastMAC(group)
 	return r.sock.joinGroup(r.port.cfg.Index, net.HardwareAddr(mac[:]))
 }

@@ -304,21 +304,3 @@ func TestMembership6(t *testing.T) {
 		t.Errorf("member after Close: %s", g)
 	}
 }
-
-// The tap for one protocol never sees what the machine sends; the filter is proven on
-// one for all protocols, which does.
-func TestOwnFramesAreFiltered6(t *testing.T) {
-	a, b := newPair(t)
-	pa, pb := a.open(both), b.open(both)
-	filter, err := filter6(false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours := a.tap(unix.ETH_P_ALL, filter)
-	mustSend(t, pa, advert6(), AppendAnnouncement(nil, vmac6, vip6, true))
-	theirs := AppendAnnouncement(nil, physMAC, vip6, false)
-	mustSend(t, pb, theirs)
-	if got := readTap(t, ours, func([]byte) bool { return true }); !bytes.Equal(got, theirs) {
-		t.Errorf("first heard: %x", got)
-	}
-}

@@ -90,10 +90,24 @@ func icmpSum(ip []byte) uint16 {
 	return uint16(s>>16 + s)
 }
 
-// isNeighbour reports whether a frame that the filter has let through is an
-// advertisement of a neighbour rather than one of VRRP.
-func isNeighbour(frame []byte) bool {
-	return len(frame) > ethernetSize+ipv6Size && frame[ethernetSize+6] == icmpv6 && frame[ethernetSize+ipv6Size] == advertisement
+// isAnswer reports whether a frame that the filter has let through, with a whole header,
+// is ARP or an advertisement of a neighbour rather than one of VRRP.
+func isAnswer(frame []byte) bool {
+	switch ethernet.EtherType(binary.BigEndian.Uint16(frame[12:])) {
+	case ethernet.EtherTypeARP:
+		return true
+	case ethernet.EtherTypeIPv6:
+		return len(frame) > ethernetSize+ipv6Size && frame[ethernetSize+6] == icmpv6 && frame[ethernetSize+ipv6Size] == advertisement
+	}
+	return false
+}
+
+// familyOf is the IP version of a frame with a whole header.
+func familyOf(frame []byte) uint8 {
+	if ethernet.EtherType(binary.BigEndian.Uint16(frame[12:])) == ethernet.EtherTypeIPv6 {
+		return 6
+	}
+	return 4
 }
 
 // parseNeighbour is ParseAnswer for a neighbour advertisement (RFC 4861 section

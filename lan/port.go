@@ -70,10 +70,10 @@ type Config struct {
 type Port struct {
 	cfg Config
 
-	out       sender
-	unicast   unicast
-	receivers []*receiver // adverts first: it alone tells of the parent
-	groups    []int       // the sockets that are members by IGMP and MLD
+	out      sender
+	unicast  unicast
+	receiver *receiver // nil: its socket could not be opened
+	groups   []int     // the sockets that are members by IGMP and MLD
 
 	closed atomic.Bool
 	bell   atomic.Pointer[realtime.Bell] // of who listens; nil: nobody
@@ -120,41 +120,19 @@ func (p *Port) open() error {
 	if p.unicast, err = openUnicast(p.cfg.Index, p.cfg.Unicast); err != nil {
 		return fmt.Errorf("open sockets for peers on %s: %w", p.cfg.Name, err)
 	}
-	type ear struct {
-		name     string
-		protocol int
-		filter   func() ([]bpf.RawInstruction, error)
-		take     func(n int) Batch
-		group    netip.Addr // of adverts; invalid: none
+	filter, err := portFilter(p.cfg.Families, p.toOne)
+	if err == nil {
+		err = p.openReceiver(filter)
 	}
-	var ears []ear
+	if err != nil {
+		return fmt.Errorf("open packet socket on %s: %w", p.cfg.Name, err)
+	}
 	for _, family := range p.cfg.Families {
-		switch family {
-		case 4:
-			ears = append(ears,
-				ear{"adverts", unix.ETH_P_IP, func() ([]bpf.RawInstruction, error) { return advertFilter(p.toOne(4)) }, p.takeAdverts, Group4()},
-				ear{"answers", unix.ETH_P_ARP, answerFilter, p.takeAnswers, netip.Addr{}})
-		case 6:
-			ears = append(ears, ear{"IPv6 adverts", unix.ETH_P_IPV6, func() ([]bpf.RawInstruction, error) { return filter6(p.toOne(6)) }, p.take6, Group6()})
+		if err := p.join(groupOf(family)); err != nil {
+			return fmt.Errorf("join %s on %s: %w", groupOf(family), p.cfg.Name, err)
 		}
 	}
-	for _, e := range ears {
-		filter, err := e.filter()
-		if err == nil {
-			err = p.openReceiver(e.name, e.protocol, filter, e.take, e.group)
-		}
-		if err != nil {
-			return fmt.Errorf("open %s socket on %s: %w", e.name, p.cfg.Name, err)
-		}
-		if !e.group.IsValid() {
-			continue
-		}
-		if err := p.join(e.group); err != nil {
-			return fmt.Errorf("join %s on %s: %w", e.group, p.cfg.Name, err)
-		}
-	}
-	// Not by the one that tells of the parent, if there is another.
-	p.out = newSender(p.receivers[min(1, len(p.receivers)-1)])
+	p.out = newSender(p.receiver)
 	if err := p.out.tune(); err != nil {
 		return fmt.Errorf("prepare sending on %s: %w", p.cfg.Name, err)
 	}
@@ -164,13 +142,9 @@ func (p *Port) open() error {
 // toOne reports whether adverts to this machine alone are heard in a family.
 func (p *Port) toOne(family uint8) bool { return slices.Contains(p.cfg.Unicast, family) }
 
-func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstruction, take func(n int) Batch, group netip.Addr) error {
-	own, err := ofInterface(p.cfg.Index)
-	if err != nil {
-		return err
-	}
+func (p *Port) openReceiver(filter []bpf.RawInstruction) error {
 	ifi := &net.Interface{Index: p.cfg.Index, Name: p.cfg.Name, HardwareAddr: p.cfg.MAC[:]}
-	conn, err := packet.Listen(ifi, packet.Raw, protocol, &packet.Config{Filter: append(own, filter...)})
+	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_ALL, &packet.Config{Filter: filter})
 	if err != nil {
 		return err
 	}
@@ -178,11 +152,11 @@ func (p *Port) openReceiver(name string, protocol int, filter []bpf.RawInstructi
 	if err != nil {
 		return err
 	}
-	if err := sock.setBuffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer); err != nil {
-		return errors.Join(err, sock.Close())
+	p.receiver = newReceiver(p, sock)
+	if err := sock.ignoreOutgoing(); err != nil && !errors.Is(err, unix.ENOPROTOOPT) { // before Linux 4.20
+		return err
 	}
-	p.receivers = append(p.receivers, newReceiver(p, name, sock, take, group))
-	return nil
+	return sock.setBuffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer)
 }
 
 // Close closes the sockets in the order that the package comment gives and
@@ -200,8 +174,8 @@ func (p *Port) Close() error {
 
 func (p *Port) closeSockets() error {
 	var errs []error
-	for _, r := range p.receivers {
-		errs = append(errs, r.sock.Close())
+	if p.receiver != nil {
+		errs = append(errs, p.receiver.sock.Close())
 	}
 	for _, fd := range p.groups {
 		errs = append(errs, os.NewSyscallError("close", unix.Close(fd)))

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,7 +38,7 @@ func (e ParentEvent) String() string {
 	return "unknown"
 }
 
-// Batch is what one look into one socket brought: adverts, answers or an event.
+// Batch is what one look into the socket brought: adverts, answers or an event.
 type Batch struct {
 	// At is CLOCK_BOOTTIME in nanoseconds, read once after the frames were:
 	// never before one of them arrived, but later by what they waited.
@@ -59,27 +59,22 @@ type Sink func(Batch)
 // yet where to deliver: what waits is still unknown.
 var ErrNotRunning = errors.New("nobody is reading")
 
-// receiver reads one socket. Its fields below sock are guarded by Port.mu.
+// receiver reads the socket of a Port. Its fields below sock are guarded by Port.mu.
 type receiver struct {
 	port *Port
-	name string
 	sock *socket
-	// group is what the socket is a member of at layer 2; invalid: nothing.
-	group netip.Addr
 
-	// take turns the first n frames of the buffer into a batch.
-	take func(n int) Batch
-	ear  *realtime.Ear // nil: nobody listens
-
-	down   bool // ENETDOWN was met: is the parent gone too?
-	failed bool // it has been told that nothing can be read any more
-	limit  int  // frames that drain may read
-	at     int64
+	ear    *realtime.Ear // nil: nobody listens
+	down   bool          // ENETDOWN was met: is the parent gone too?
+	said   atomic.Bool   // that is known, and nothing has been heard or sent since
+	failed bool          // it has been told that nothing can be read any more
+	limit  int           // frames that drain may read
+	at     int64         // boottime ns of the last look
 	pace   pace
 }
 
-func newReceiver(p *Port, name string, sock *socket, take func(n int) Batch, group netip.Addr) *receiver {
-	r := &receiver{port: p, name: name, sock: sock, take: take, group: group, pace: newPace(p.cfg.Interval)}
+func newReceiver(p *Port, sock *socket) *receiver {
+	r := &receiver{port: p, sock: sock, pace: newPace(p.cfg.Interval)}
 	// No more than the socket can hold has "already arrived": the smallest
 	// frame costs the kernel more than 256 bytes of twice the buffer. Without
 	// a limit a flood would keep the caller here for ever.
@@ -142,7 +137,8 @@ func (r *receiver) receive() (int, unix.Errno) {
 	n, errno := r.sock.receive(p.in)
 	switch errno {
 	case 0:
-		b := r.take(n)
+		r.said.Store(false)
+		b := p.take(n)
 		r.at = boottime()
 		if len(b.Adverts)+len(b.Answers) > 0 {
 			b.At = r.at
@@ -154,82 +150,55 @@ func (r *receiver) receive() (int, unix.Errno) {
 	default:
 		if !r.failed {
 			r.failed = true
-			p.lost(fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, errno))
+			p.lost(fmt.Errorf("read from %s: %w", p.cfg.Name, errno))
 		}
 	}
 	return n, errno
 }
 
-// tellDown passes on that the parent went down. Every socket is told once; the one
-// of the adverts says so. The caller holds mu.
+// tellDown passes on that the parent went down. The socket is told once. The caller
+// holds mu.
 func (r *receiver) tellDown() {
-	p := r.port
-	if r != p.receivers[0] {
-		return
-	}
 	r.down = true
-	if p.sink != nil {
-		p.sink(Batch{At: boottime(), Parent: ParentDown})
+	r.said.Store(true)
+	if sink := r.port.sink; sink != nil {
+		sink(Batch{At: boottime(), Parent: ParentDown})
 	}
 }
 
-// wentDown is for who sends by the receiver's socket, and has been told.
+// wentDown is for who sends by the same socket, and is told whenever he tries.
 func (r *receiver) wentDown() {
+	if r.said.Load() {
+		return
+	}
 	r.port.mu.Lock()
 	defer r.port.mu.Unlock()
 	r.tellDown()
 	r.port.wake() // Run sees to it
 }
 
-func (p *Port) takeAdverts(n int) Batch {
-	p.adverts = p.adverts[:0]
-	for i := range n {
-		a, drop := ParseAdvert(p.in.frame(i), p.toOne(4))
-		if drop != Delivered {
-			p.count.dropped[drop].Add(1)
-			continue
-		}
-		p.adverts = append(p.adverts, a)
-	}
-	p.count.adverts.Add(uint64(len(p.adverts)))
-	return Batch{Adverts: p.adverts}
-}
-
-func (p *Port) takeAnswers(n int) Batch {
-	p.answers = p.answers[:0]
-	for i := range n {
-		a, drop := ParseAnswer(p.in.frame(i))
-		if drop != Delivered {
-			p.count.dropped[drop].Add(1)
-			continue
-		}
-		p.answers = append(p.answers, a)
-	}
-	p.count.answers.Add(uint64(len(p.answers)))
-	return Batch{Answers: p.answers}
-}
-
-// take6 sorts adverts and answers, which come through one socket: each frame of the
-// router's IPv6 traffic is then shown to one filter.
-func (p *Port) take6(n int) Batch {
+// take sorts the first n frames of the buffer: adverts, and answers to our questions.
+func (p *Port) take(n int) Batch {
 	p.adverts, p.answers = p.adverts[:0], p.answers[:0]
 	for i := range n {
 		frame := p.in.frame(i)
-		if isNeighbour(frame) {
-			a, drop := ParseAnswer(frame)
-			if drop != Delivered {
-				p.count.dropped[drop].Add(1)
-				continue
+		drop := DropTruncated
+		switch {
+		case len(frame) < ethernetSize:
+		case isAnswer(frame):
+			var a Answer
+			if a, drop = ParseAnswer(frame); drop == Delivered {
+				p.answers = append(p.answers, a)
 			}
-			p.answers = append(p.answers, a)
-			continue
+		default:
+			var a Received
+			if a, drop = ParseAdvert(frame, p.toOne(familyOf(frame))); drop == Delivered {
+				p.adverts = append(p.adverts, a)
+			}
 		}
-		a, drop := ParseAdvert(frame, p.toOne(6))
 		if drop != Delivered {
 			p.count.dropped[drop].Add(1)
-			continue
 		}
-		p.adverts = append(p.adverts, a)
 	}
 	p.count.adverts.Add(uint64(len(p.adverts)))
 	p.count.answers.Add(uint64(len(p.answers)))
@@ -237,8 +206,8 @@ func (p *Port) take6(n int) Batch {
 }
 
 // Listen has whoever waits at bell read, when that serves, and deliver to sink. lost is
-// told, once for each socket, that one has failed, from which nothing comes any more; it
-// must not call the Port. Of a parent that is gone nothing is told but that it is down.
+// told, once, that the socket has failed, from which nothing comes any more; it must not
+// call the Port. Of a parent that is gone nothing is told but that it is down.
 // Listen, Leave and the bell belong to one goroutine.
 func (p *Port) Listen(bell *realtime.Bell, sink Sink, lost func(error)) error {
 	if p.closed.Load() {
@@ -254,16 +223,15 @@ func (p *Port) Listen(bell *realtime.Bell, sink Sink, lost func(error)) error {
 		return fmt.Errorf("read from %s: another Run is reading", p.cfg.Name)
 	}
 	p.bell.Store(bell)
-	for _, r := range p.receivers {
-		ear, err := r.sock.listen(bell, r.serve)
-		if err != nil {
-			p.Leave()
-			return fmt.Errorf("read from %s: %w", p.cfg.Name, err)
-		}
-		p.mu.Lock()
-		r.ear, r.failed = ear, false
-		p.mu.Unlock()
+	r := p.receiver
+	ear, err := r.sock.listen(bell, r.serve)
+	if err != nil {
+		p.Leave()
+		return fmt.Errorf("read from %s: %w", p.cfg.Name, err)
 	}
+	p.mu.Lock()
+	r.ear, r.failed = ear, false
+	p.mu.Unlock()
 	return nil
 }
 
@@ -273,11 +241,9 @@ func (p *Port) Leave() {
 	p.bell.Store(nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, r := range p.receivers {
-		if r.ear != nil {
-			_ = r.ear.Leave() // its socket is closed
-			r.ear = nil
-		}
+	if r := p.receiver; r.ear != nil {
+		_ = r.ear.Leave() // its socket is closed
+		r.ear = nil
 	}
 	p.sink = nil
 }
@@ -308,7 +274,7 @@ func (p *Port) Run(ctx context.Context, sink Sink) error {
 	}
 	defer p.Leave()
 	defer context.AfterFunc(ctx, bell.Ring)()
-	r := p.receivers[0]
+	r := p.receiver
 	for ctx.Err() == nil && !p.closed.Load() {
 		bell.Wait(math.MaxInt64)
 		bell.Serve()
@@ -325,7 +291,7 @@ func (p *Port) Run(ctx context.Context, sink Sink) error {
 			p.mu.Lock()
 			p.sink(Batch{At: boottime(), Parent: ParentGone})
 			p.mu.Unlock()
-			return fmt.Errorf("read %s from %s: %w", r.name, p.cfg.Name, unix.ENODEV)
+			return fmt.Errorf("read from %s: %w", p.cfg.Name, unix.ENODEV)
 		}
 	}
 	return nil
@@ -333,10 +299,10 @@ func (p *Port) Run(ctx context.Context, sink Sink) error {
 
 // gone reports whether the parent that has just gone down is being deleted.
 // The kernel says ENETDOWN first and unbinds the socket a little later, within
-// the same hold of its RTNL lock. Joining the group once more needs that lock
+// the same hold of its RTNL lock. Joining a group once more needs that lock
 // and so waits until the matter is settled; therefore mu is not held here.
 func (r *receiver) gone() bool {
-	_ = r.join()
+	_ = r.join(groupOf(r.port.cfg.Families[0]))
 	index, err := r.sock.boundTo()
 	return err == nil && index != r.port.cfg.Index
 }
@@ -360,11 +326,9 @@ func (p *Port) drain() (frames int, err error) {
 	if p.sink == nil {
 		return 0, fmt.Errorf("drain %s: %w", p.cfg.Name, ErrNotRunning)
 	}
-	for _, r := range p.receivers {
-		frames += r.drain()
-		if r.down {
-			p.wake() // Run sees to it
-		}
+	frames = p.receiver.drain()
+	if p.receiver.down {
+		p.wake() // Run sees to it
 	}
 	return frames, nil
 }

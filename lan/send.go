@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sender speaks through a socket that also hears: a packet socket more is a grace
+// sender speaks through the socket that also hears: a packet socket more is a grace
 // period of the kernel's RCU more for a process that dies, before anybody is told.
 type sender struct {
-	ear *receiver // the answers', or of IPv6 alone the only one
+	ear *receiver
 	to  unix.RawSockaddrLinklayer
 	outgoing
 }
@@ -49,7 +49,9 @@ func (p *Port) Send(frames [][]byte) (sent int, err error) {
 		o.release(n)
 		// A short count has swallowed the reason; the next round, which begins
 		// with the frame refused, brings it or gets that frame out after all.
-		sent += got
+		if sent += got; got > 0 {
+			o.ear.said.Store(false)
+		}
 		switch {
 		case err == nil || errors.Is(err, unix.EINTR):
 			continue

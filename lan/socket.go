@@ -94,6 +94,14 @@ func (s *socket) joinGroup(index int, mac net.HardwareAddr) error {
 		unix.SetsockoptPacketMreq(s.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq))
 }
 
+// ignoreOutgoing keeps what this machine sends from being shown. ENOPROTOOPT: the kernel
+// cannot.
+func (s *socket) ignoreOutgoing() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return os.NewSyscallError("setsockopt PACKET_IGNORE_OUTGOING", unix.SetsockoptInt(s.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1))
+}
+
 // setsockopt sets an option of the kind SOL_SOCKET.
 func (s *socket) setsockopt(name string, opt, value int) error {
 	s.mu.RLock()
