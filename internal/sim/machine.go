@@ -200,6 +200,7 @@ func (h *host) start(place int) {
 		g.since = h.clock()
 		g.transition(p, old, g.word)
 	}
+	p.routers = routers
 	p.machine = election.New(election.Config{Guard: w.Guard, Without: w.Without}, p, routers)
 	p.lastTurn = h.clock()
 	p.slept = h.slept

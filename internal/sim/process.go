@@ -17,7 +17,8 @@ type proc struct {
 	place   int
 	name    string
 	machine *election.Machine
-	lans    []int // by index of the member
+	routers []election.Router // as it was started with
+	lans    []int             // by index of the member
 
 	alive     bool
 	holds     int // reasons why it does not run (SIGSTOP, stall, suspend)
@@ -221,6 +222,9 @@ func (p *proc) step(first bool) {
 	events := append(p.results, p.inbox...)
 	p.results, p.inbox, p.spareIn = p.spareIn[:0], p.inbox[:0], events
 	w.steps++
+	if w.replaced != nil {
+		p.machine = w.replaced(p)
+	}
 	p.acts, p.pos = p.machine.Step(now, events, p.acts[:0]), 0
 	p.realise(election.State.Serving)
 }

@@ -33,6 +33,9 @@ type World struct {
 	failure *Violation
 	trace   func(string) // nil: nobody listens
 	story   *story       // nil: nobody listens
+	// replaced is given each machine before a step, and returns what goes on; nil: the
+	// same.
+	replaced func(p *proc) *election.Machine
 
 	flight int64 // longest time that a frame takes
 	steps  int   // how often a machine was stepped
