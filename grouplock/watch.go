@@ -63,6 +63,11 @@ func (g *Group) startWatching() error {
 	if err != nil {
 		return inotifyError(err)
 	}
+	return g.watchBy(fd)
+}
+
+// watchBy is startWatching with a doorbell that is there.
+func (g *Group) watchBy(fd int) (err error) {
 	g.inotify = os.NewFile(uintptr(fd), "inotify")
 	g.watches = watches{fd: fd, table: map[string]*neighbour{}, byWatch: map[int32]*neighbour{}}
 	if g.watches.dir, err = g.watch(g.dir.Fd(), unix.IN_DELETE|unix.IN_MOVED_FROM); err != nil {

@@ -48,5 +48,13 @@ func (r *Roll) Left(name string) (e election.Event, ok bool) {
 	return election.Event{Kind: election.EvMemberGone, Reason: election.MemberLeft}, true
 }
 
+// Dead are those that have died and have not come back, in no order.
+func (r *Roll) Dead() (names []string) {
+	for name := range r.dead {
+		names = append(names, name)
+	}
+	return names
+}
+
 // Joined notes that a sibling has come, perhaps again.
 func (r *Roll) Joined(name string) { delete(r.dead, name) }
