@@ -95,24 +95,28 @@ type Port struct {
 // the buffers and the priority. The parent may be down; then the first thing
 // that Run tells is ParentDown.
 func Open(cfg Config) (*Port, error) {
+	p := newPort(cfg)
+	if err := p.open(); err != nil {
+		p.closeSockets()
+		return nil, err
+	}
+	return p, nil
+}
+
+func newPort(cfg Config) *Port {
 	if cfg.ReceiveBuffer == 0 {
 		cfg.ReceiveBuffer = defaultReceiveBuffer
 	}
 	if cfg.Families == nil {
 		cfg.Families = []uint8{4}
 	}
-	p := &Port{
+	return &Port{
 		cfg:     cfg,
 		unicast: unicast{vrrp4: -1, ah4: -1, vrrp6: -1},
 		in:      newIncoming(),
 		adverts: make([]Received, 0, batchSize),
 		answers: make([]Answer, 0, batchSize),
 	}
-	if err := p.open(); err != nil {
-		p.closeSockets()
-		return nil, err
-	}
-	return p, nil
 }
 
 func (p *Port) open() error {
