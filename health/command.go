@@ -25,7 +25,9 @@ func (w *watch) command(ctx context.Context) (observation, bool) {
 	if err != nil {
 		return bad("%v", err), true
 	}
+	w.runs(p.PID())
 	r := p.Wait(ctx)
+	w.runs(0)
 	switch {
 	case errors.Is(r.Err, child.ErrStopped):
 		return observation{}, false
@@ -35,6 +37,13 @@ func (w *watch) command(ctx context.Context) (observation, bool) {
 		return bad("%v", r.Err), true
 	}
 	return bad("%v: %s", r.Err, first), true
+}
+
+// runs notes which process the command is.
+func (w *watch) runs(pid int) {
+	w.set.mu.Lock()
+	w.pid = pid
+	w.set.mu.Unlock()
 }
 
 // launcher starts the commands of all checks, from a thread that gives nothing on to

@@ -63,6 +63,7 @@ type watch struct {
 	since, last    time.Time
 	seen           observation
 	count, failing uint64
+	pid            int // of the command that runs; 0: none
 }
 
 // New returns a Set without checks that does nothing until Run.

@@ -200,6 +200,13 @@ func (r *Runner) report(result Result) {
 	}
 }
 
+// Busy reports whether anything runs or waits.
+func (r *Runner) Busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.busy != nil
+}
+
 // Idle waits until nothing runs and nothing waits, and every result has been
 // reported. If the context is over first, the error names what is in the way.
 func (r *Runner) Idle(ctx context.Context) error {

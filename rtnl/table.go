@@ -29,6 +29,16 @@ func newTable() *table {
 	return &table{links: make(map[int]Link), addrs: make(map[int][]Addr)}
 }
 
+// know begins with what somebody has seen.
+func (t *table) know(k Known) {
+	for _, l := range k.Links {
+		t.links[l.Index] = l
+	}
+	for _, a := range k.Addrs {
+		t.addrs[a.Index] = append(t.addrs[a.Index], a)
+	}
+}
+
 // apply takes one message in.
 func (t *table) apply(n note, out []Change) []Change {
 	switch {

@@ -324,3 +324,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Who knows something already is told what has changed since, and nothing else.
+func TestKnown(t *testing.T) {
+	links := []Link{{Index: 1, Name: "lo"}, {Index: 2, Name: "eth0", Up: true, Running: true}, {Index: 3, Name: "old0"}}
+	a := func(index int, prefix string) Addr { return Addr{Index: index, Prefix: netip.MustParsePrefix(prefix)} }
+	addrs := []Addr{a(2, "10.0.0.1/24"), a(2, "10.0.0.2/24"), a(3, "10.1.0.1/24")}
+	tab := newTable()
+	tab.know(Known{Links: links, Addrs: addrs})
+	if got := tab.sync(dump{links: links, addrs: addrs}, true, nil); len(got) != 0 {
+		t.Errorf("nothing has changed: %v", got)
+	}
+	down := links[1]
+	down.Running = false
+	got := tab.sync(dump{links: []Link{links[0], down}, addrs: addrs[:1]}, true, nil)
+	want := []Change{
+		{Kind: AddrGone, Addr: addrs[1]}, {Kind: AddrGone, Addr: addrs[2]},
+		{Kind: LinkGone, Old: links[2]}, {Kind: LinkChanged, Old: links[1], New: down},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

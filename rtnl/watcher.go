@@ -35,6 +35,15 @@ type Config struct {
 	// ReceiveBuffer is the size of the event socket's buffer in bytes; zero
 	// means 4 MiB. The kernel counts its own overhead into it.
 	ReceiveBuffer int
+	// Known is what the caller knows already: the first call of deliver then carries
+	// what has changed since.
+	Known Known
+}
+
+// Known is the state of a network namespace as somebody has seen it.
+type Known struct {
+	Links []Link
+	Addrs []Addr // of each interface in the kernel's order
 }
 
 // Watcher follows the links and addresses of one network namespace.
@@ -70,6 +79,7 @@ func Open(c Config) (*Watcher, error) {
 		return nil, err
 	}
 	w := &Watcher{events: events, ioctl: -1, table: newTable(), uppers: make(map[int]bool)}
+	w.table.know(c.Known)
 	size := c.ReceiveBuffer
 	if size == 0 {
 		size = defaultReceiveBuffer
@@ -113,7 +123,7 @@ func (w *Watcher) Counters() Counters {
 
 // Run delivers changes until ctx is done (it returns nil then) or the kernel
 // cannot be asked any more. The first call of deliver carries the whole initial
-// state, each later one a non-empty batch in the order of the events; the slice
+// state, less what is Known, each later one a non-empty batch in the order of the events; the slice
 // belongs to deliver. It is called from Run's goroutine, which reads no events
 // meanwhile. Run must be called once only.
 func (w *Watcher) Run(ctx context.Context, deliver func([]Change)) error {

@@ -32,6 +32,10 @@ type Command struct {
 	// RunAs is who it runs as, whose USER, LOGNAME and HOME it gets; nil: the same
 	// as the daemon.
 	RunAs *Identity
+	// Program: Argv is a program, and not a script without #! line.
+	Program bool
+	// Files are further descriptors that it gets, from 3 on.
+	Files []*os.File
 	// Limit is how long it may run before its whole process group is killed.
 	Limit time.Duration
 	// Output is called with every line that it writes to stdout or stderr, without
@@ -70,7 +74,7 @@ func Start(c Command) (*Process, error) {
 	p := &Process{command: c, output: &lines{emit: c.Output}, begin: time.Now()}
 	p.cmd = c.exec(c.Argv, p.output)
 	err := p.start()
-	if errors.Is(err, unix.ENOEXEC) {
+	if errors.Is(err, unix.ENOEXEC) && !c.Program {
 		// No #! line: the scripts of the original were run by a shell.
 		p.cmd = c.exec(append([]string{"/bin/sh", p.cmd.Path}, c.Argv[1:]...), p.output)
 		err = p.start()
@@ -90,6 +94,7 @@ func (c *Command) exec(argv []string, output *lines) *exec.Cmd {
 	cmd.Dir = "/"
 	cmd.Env = c.RunAs.environ(c.Environ)
 	cmd.Stdout, cmd.Stderr = output, output // the same: one pipe keeps the order
+	cmd.ExtraFiles = c.Files
 	cmd.WaitDelay = outputGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if as := c.RunAs; as != nil {
@@ -128,6 +133,9 @@ func explain(err error, path string) error {
 	}
 	return cause.Err
 }
+
+// PID is the number of the process, and of its process group.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Wait waits until the program has ended, and kills its process group when its time
 // or the context is over first. Any goroutine may wait.
