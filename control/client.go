@@ -67,8 +67,8 @@ func (c *Client) Command(ctx context.Context, v Verb) (Result, error) {
 	return r, err
 }
 
-// Watch calls f with every event, a KindEnd included, until the process ends
-// the watch (nil), f returns an error (that one), ctx ends, or the process dies
+// Watch calls f with every event, a KindEnd or KindReplace included, until the process
+// ends the watch (nil), f returns an error (that one), ctx ends, or the process dies
 // (io.ErrUnexpectedEOF).
 func (c *Client) Watch(ctx context.Context, f func(Event) error) error {
 	resp, err := c.open(ctx, http.MethodGet, "watch")
@@ -83,7 +83,7 @@ func (c *Client) Watch(ctx context.Context, f func(Event) error) error {
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
 			return fmt.Errorf("watch %s: %w", c.path, err)
 		}
-		if err := f(e); err != nil || e.Kind == KindEnd {
+		if err := f(e); err != nil || e.Kind == KindEnd || e.Kind == KindReplace {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ const (
 	KindCheck      = "check"      // a check fails (Active) or passes: its name in Reason, Message
 	KindHook       = "hook"       // a command ended: Message
 	KindCommand    = "command"    // an operator's wish: Message
+	KindReplace    = "replace"    // last line: the program is being replaced, and the next one goes on
 	KindEnd        = "end"        // last line: why nothing more comes, in Message
 )
 
@@ -48,8 +49,10 @@ const feedQueue = 256
 
 type watcher struct {
 	feed   *Feed
-	events chan Event // closed when the feed lets the watcher go
-	why    string     // set before events is closed
+	events chan Event    // closed when the feed lets the watcher go
+	why    string        // set before events is closed
+	kind   string        // of the last line
+	gone   chan struct{} // closed when nothing more is written
 }
 
 // Publish hands the event to every watcher.
@@ -75,8 +78,33 @@ func (f *Feed) Close(why string) {
 	}
 }
 
+// Replace lets every watcher go with the news that the program is being replaced, and
+// later ones in. It waits until they have been told, but not for those who do not listen.
+func (f *Feed) Replace(what string) {
+	f.mu.Lock()
+	var all []*watcher
+	for w := range f.watchers {
+		w.kind = KindReplace
+		f.drop(w, what)
+		all = append(all, w)
+	}
+	f.mu.Unlock()
+	limit := time.NewTimer(replaceLimit)
+	defer limit.Stop()
+	for _, w := range all {
+		select {
+		case <-w.gone:
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+// replaceLimit is how long watchers may take to be told of a replacement.
+const replaceLimit = 500 * time.Millisecond
+
 func (f *Feed) watch() *watcher {
-	w := &watcher{feed: f, events: make(chan Event, feedQueue)}
+	w := &watcher{feed: f, events: make(chan Event, feedQueue), kind: KindEnd, gone: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed != "" {

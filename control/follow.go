@@ -29,7 +29,7 @@ func Follow(ctx context.Context, runDir string, f func(Event) error) error {
 		return err
 	}
 	fl := follower{
-		dir: runDir, running: make(map[string]string), told: make(map[string]told), alarms: make(map[alarmKey]bool),
+		dir: runDir, replaced: make(map[string]time.Time), running: make(map[string]string), told: make(map[string]told), alarms: make(map[alarmKey]bool),
 		events: make(chan Event), ended: make(chan ended),
 	}
 	defer fl.wg.Wait()
@@ -54,6 +54,11 @@ func Follow(ctx context.Context, runDir string, f func(Event) error) error {
 			if end.err == nil || IsDead(end.err) {
 				continue
 			}
+			if time.Since(fl.replaced[end.path]) < replaceTime {
+				// The old program had let it in, and is not there any more.
+				fl.scan(ctx)
+				continue
+			}
 			e = Event{At: time.Now(), Kind: KindEnd, Message: "died: its watch broke off",
 				Instance: strings.TrimSuffix(filepath.Base(end.path), suffix)}
 			if !end.seen {
@@ -71,14 +76,16 @@ func Follow(ctx context.Context, runDir string, f func(Event) error) error {
 
 // follower belongs to the goroutine of Follow, except its channels.
 type follower struct {
-	dir     string
-	hints   int               // changes of the directory so far
-	running map[string]string // sockets that are being watched, and their groups once known
-	told    map[string]told   // per group, the last transition that was told
-	alarms  map[alarmKey]bool // those of whole machines that last, as told
-	events  chan Event
-	ended   chan ended
-	wg      sync.WaitGroup
+	dir   string
+	hints int // changes of the directory so far
+	// replaced is when a program was last about to be replaced, by its socket.
+	replaced map[string]time.Time
+	running  map[string]string // sockets that are being watched, and their groups once known
+	told     map[string]told   // per group, the last transition that was told
+	alarms   map[alarmKey]bool // those of whole machines that last, as told
+	events   chan Event
+	ended    chan ended
+	wg       sync.WaitGroup
 }
 
 // told is an epoch and the states that were told under it: a process that was
@@ -168,8 +175,14 @@ func (fl *follower) knownAlarm(e Event) bool {
 	return known
 }
 
+// replaceTime is how long a replacement may take.
+const replaceTime = 2 * time.Second
+
 // known reports that another process of the group has told this already.
 func (fl *follower) known(e Event) bool {
+	if e.Kind == KindReplace {
+		fl.replaced[SocketPath(fl.dir, e.Instance)] = e.At
+	}
 	if e.Kind == KindState {
 		if path := SocketPath(fl.dir, e.Instance); fl.watches(path) {
 			fl.running[path] = e.Group

@@ -57,6 +57,39 @@ func listenAt(path string, gid int) (*socket, error) {
 	return s, nil
 }
 
+// adopt goes on with a socket that another program of this process has made at path.
+func adopt(path string, fd, gid int) (*socket, error) {
+	f := os.NewFile(uintptr(fd), path)
+	if f == nil {
+		return nil, fmt.Errorf("listen on %s: no descriptor", path)
+	}
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	if u, ok := l.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	s := &socket{path: path, Listener: l}
+	if err := s.open(gid); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// descriptor is that of a listening socket; -1: it has none.
+func descriptor(l net.Listener) int {
+	number := -1
+	if c, ok := l.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { number = int(fd) })
+		}
+	}
+	return number
+}
+
 // bind makes the socket for its owner alone: the mode of the descriptor at bind
 // becomes that of the file, so that it is never more open than at the end.
 func bind(path string) (net.Listener, error) {

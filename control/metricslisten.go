@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 )
 
@@ -33,12 +34,35 @@ func (s *MetricsServer) Listen(addr netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("metrics on %s: %w", addr, err)
 	}
+	s.take(l)
+	return nil
+}
+
+func (s *MetricsServer) take(l net.Listener) {
 	s.listener = l
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+// Adopt goes on with a port that another program of this process has opened, instead of
+// Listen. The descriptor belongs to the server.
+func (s *MetricsServer) Adopt(fd int) error {
+	f := os.NewFile(uintptr(fd), "metrics")
+	if f == nil {
+		return errors.New("metrics: no descriptor")
+	}
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	s.take(l)
 	return nil
 }
+
+// Descriptor is that of the port; it stays the server's.
+func (s *MetricsServer) Descriptor() int { return descriptor(s.listener) }
 
 // Addr is where it listens.
 func (s *MetricsServer) Addr() net.Addr { return s.listener.Addr() }

@@ -42,13 +42,34 @@ func (s *Server) Listen(path string) error {
 	if err != nil {
 		return err
 	}
+	s.take(sock, path)
+	return nil
+}
+
+func (s *Server) take(sock *socket, path string) {
 	s.sock = sock
 	s.instance = strings.TrimSuffix(filepath.Base(path), suffix)
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+// Adopt goes on with the socket of another program of this process, instead of Listen:
+// who has connected meanwhile is answered. The descriptor belongs to the server.
+func (s *Server) Adopt(path string, fd int) error {
+	sock, err := adopt(path, fd, s.GID)
+	if err != nil {
+		return err
+	}
+	s.take(sock, path)
 	return nil
 }
+
+// Hint makes who watches the directory (Follow) look at the socket again.
+func (s *Server) Hint() { _ = s.sock.open(s.GID) } // it has been possible before
+
+// Descriptor is that of the socket; it stays the server's.
+func (s *Server) Descriptor() int { return descriptor(s.sock.Listener) }
 
 // Close removes the socket of a server that was never run.
 func (s *Server) Close() error {
@@ -182,7 +203,11 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, v Verb) {
 			"%s is for root (or uid %d), and you are uid %d: use sudo", v, own, who.Uid)})
 		return
 	}
-	res, err := s.Source.Command(r.Context(), Command{Verb: v, UID: who.Uid, PID: who.Pid})
+	c := Command{Verb: v, UID: who.Uid, PID: who.Pid}
+	if v == Reexec {
+		c.Caller = r.Context().Value(callerKey{}).(*caller).descriptor()
+	}
+	res, err := s.Source.Command(r.Context(), c)
 	if err != nil {
 		answer(w, http.StatusServiceUnavailable, Result{Message: err.Error()})
 		return
@@ -195,6 +220,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, v Verb) {
 // nothing can fall between the two.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	watcher := s.Feed.watch()
+	defer close(watcher.gone)
 	defer watcher.stop()
 	out := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -229,7 +255,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		case e, ok := <-watcher.events:
 			if !ok {
 				if watcher.why != "" {
-					line(Event{At: time.Now(), Kind: KindEnd, Message: watcher.why})
+					line(Event{At: time.Now(), Kind: watcher.kind, Message: watcher.why})
 				}
 				return
 			}

@@ -41,7 +41,7 @@ func TestServerAnswers(t *testing.T) {
 		}
 	}
 	for i, c := range d.asked() {
-		if c != (Command{Verbs()[i], uint32(os.Geteuid()), int32(os.Getpid())}) {
+		if c.Verb != Verbs()[i] || c.UID != uint32(os.Geteuid()) || c.PID != int32(os.Getpid()) {
 			t.Errorf("command %d: %+v", i, c)
 		}
 	}

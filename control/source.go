@@ -27,19 +27,24 @@ const (
 	Reduce   Verb = "reduce"   // priority -10, or the -z value
 	Increase Verb = "increase" // priority +10, or the -x value
 	Reload   Verb = "reload"   // read the configuration, and what it refers to, again
+	Reexec   Verb = "reexec"   // go on as the program that is installed now
 )
 
 // Verbs lists every verb.
-func Verbs() []Verb { return []Verb{Backup, Hold, Release, Reduce, Increase, Reload} }
+func Verbs() []Verb { return []Verb{Backup, Hold, Release, Reduce, Increase, Reload, Reexec} }
 
 // repeatable says that doing it twice is doing it once.
-func (v Verb) repeatable() bool { return v != Reduce && v != Increase }
+func (v Verb) repeatable() bool { return v != Reduce && v != Increase && v != Reexec }
 
 // Command is a wish and who has it, as the kernel says.
 type Command struct {
 	Verb Verb
 	UID  uint32
 	PID  int32
+	// Caller is the connection that Answer is to be written to when Command does not
+	// return, because this program is not there any more (Reexec). It stays the
+	// server's.
+	Caller int
 }
 
 // Result is the outcome of a command, as one sentence for people. Done false

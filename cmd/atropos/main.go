@@ -48,6 +48,8 @@ func run() int {
 		return a.Watch(ctx)
 	case args.IsMaster:
 		return a.IsMaster(ctx)
+	case args.Command(control.Reexec):
+		return a.Reexec(ctx)
 	default:
 		return a.Command(ctx, control.Verb(req.Command))
 	}

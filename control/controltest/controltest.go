@@ -12,7 +12,13 @@ import (
 // until the test ends. An error of the server is one of the test.
 func Serve(t testing.TB, dir string, s *control.Server) {
 	t.Helper()
-	if err := s.Listen(control.SocketPath(dir, "eth0-51")); err != nil {
+	ServeAs(t, dir, "eth0-51", s)
+}
+
+// ServeAs is Serve for another instance.
+func ServeAs(t testing.TB, dir, instance string, s *control.Server) {
+	t.Helper()
+	if err := s.Listen(control.SocketPath(dir, instance)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -19,6 +19,8 @@ written as --state, -state or state.
   --increase   priority +10, or what vrrpd -x says
   --reload     vrrpd reads its configuration file, or its keys, again; what has
                not changed goes on without a gap
+  --reexec     every vrrpd goes on as the program that is installed now, one after
+               the other: same process, nothing fails over
 
   --help, --version
 

@@ -111,6 +111,8 @@ func Event(e control.Event, now time.Time) string {
 		text = fmt.Sprintf("%s: %s%s: %s", begun, Clean(e.Reason), peer, text)
 	case control.KindCommand:
 		text = "operator: " + text
+	case control.KindReplace:
+		who = e.Instance
 	case control.KindEnd:
 		who, text = e.Instance, "gone: "+text
 	case control.KindCheck:
