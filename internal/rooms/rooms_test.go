@@ -19,7 +19,7 @@ import (
 var floors = [][]string{
 	{"election", "vrrp", "rtnl", "internal/realtime", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
 	{"lan", "internal/child"},
-	{"lease", "accept"},
+	{"lease", "accept", "internal/reexec"},
 	{"grouplock/siblings", "vmacif", "control", "health", "hooks", "sysd", "config"},
 	{"grouplock"},
 	{"daemon", "cmd/atropos/internal/args", "cmd/atropos/internal/show", "cmd/atropos/internal/screen"},

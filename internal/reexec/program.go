@@ -1,0 +1,65 @@
+package reexec
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Program is the path by which this program was started, as far as that is known, so
+// that whatever lies there later is the program to go on as. It must be called early:
+// name is the program's own argument 0, which may be relative.
+//
+// A package manager puts another file in the place of the running one, which then has no
+// name any more; and a name may be a link that is turned to another version. Both are
+// found by the name that was used, not by the file that runs. So it is that name, or what
+// it is found as in PATH, if that leads to this file; else (in the background, say, where
+// the working directory is another one) what the kernel says.
+func Program(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find the running program: %w", err)
+	}
+	candidates := []string{name}
+	if !strings.Contains(name, "/") {
+		candidates = nil
+		for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+			candidates = append(candidates, filepath.Join(dir, name))
+		}
+	}
+	for _, c := range candidates {
+		if path, err := filepath.Abs(c); err == nil && runs(path) {
+			return path, nil
+		}
+	}
+	return self, nil
+}
+
+// runs reports whether a path leads to the program that runs.
+func runs(path string) bool {
+	var named, running unix.Stat_t
+	return unix.Stat(path, &named) == nil && unix.Stat("/proc/self/exe", &running) == nil &&
+		named.Dev == running.Dev && named.Ino == running.Ino
+}
+
+// check says what is wrong with a program that is to be run, in words for whoever has
+// installed it.
+func check(path string) error {
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no %s any more: install vrrpd there, or restart it from where it is", path)
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is no program", path)
+	}
+	if unix.Access(path, unix.X_OK) != nil {
+		return fmt.Errorf("%s is not executable", path)
+	}
+	return nil
+}

@@ -1,0 +1,148 @@
+package reexec
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"sync"
+)
+
+// Format is the form of a State and of all that is in it. A program that has another one
+// cannot take over. Within a format fields may be added: what one program does not know
+// it leaves out, and what the other has not said is zero. Whatever a field means stays
+// as it is; who changes that counts Format up.
+const Format = 1
+
+// State is what a program leaves to the next one.
+type State struct {
+	Version string   // of the program that has left it
+	Program string   // path that it was started by
+	Args    []string // arguments, without the name of the program
+	Shown   []string // the same as others may see them
+	Config  []byte   // the configuration file as it is in force; nil: there is none
+	File    string   // its path
+	Quiet   bool     // in the background: nobody reads its stderr
+
+	// Files are descriptors that the next program owns, Late those that it has
+	// to close when it has time: that waits for the kernel.
+	Files, Late []int
+	// Children are processes that nobody has waited for, each with a process group.
+	Children []int
+	// Caller is the connection of whoever has asked for this; 0: nobody waits.
+	Caller int
+
+	// Parts are what is known of each part of the program, by its name.
+	Parts map[string]json.RawMessage
+
+	late sync.Once // CloseLate
+}
+
+// A state begins with a header: magic, format, length of the text, its check sum.
+const (
+	magic      = "VRRPDRX\x00"
+	headerSize = 8 + 4 + 4 + 4
+	// maxState is more than 4,096 virtual routers with all of their history need.
+	maxState = 64 << 20
+	// maxNumbers is how many descriptors or children there may be.
+	maxNumbers = 1 << 16
+)
+
+// Encode returns the state as Decode reads it.
+func (s *State) Encode() ([]byte, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("write down the state: %w", err)
+	}
+	if len(text) > maxState {
+		return nil, fmt.Errorf("write down the state: %d bytes, more than %d", len(text), maxState)
+	}
+	b := make([]byte, headerSize, headerSize+len(text))
+	copy(b, magic)
+	binary.LittleEndian.PutUint32(b[8:], Format)
+	binary.LittleEndian.PutUint32(b[12:], uint32(len(text)))
+	binary.LittleEndian.PutUint32(b[16:], crc32.ChecksumIEEE(text))
+	return append(b, text...), nil
+}
+
+// FormatError: the state is that of a program which cannot be followed.
+type FormatError struct{ Theirs int }
+
+func (e FormatError) Error() string {
+	return fmt.Sprintf("the state has format %d, and this vrrpd knows format %d: restart vrrpd instead", e.Theirs, Format)
+}
+
+// Decode reads a state, whatever it contains. The error is a FormatError if it is a
+// state of another format.
+func Decode(b []byte) (*State, error) {
+	if len(b) < headerSize || string(b[:8]) != magic {
+		return nil, errors.New("this is no state of vrrpd")
+	}
+	if f := binary.LittleEndian.Uint32(b[8:]); f != Format {
+		return nil, FormatError{int(f)}
+	}
+	text := b[headerSize:]
+	if n := binary.LittleEndian.Uint32(b[12:]); int64(n) != int64(len(text)) || n > maxState {
+		return nil, fmt.Errorf("the state has %d bytes and should have %d", len(text), n)
+	}
+	if crc32.ChecksumIEEE(text) != binary.LittleEndian.Uint32(b[16:]) {
+		return nil, errors.New("the state is damaged")
+	}
+	s := &State{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	return s, s.check()
+}
+
+// check refuses numbers that nobody can mean.
+func (s *State) check() error {
+	if len(s.Files) > maxNumbers || len(s.Late) > maxNumbers || len(s.Children) > maxNumbers {
+		return errors.New("the state has too many descriptors or children")
+	}
+	for _, list := range [][]int{s.Files, s.Late} {
+		for _, fd := range list {
+			if fd < firstOwn || fd >= 1<<30 {
+				return fmt.Errorf("the state has the descriptor %d", fd)
+			}
+		}
+	}
+	for _, pid := range s.Children {
+		if pid < 2 || pid > 1<<30 {
+			return fmt.Errorf("the state has the child %d", pid)
+		}
+	}
+	if s.Caller < 0 || s.Caller > 0 && s.Caller < firstOwn {
+		return fmt.Errorf("the state has the caller %d", s.Caller)
+	}
+	return nil
+}
+
+// firstOwn is the first descriptor that is not a standard one.
+const firstOwn = 3
+
+// Part reads one of the parts; a missing one is an error.
+func (s *State) Part(name string, into any) error {
+	text, ok := s.Parts[name]
+	if !ok {
+		return fmt.Errorf("the state says nothing of %s", name)
+	}
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("read the state of %s: %w", name, err)
+	}
+	return nil
+}
+
+// SetPart puts a part in.
+func (s *State) SetPart(name string, from any) error {
+	text, err := json.Marshal(from)
+	if err != nil {
+		return fmt.Errorf("write down the state of %s: %w", name, err)
+	}
+	if s.Parts == nil {
+		s.Parts = map[string]json.RawMessage{}
+	}
+	s.Parts[name] = text
+	return nil
+}
