@@ -37,22 +37,24 @@ func (d *Daemon) filter(later func(func())) error {
 	if err := accept.Sweep(); err != nil {
 		d.log.Warn("cannot remove what dead instances have left", "err", err)
 	}
-	later(func() {
-		for _, r := range d.routers {
-			if r.filter == nil {
-				continue
-			}
-			if err := r.filter.Remove(); err != nil {
-				d.log.Error("cannot remove the filter", d.about(r, "err", err)...)
-			}
-		}
-	})
+	later(d.removeFilters)
 	for _, r := range d.routers {
 		if err := d.chooseFilter(r); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (d *Daemon) removeFilters() {
+	for _, r := range d.routers {
+		if r.filter == nil {
+			continue
+		}
+		if err := r.filter.Remove(); err != nil {
+			d.log.Error("cannot remove the filter", d.about(r, "err", err)...)
+		}
+	}
 }
 
 // chooseFilter gives a router the filter that it needs; ensured installs it.

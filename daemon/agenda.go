@@ -17,17 +17,29 @@ const maxTime = math.MaxInt64
 type item struct {
 	at int64 // boottime ns
 	do func()
+	// idle: the next program puts it on its own agenda; see replace.go.
+	idle bool
 }
 
 // add puts do on the agenda at the given time.
-func (a *agenda) add(at int64, do func()) {
-	i, _ := slices.BinarySearchFunc(a.items, at, func(x item, t int64) int {
+func (a *agenda) add(at int64, do func()) { a.put(item{at: at, do: do}) }
+
+// idly adds what nothing depends on.
+func (a *agenda) idly(at int64, do func()) { a.put(item{at: at, do: do, idle: true}) }
+
+// idle reports that there is nothing else.
+func (a *agenda) idle() bool {
+	return !slices.ContainsFunc(a.items, func(x item) bool { return !x.idle })
+}
+
+func (a *agenda) put(x item) {
+	i, _ := slices.BinarySearchFunc(a.items, x.at, func(x item, t int64) int {
 		if x.at <= t {
 			return -1 // equal times keep their order
 		}
 		return 1
 	})
-	a.items = slices.Insert(a.items, i, item{at, do})
+	a.items = slices.Insert(a.items, i, x)
 }
 
 // next is when the first item is due.

@@ -21,13 +21,8 @@ import (
 // healthChecks are the checks of a configuration, with users that exist here. runAs is
 // whom commands run as that name nobody.
 func healthChecks(cfg config.Config, runAs *child.Identity) ([]health.Check, error) {
-	all := make([]health.Check, len(cfg.Checks))
+	all := plainChecks(cfg)
 	for i, c := range cfg.Checks {
-		all[i] = health.Check{
-			Name: c.Name, Weight: c.Weight, Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
-			Command: c.Command.Argv, Interface: c.Interface, Addresses: c.Addresses,
-			Process: health.Process{PIDFile: c.PIDFile, Name: c.Process},
-		}
 		if !c.Command.Given() {
 			continue
 		}
@@ -41,6 +36,19 @@ func healthChecks(cfg config.Config, runAs *child.Identity) ([]health.Check, err
 		}
 	}
 	return all, nil
+}
+
+// plainChecks are the checks of a configuration, without whom their commands run as.
+func plainChecks(cfg config.Config) []health.Check {
+	all := make([]health.Check, len(cfg.Checks))
+	for i, c := range cfg.Checks {
+		all[i] = health.Check{
+			Name: c.Name, Weight: c.Weight, Interval: c.Interval, Timeout: c.Timeout, Rise: c.Rise, Fall: c.Fall,
+			Command: c.Command.Argv, Interface: c.Interface, Addresses: c.Addresses,
+			Process: health.Process{PIDFile: c.PIDFile, Name: c.Process},
+		}
+	}
+	return all
 }
 
 // lookupChecks finds out what is wrong with the checks on this machine.
@@ -76,11 +84,19 @@ func checkDoubts(checks []health.Check) (all []string) {
 
 // startChecks begins to watch what the user has asked for.
 func (d *Daemon) startChecks(later func(func())) {
-	d.health = health.New(health.Options{
+	d.health = d.newHealth()
+	d.applyChecks(health.Pending)
+	d.runChecks(later)
+}
+
+func (d *Daemon) newHealth() *health.Set {
+	return health.New(health.Options{
 		Serving: d.serves.Load,
 		Changed: func(r health.Report) { d.inbox.call(func() { d.checkChanged(r) }) },
 	})
-	d.applyChecks(health.Pending)
+}
+
+func (d *Daemon) runChecks(later func(func())) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = d.health.Run(ctx) })

@@ -31,6 +31,15 @@ func (d *Daemon) Command(ctx context.Context, c control.Command) (control.Result
 		}
 		return control.Result{Done: true, Message: text}, nil
 	}
+	if c.Verb == control.Reexec {
+		d.log.Info("operator: "+string(c.Verb), d.aboutMachine(slog.Int("uid", int(c.UID)), slog.Int("pid", int(c.PID)))...)
+		replace := d.opt.replace
+		if replace == nil {
+			replace = d.replace
+		}
+		// It returns if it has failed.
+		return control.Result{Message: replace(ctx, c.Caller).Error()}, nil
+	}
 	reply := make(chan control.Result, 1)
 	d.inbox.call(func() { d.command(c, reply) })
 	select {

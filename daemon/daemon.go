@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"vrrpd/hooks"
 	"vrrpd/internal/child"
 	"vrrpd/internal/realtime"
+	"vrrpd/internal/reexec"
 	"vrrpd/lease"
 	"vrrpd/rtnl"
 	"vrrpd/vmacif"
@@ -41,6 +43,16 @@ type Options struct {
 	Reload func(context.Context) (string, error)
 	// Supervised: signals are somebody else's business.
 	Supervised bool
+	// Program is what this process runs, for putting another in its place; nil: that
+	// cannot be done.
+	Program *Program
+	// Inherited is what another program has left to this one in the same process; nil:
+	// it was started.
+	Inherited *reexec.State
+
+	// replace has the whole process go on as another program; nil: this daemon is all
+	// there is.
+	replace func(ctx context.Context, caller int) error
 }
 
 // Daemon is one vrrpd process. Fields belong to the loop unless they say
@@ -64,9 +76,13 @@ type Daemon struct {
 	// readers ends everything that reads and posts.
 	readers     context.Context
 	stopReaders context.CancelFunc
-	done        chan struct{} // closed when the loop has ended
+	done        chan struct{}    // closed when the loop has ended
+	signals     <-chan os.Signal // that have come; nil: they are somebody else's business
+	pausing     *pause           // asked for and not answered; nil: not
+	heir        *heir            // what is left of what another program has left; nil: nothing
 
 	hands   *vmacif.Hands
+	socket  *control.Server
 	watcher *rtnl.Watcher
 	guards  *lease.Guards
 	// watching: somebody listens to what the kernel tells of that kind of guard.

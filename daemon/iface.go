@@ -65,7 +65,7 @@ func (d *Daemon) retryInterface(r *router) {
 		return
 	}
 	r.retrying = true
-	d.agenda.add(boottime()+int64(retryAfter), func() {
+	d.agenda.idly(boottime()+int64(retryAfter), func() {
 		r.retrying = false
 		if r.parent.port != nil && r.faults&election.FaultInterface != 0 {
 			_ = d.ensure(r) // it reports, and comes back here

@@ -63,6 +63,13 @@ func (b *inbox) call(f func()) {
 	b.ring()
 }
 
+// empty reports that nothing waits.
+func (b *inbox) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.events)+len(b.calls) == 0
+}
+
 func (b *inbox) ring() {
 	if bell := b.bell.Load(); bell != nil {
 		bell.Ring()

@@ -17,6 +17,10 @@ func (d *Daemon) watchSettings(later func(func())) {
 		d.log.Error("nobody will notice if somebody changes sysctls of the interfaces", "err", err)
 		return
 	}
+	d.hearSettings(w, later)
+}
+
+func (d *Daemon) hearSettings(w *vmacif.SettingsWatch, later func(func())) {
 	d.settings = w
 	later(func() { _ = w.Close() })
 	d.goRead(later, func(ctx context.Context) error {

@@ -13,13 +13,20 @@ import (
 func (d *Daemon) loop(ctx context.Context) {
 	defer d.thread()()
 
-	now := boottime()
-	d.turns = turns{last: now, looked: now, due: maxTime, slept: d.asleep()}
-	d.actions = d.machine.Start(d.turns.last, d.actions[:0])
+	if d.heir == nil {
+		now := boottime()
+		d.turns = turns{last: now, looked: now, due: maxTime, slept: d.asleep()}
+		d.actions = d.machine.Start(d.turns.last, d.actions[:0])
+	} else {
+		d.catchUp()
+	}
 	d.patrol(0)
 	defer context.AfterFunc(ctx, d.bell.Ring)()
 	for {
 		d.turn()
+		if d.pausing != nil {
+			d.pause()
+		}
 		if d.exit {
 			return
 		}

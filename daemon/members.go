@@ -76,7 +76,7 @@ func (d *Daemon) delist(r *router) {
 	d.routers = without(d.routers, r)
 	d.roster++
 	d.byVR[r.vr] = nil
-	d.agenda.add(boottime()+int64(vrRests), func() { d.freeVRs = append(d.freeVRs, r.vr) })
+	d.agenda.idly(boottime()+int64(vrRests), func() { d.freeVRs = append(d.freeVRs, r.vr) })
 }
 
 // without is a copy of a list without one: the reader of a parent may be looking at

@@ -21,9 +21,21 @@ func (p *Process) listenMetrics() (stop func(), err error) {
 	}
 	addr := all[0].cfg.Metrics
 	server := &control.MetricsServer{All: p.statuses, Log: p.opt.Log}
-	if err := server.Listen(addr); err != nil {
+	var was keptProcess
+	if p.state != nil {
+		if err := p.state.Part(processPart, &was); err != nil {
+			return nil, err
+		}
+	}
+	if was.Metrics != 0 {
+		err = server.Adopt(was.Metrics)
+	} else {
+		err = server.Listen(addr)
+	}
+	if err != nil {
 		return nil, config.UsageError(fmt.Sprintf("%v: choose another port, or leave the key metrics away", err))
 	}
+	p.port = server
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {

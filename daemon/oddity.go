@@ -206,7 +206,7 @@ func (d *Daemon) watchOddities() {
 		return
 	}
 	d.watchingOddities = true
-	d.agenda.add(boottime()+int64(oddityLook), func() {
+	d.agenda.idly(boottime()+int64(oddityLook), func() {
 		d.watchingOddities = false
 		more := false
 		for _, p := range d.parents {

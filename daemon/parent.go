@@ -50,9 +50,16 @@ type parent struct {
 
 // open begins to hear and speak on the parent, whose link must be known.
 func (p *parent) open() error {
-	families, virtual := p.families()
+	families, _ := p.families()
 	unicast, ungrouped := p.manners()
-	port, err := lan.Open(lan.Config{
+	return p.listen(lan.Open, p.link, families, unicast, ungrouped)
+}
+
+// listen begins with the sockets that open makes, for these families; opened is the link
+// as it was when they were made.
+func (p *parent) listen(open func(lan.Config) (*lan.Port, error), opened rtnl.Link, families, unicast, ungrouped []uint8) error {
+	_, virtual := p.families()
+	port, err := open(lan.Config{
 		Unicast: unicast, Ungrouped: ungrouped,
 		Index: p.link.Index, Name: p.name, MAC: p.link.MAC, Interval: p.d.interval(), Families: families, Virtual: virtual,
 	})
@@ -63,7 +70,7 @@ func (p *parent) open() error {
 	if err := port.Listen(p.d.bell, p.deliver, func(err error) { p.d.inbox.call(func() { p.d.lostPort(p, port, err) }) }); err != nil {
 		return errors.Join(err, port.Close())
 	}
-	p.port, p.opened, p.heard = port, p.link, families
+	p.port, p.opened, p.heard = port, opened, families
 	p.unicast, p.ungrouped = unicast, ungrouped
 	return nil
 }

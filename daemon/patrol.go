@@ -17,7 +17,7 @@ const (
 // while, and others the next time.
 func (d *Daemon) patrol(n int) {
 	every := max(patrolRound/time.Duration(max(len(d.routers), 1)), patrolStep)
-	d.agenda.add(boottime()+int64(every), func() {
+	d.agenda.idly(boottime()+int64(every), func() {
 		if len(d.routers) > 0 {
 			r := d.routers[n%len(d.routers)]
 			d.inspect(r)

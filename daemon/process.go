@@ -11,11 +11,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"vrrpd/config"
+	"vrrpd/control"
 	"vrrpd/election"
+	"vrrpd/internal/reexec"
 	"vrrpd/sysd"
 )
 
@@ -29,13 +32,17 @@ type Process struct {
 
 	reloading sync.Mutex // one reload at a time
 
-	mu     sync.Mutex
-	groups map[string]*member
-	notify *share
-	ended  chan *member
-	life   context.Context // of Run
-	first  bool            // the start is over
-	ending bool
+	mu      sync.Mutex
+	groups  map[string]*member
+	notify  *share
+	ended   chan *member
+	life    context.Context // of Run
+	first   bool            // the start is over
+	ending  bool
+	state   *reexec.State          // left by another program, until every group goes on; nil: none. Of Run
+	hangups atomic.Int32           // reloads that a signal has asked for and that are not done
+	cost    replaced               // of having replaced another program, so far
+	port    *control.MetricsServer // nil: there is none
 }
 
 // member is a group at work.
@@ -50,7 +57,9 @@ type member struct {
 
 // NewProcess makes a process of what load has returned before; load reads the file
 // again. It starts nothing.
-func NewProcess(groups []config.Config, load func() ([]config.Config, error), opt Options) *Process {
+//
+// With Inherited it goes on with what another program has left, or says why it cannot.
+func NewProcess(groups []config.Config, load func() ([]config.Config, error), opt Options) (*Process, error) {
 	if opt.Warn == nil {
 		opt.Warn = func(string) {}
 	}
@@ -58,33 +67,52 @@ func NewProcess(groups []config.Config, load func() ([]config.Config, error), op
 		opt.Ready = func() {}
 	}
 	p := &Process{opt: opt, load: load, groups: map[string]*member{}, ended: make(chan *member)}
-	p.notify = newShare(opt.Notify)
+	p.notify, p.state = newShare(opt.Notify), opt.Inherited
 	for _, c := range groups {
-		p.groups[configName(c)] = p.newMember(c)
+		m, err := p.newMember(c)
+		if err != nil {
+			return nil, err
+		}
+		p.groups[m.name] = m
 	}
-	return p
+	if p.opt.Inherited != nil {
+		p.opt.Program.cleans()
+		p.opt.Inherited = nil // who comes later is new
+	}
+	return p, nil
 }
 
-func (p *Process) newMember(c config.Config) *member {
+func (p *Process) newMember(c config.Config) (_ *member, err error) {
 	m := &member{name: configName(c), ready: make(chan struct{}), over: make(chan struct{})}
 	opt := p.opt
 	opt.Supervised = true
 	opt.Ready = func() { close(m.ready) }
 	opt.Notify = p.notify.of(m.name)
 	opt.Reload = p.Reload
-	m.Daemon = New(c, opt)
-	return m
+	opt.replace = p.replace
+	if opt.Inherited == nil {
+		m.Daemon = New(c, opt)
+		return m, nil
+	}
+	m.Daemon, err = inherit(c, opt, opt.Inherited, p.replaced)
+	return m, err
 }
 
 // Run starts the groups and serves until a signal ends it. Its errors are those of
 // Daemon.Run: nothing was changed on the machine if one group is refused.
 func (p *Process) Run(ctx context.Context) error {
 	signals := make(chan os.Signal, 16)
+	for _, m := range p.all() {
+		m.signals = signals // which all of them are waited for in
+	}
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTTIN, unix.SIGTTOU, unix.SIGHUP)
 	defer signal.Stop(signals)
 	p.life = ctx
 	all := p.all()
 	for i, m := range all {
+		if m.heir != nil {
+			continue // it was checked when it was started
+		}
 		if err := m.check(); err != nil {
 			for _, m := range all[:i+1] {
 				err = errors.Join(err, m.uncheck())
@@ -134,7 +162,9 @@ func (p *Process) Run(ctx context.Context) error {
 			}
 		case <-ready:
 			if starting--; starting == 0 && failed == nil {
-				p.started()
+				if p.started() {
+					reloads.Go(func() { p.hangup(ctx) })
+				}
 			}
 		case m := <-p.ended:
 			p.mu.Lock()
@@ -174,13 +204,61 @@ func (p *Process) start(ctx context.Context, m *member) {
 	}()
 }
 
-// started: every group is ready.
-func (p *Process) started() {
+// started: every group is ready. It reports whether a reload is due.
+func (p *Process) started() (reload bool) {
 	p.mu.Lock()
 	p.first = true
+	cost := p.cost
 	p.mu.Unlock()
 	p.notify.ready()
 	p.opt.Ready()
+	if p.state == nil {
+		return false
+	}
+	var own keptProcess
+	if err := p.state.Part(processPart, &own); err != nil {
+		p.opt.Log.Error(err.Error())
+	}
+	settleReplacement(p.opt, p.state, cost)
+	p.state = nil
+	return own.Reload
+}
+
+// replaced is told of each group that goes on; that it is ready comes after it.
+func (p *Process) replaced(cost replaced) {
+	p.mu.Lock()
+	p.cost = p.cost.and(cost)
+	p.mu.Unlock()
+}
+
+// replace has the process go on as another program; see replace.go.
+func (p *Process) replace(ctx context.Context, caller int) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	p.mu.Lock()
+	busy := !p.first || p.ending
+	p.mu.Unlock()
+	if busy {
+		return errors.New("nothing was changed: vrrpd is starting or stopping")
+	}
+	var groups []*Daemon
+	for _, m := range p.all() {
+		groups = append(groups, m.Daemon)
+	}
+	return replaceProgram(ctx, p.opt, p.opt.Notify, groups, caller, func(s *reexec.State) error {
+		own := keptProcess{Reload: p.hangups.Load() > 0}
+		if p.port != nil {
+			own.Metrics = p.port.Descriptor()
+			s.Files = append(s.Files, own.Metrics)
+		}
+		return s.SetPart(processPart, own)
+	})
+}
+
+// keptProcess is what is left of the process itself.
+type keptProcess struct {
+	Reload  bool // one was asked for meanwhile
+	Metrics int  // listening socket; 0: none
 }
 
 // signal passes a signal on to every group.
@@ -197,6 +275,8 @@ func (p *Process) signal(s os.Signal) {
 }
 
 func (p *Process) hangup(ctx context.Context) {
+	p.hangups.Add(1)
+	defer p.hangups.Add(-1)
 	text, err := p.Reload(ctx)
 	if err != nil {
 		p.opt.Log.Error(err.Error(), sysd.KeyMessageID, sysd.MessageReload)
@@ -216,6 +296,7 @@ func (p *Process) Reload(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the configuration was not reloaded: %w", err)
 	}
+	p.opt.Program.Accept()
 	return text, nil
 }
 
@@ -253,7 +334,10 @@ func (p *Process) reload(ctx context.Context) (string, error) {
 			}
 			continue
 		}
-		m := p.newMember(c)
+		m, err := p.newMember(c)
+		if err != nil {
+			return "", errors.Join(err, forgetAll(fresh))
+		}
 		m.moved = moved
 		fresh = append(fresh, m)
 		if err := m.check(); err != nil {

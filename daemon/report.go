@@ -101,13 +101,17 @@ func (d *Daemon) record(t control.Transition) {
 	if len(d.history) > historyLength {
 		d.history = d.history[1:]
 	}
+	d.count(control.TransitionCount{To: t.To, Reason: t.Reason, Count: 1})
+}
+
+func (d *Daemon) count(t control.TransitionCount) {
 	for i := range d.counts {
 		if c := &d.counts[i]; c.To == t.To && c.Reason == t.Reason {
-			c.Count++
+			c.Count += t.Count
 			return
 		}
 	}
-	d.counts = append(d.counts, control.TransitionCount{To: t.To, Reason: t.Reason, Count: 1})
+	d.counts = append(d.counts, t)
 }
 
 // goneLately is for how long a sibling that has gone may be why this machine changes.
@@ -200,7 +204,7 @@ func (d *Daemon) followHolding() {
 	if v.Holding == v.Word.Reason() {
 		return
 	}
-	d.agenda.add(boottime()+int64(holdingLasts), func() {
+	d.agenda.idly(boottime()+int64(holdingLasts), func() {
 		now := d.machine.View()
 		if d.holding != v.Holding || now.Word.Epoch() != v.Word.Epoch() {
 			return

@@ -17,6 +17,7 @@ import (
 // signals is one signal.
 func (d *Daemon) catchSignals() (stop func()) {
 	ch := make(chan os.Signal, 16)
+	d.signals = ch
 	signal.Notify(ch, unix.SIGTERM, unix.SIGINT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTTIN, unix.SIGTTOU, unix.SIGHUP)
 	quit := make(chan struct{})
 	go func() {

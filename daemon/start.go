@@ -53,6 +53,29 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			d.log.Info("stopped", d.aboutMachine(sysd.KeyMessageID, sysd.MessageStopped)...)
 		}
 	})
+	setUp := d.setUp
+	if d.heir != nil {
+		setUp = d.resume
+	}
+	if err := setUp(later); err != nil {
+		if d.heir != nil {
+			// Interfaces serve. Whoever cleans up after a crash does it better.
+			undo = nil
+		}
+		return err
+	}
+	// The group's doorbell rings on the loop, which owns the machine.
+	d.goRead(later, func(ctx context.Context) error {
+		return d.group.Run(ctx, func(b grouplock.Bell) { d.inbox.call(func() { d.doorbell(b) }) })
+	})
+	d.loop(ctx)
+	close(d.done)
+	d.feed.Close("vrrpd is stopping")
+	return nil
+}
+
+// setUp sets everything up, in the order that Run says.
+func (d *Daemon) setUp(later func(func())) error {
 	if d.hands == nil { // else that has been done
 		if err := d.check(); err != nil {
 			return err
@@ -84,13 +107,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.startNotifier(later)
 	d.startChecks(later)
 	d.machine = election.New(d.electionConfig(), d.board, d.electionRouters())
-	// The group's doorbell rings on the loop, which owns the machine.
-	d.goRead(later, func(ctx context.Context) error {
-		return d.group.Run(ctx, func(b grouplock.Bell) { d.inbox.call(func() { d.doorbell(b) }) })
-	})
-	d.loop(ctx)
-	close(d.done)
-	d.feed.Close("vrrpd is stopping")
 	return nil
 }
 
@@ -167,26 +183,12 @@ func capable() error {
 
 // join takes the instance's lock and the place in the group.
 func (d *Daemon) join(later func(func())) error {
-	group := ""
-	if d.cfg.Monitor > 0 {
-		group = machineGroup
-	}
-	ids := make([]grouplock.Identity, len(d.routers))
-	for i, r := range d.routers {
-		ids[i] = r.identity()
-	}
-	g, err := grouplock.Join(grouplock.Config{
-		Dir: d.cfg.RunDir, Group: group, Instance: d.instance, Wanted: d.cfg.Monitor, Routers: ids, Capacity: d.capacity(),
-	})
+	g, err := grouplock.Join(d.groupConfig())
 	if err != nil {
 		return err
 	}
 	d.group, d.board, d.groupName = g, g, g.Name()
-	later(func() {
-		if err := g.Leave(); err != nil {
-			d.log.Error("cannot leave the group in order", "err", err)
-		}
-	})
+	later(d.leaveGroup)
 	if err := d.remember(later); err != nil {
 		return err
 	}
@@ -203,11 +205,7 @@ func (d *Daemon) join(later func(func())) error {
 		d.log.Warn(fmt.Sprintf("the previous instance (pid %d) did not leave in order: cleaning up after it", p.Pid), d.aboutMachine()...)
 	}
 	// Also what a predecessor was writing when it was killed.
-	later(func() {
-		if err := removeFiles(d.cfg.RunDir, d.instance, pidSuffix, stateSuffix); err != nil {
-			d.log.Error("cannot leave the run directory in order", "err", err)
-		}
-	})
+	later(d.removeOwnFiles)
 	if err := replaceFile(filepath.Join(d.cfg.RunDir, d.instance+pidSuffix), strconv.Itoa(os.Getpid())+"\n"); err != nil {
 		return err
 	}
@@ -215,6 +213,33 @@ func (d *Daemon) join(later func(func())) error {
 		d.log.Warn("the run directory is on a disk; put it on a tmpfs (/run), or a busy disk may delay adverts", "dir", d.cfg.RunDir)
 	}
 	return nil
+}
+
+// groupConfig is the place in the group.
+func (d *Daemon) groupConfig() grouplock.Config {
+	group := ""
+	if d.cfg.Monitor > 0 {
+		group = machineGroup
+	}
+	ids := make([]grouplock.Identity, len(d.routers))
+	for i, r := range d.routers {
+		ids[i] = r.identity()
+	}
+	return grouplock.Config{
+		Dir: d.cfg.RunDir, Group: group, Instance: d.instance, Wanted: d.cfg.Monitor, Routers: ids, Capacity: d.capacity(),
+	}
+}
+
+func (d *Daemon) leaveGroup() {
+	if err := d.group.Leave(); err != nil {
+		d.log.Error("cannot leave the group in order", "err", err)
+	}
+}
+
+func (d *Daemon) removeOwnFiles() {
+	if err := removeFiles(d.cfg.RunDir, d.instance, pidSuffix, stateSuffix); err != nil {
+		d.log.Error("cannot leave the run directory in order", "err", err)
+	}
 }
 
 // capacity is how many virtual routers the group's record has room for: of a file
@@ -233,16 +258,27 @@ func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	initial, failed := make(chan []rtnl.Change, 1), make(chan error, 1)
+	d.followKernel(w, later, func(c []rtnl.Change) { initial <- c }, func(err error) { failed <- err })
+	select {
+	case c := <-initial:
+		return c, nil
+	case err := <-failed:
+		return nil, fmt.Errorf("watch the kernel: %w", err)
+	}
+}
+
+// followKernel begins to hear what the kernel says; first is given what it says at the
+// beginning, and ended why that is over.
+func (d *Daemon) followKernel(w *rtnl.Watcher, later func(func()), first func([]rtnl.Change), ended func(error)) {
 	d.watcher = w
 	later(func() { _ = w.Close() })
-	initial := make(chan []rtnl.Change, 1)
-	failed := make(chan error, 1)
-	first, overruns := true, uint64(0)
+	begun, overruns := false, uint64(0)
 	d.goRead(later, func(ctx context.Context) error {
 		err := w.Run(ctx, func(c []rtnl.Change) {
-			if first {
-				first = false
-				initial <- c
+			if !begun {
+				begun = true
+				first(c)
 				return
 			}
 			lost := w.Counters().Overruns
@@ -255,32 +291,14 @@ func (d *Daemon) watchKernel(later func(func())) ([]rtnl.Change, error) {
 				d.kernel(c)
 			})
 		})
-		failed <- err
+		ended(err)
 		return err
 	})
-	select {
-	case c := <-initial:
-		return c, nil
-	case err := <-failed:
-		return nil, fmt.Errorf("watch the kernel: %w", err)
-	}
 }
 
 // stand makes the interfaces and sockets stand.
 func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
-	later(func() {
-		for _, r := range d.routers {
-			d.closeGuard(r)
-		}
-		for _, p := range d.parents {
-			_ = p.close()
-		}
-		if err := d.deleteCarriers(); err != nil {
-			d.log.Error("cannot remove the virtual interfaces and addresses", "err", err)
-		}
-		d.detachGuards()
-		_ = d.hands.Close()
-	})
+	later(d.takeDownAll)
 	// What an instance has left whose interface went with its parent.
 	if err := errors.Join(d.guards.Sweep(), removeDirect(d.guards, d.hands, d.owner())); err != nil {
 		d.log.Warn("cannot remove what dead instances have left", "err", err)
@@ -317,6 +335,21 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 	return nil
 }
 
+// takeDownAll removes what stand has made.
+func (d *Daemon) takeDownAll() {
+	for _, r := range d.routers {
+		d.closeGuard(r)
+	}
+	for _, p := range d.parents {
+		_ = p.close()
+	}
+	if err := d.deleteCarriers(); err != nil {
+		d.log.Error("cannot remove the virtual interfaces and addresses", "err", err)
+	}
+	d.detachGuards()
+	_ = d.hands.Close()
+}
+
 // listen opens the control socket.
 func (d *Daemon) listen(later func(func())) error {
 	gid, err := lookupGroup(d.cfg.SocketGroup)
@@ -327,6 +360,7 @@ func (d *Daemon) listen(later func(func())) error {
 	if err := server.Listen(filepath.Join(d.cfg.RunDir, d.instance+sockSuffix)); err != nil {
 		return err
 	}
+	d.socket = server
 	d.goRead(later, server.Run)
 	return nil
 }
@@ -448,7 +482,7 @@ func (d *Daemon) tidyLater() {
 		return
 	}
 	d.tidying = true
-	d.agenda.add(boottime()+int64(tidyAfter), func() {
+	d.agenda.idly(boottime()+int64(tidyAfter), func() {
 		d.tidying = false
 		d.work(debug.FreeOSMemory)
 	})

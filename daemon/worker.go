@@ -9,6 +9,7 @@ type worker struct {
 	mu    sync.Mutex
 	more  *sync.Cond
 	queue []func()
+	busy  bool
 	ended bool
 	done  chan struct{}
 }
@@ -41,10 +42,20 @@ func (w *worker) run() {
 		}
 		f := w.queue[0]
 		w.queue[0] = nil
-		w.queue = w.queue[1:]
+		w.queue, w.busy = w.queue[1:], true
 		w.mu.Unlock()
 		f()
+		w.mu.Lock()
+		w.busy = false
+		w.mu.Unlock()
 	}
+}
+
+// idle reports that nothing is done or waits.
+func (w *worker) idle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.busy && len(w.queue) == 0
 }
 
 // end lets run return when everything posted is done, and waits for it.

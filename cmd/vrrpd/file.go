@@ -39,19 +39,25 @@ func absolute(cfg *config.Config) error {
 // maxConfig is more than 4,000 virtual routers need.
 const maxConfig = 16 << 20
 
-// loader returns what reads the configuration file, each time anew.
-func loader(cfg config.Config) func() ([]config.Config, error) {
+// loader returns what reads the configuration file, each time anew, and notes for
+// another program what it contains.
+func loader(cfg config.Config, self *daemon.Program) func() ([]config.Config, error) {
 	return func() ([]config.Config, error) {
 		text, err := trusted.Read(cfg.ConfigFile, false, maxConfig)
 		if err != nil {
 			return nil, config.UsageError(fmt.Sprintf("-c %s: %v", cfg.ConfigFile, err))
 		}
-		groups, err := config.ParseFile(cfg.ConfigFile, text, cfg.RunDir)
-		for _, g := range groups {
-			keepFromCores(g)
-		}
-		return groups, err
+		self.Offer(text)
+		return parseFile(cfg, text)
 	}
+}
+
+func parseFile(cfg config.Config, text []byte) ([]config.Config, error) {
+	groups, err := config.ParseFile(cfg.ConfigFile, text, cfg.RunDir)
+	for _, g := range groups {
+		keepFromCores(g)
+	}
+	return groups, err
 }
 
 // runFile runs what a file says.
@@ -60,11 +66,16 @@ func runFile(load func() ([]config.Config, error), opt daemon.Options) error {
 	if err != nil {
 		return err
 	}
+	opt.Program.Accept()
 	for _, w := range config.Warnings(groups) {
 		opt.Warn(w)
 		opt.Log.Warn(w)
 	}
-	return daemon.NewProcess(groups, load, opt).Run(context.Background())
+	p, err := daemon.NewProcess(groups, load, opt)
+	if err != nil {
+		return err
+	}
+	return p.Run(context.Background())
 }
 
 // checkFile validates a file and the machine, and says what it comes to.

@@ -13,6 +13,7 @@ import (
 
 	"vrrpd/config"
 	"vrrpd/daemon"
+	"vrrpd/internal/reexec"
 	"vrrpd/sysd"
 )
 
@@ -29,8 +30,23 @@ func main() { os.Exit(run(takeArgs())) }
 func run(args []string) int {
 	// First thing: a terminal that went away must not kill a router.
 	sysd.SurviveSIGPIPE()
+	if len(args) == 1 && args[0] == reexec.TryFlag {
+		return couldTakeOver()
+	}
+	state, err := reexec.Inherited()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "vrrpd: go on as another program:", err)
+		return exitFailed
+	}
+	if state != nil {
+		return takeOver(state)
+	}
 	start := inherited()
-	args, err := start.args(args)
+	program, err := reexec.Program(os.Args[0])
+	if err != nil {
+		return start.failed(err)
+	}
+	args, err = start.args(args)
 	if err != nil {
 		return start.failed(err)
 	}
@@ -41,7 +57,8 @@ func run(args []string) int {
 	if err := absolute(&cfg); err != nil {
 		return start.failed(err)
 	}
-	load := loader(cfg)
+	self := &daemon.Program{Path: program, Args: args, Shown: config.HideKeys(args), File: cfg.ConfigFile, Quiet: start != nil}
+	load := loader(cfg, self)
 	switch cfg.Mode {
 	case config.Example:
 		fmt.Print(config.ExampleFile())
@@ -64,7 +81,7 @@ func run(args []string) int {
 		if cfg.ConfigFile != "" {
 			release = func(cfg config.Config, log *slog.Logger) error { return releaseFile(cfg, load, log) }
 		}
-		if err := release(cfg, log); err != nil {
+		if err := release(cfg, log.Logger); err != nil {
 			return start.failed(err)
 		}
 		return 0
@@ -79,13 +96,9 @@ func run(args []string) int {
 	}
 	log, done := openLog(dest)
 	defer done()
-	opt := daemon.Options{
-		Log:     log,
-		Version: version,
-		Notify:  sysd.NewNotifier(os.Getenv("NOTIFY_SOCKET"), log),
-		Warn:    start.warn,
-		Ready:   start.ready,
-	}
+	self.FlushLog = log.Flush
+	opt := options(log, self)
+	opt.Warn, opt.Ready = start.warn, start.ready
 	if cfg.ConfigFile != "" {
 		err = runFile(load, opt)
 	} else {
@@ -99,6 +112,13 @@ func run(args []string) int {
 		return start.failed(err)
 	}
 	return 0
+}
+
+// options are what every daemon has of the program.
+func options(log *journal, self *daemon.Program) daemon.Options {
+	return daemon.Options{
+		Log: log.Logger, Version: version, Notify: sysd.NewNotifier(os.Getenv("NOTIFY_SOCKET"), log.Logger), Program: self,
+	}
 }
 
 // checked tells what a check has found on this machine.
@@ -116,8 +136,14 @@ func checked(notes, warnings []string, err error) int {
 	return 0
 }
 
+// journal is an opened log.
+type journal struct {
+	*slog.Logger
+	*sysd.Log
+}
+
 // openLog opens the log and starts its writer; done writes what is waiting.
-func openLog(dest sysd.Dest) (*slog.Logger, func()) {
+func openLog(dest sysd.Dest) (*journal, func()) {
 	l, err := sysd.Open(sysd.Options{Dest: dest})
 	if err != nil {
 		panic(err) // an unknown destination is a mistake in this file
@@ -128,7 +154,7 @@ func openLog(dest sysd.Dest) (*slog.Logger, func()) {
 		defer close(stopped)
 		_ = l.Run(ctx)
 	}()
-	return slog.New(l.Handler()), sync.OnceFunc(func() {
+	return &journal{slog.New(l.Handler()), l}, sync.OnceFunc(func() {
 		cancel()
 		<-stopped
 	})

@@ -26,8 +26,9 @@ var held = [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1
 // failed, and then nothing has changed. Meanwhile no other program is started.
 //
 // Whoever calls has made sure that nobody will miss what this program would do from here
-// on: no goroutine of it runs on.
-func Exec(path string, s *State) error {
+// on: no goroutine of it runs on. last is called when everything else is done; its error
+// ends it.
+func Exec(path string, s *State, last func() error) error {
 	s.Late = slices.DeleteFunc(slices.Clone(s.Late), func(fd int) bool {
 		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		return err != nil || slices.Contains(s.Files, fd) // closed since
@@ -65,8 +66,13 @@ func Exec(path string, s *State) error {
 	if err := closeOnExec(open, false); err != nil {
 		return err
 	}
-	err = realtime.Starting(func() error { return syscall.Exec(path, argv, env) })
-	return fmt.Errorf("execute %s: %w", path, err)
+	err = realtime.Starting(func() error {
+		if err := last(); err != nil {
+			return err
+		}
+		return fmt.Errorf("execute %s: %w", path, syscall.Exec(path, argv, env))
+	})
+	return err
 }
 
 // environ is the environment without what is this package's.

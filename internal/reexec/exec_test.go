@@ -68,16 +68,21 @@ func predecessor() {
 	fail(err)
 
 	// What fails changes nothing.
-	err = Exec("/nonexistent", s)
+	ready := func() error { return nil }
+	err = Exec("/nonexistent", s, ready)
 	if !errors.Is(err, unix.ENOENT) {
 		fail(fmt.Errorf("exec of nothing: %v", err))
+	}
+	not := errors.New("not now")
+	if err := Exec(self, s, func() error { return not }); err != not {
+		fail(fmt.Errorf("exec at a bad moment: %v", err))
 	}
 	for _, fd := range []int{fd, in} {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 			fail(fmt.Errorf("descriptor %d would be inherited: %d, %v", fd, flags, err))
 		}
 	}
-	fail(Exec(self, s))
+	fail(Exec(self, s, ready))
 }
 
 // successor is that program, and ends at once.

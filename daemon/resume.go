@@ -1,0 +1,538 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"vrrpd/accept"
+	"vrrpd/config"
+	"vrrpd/control"
+	"vrrpd/election"
+	"vrrpd/grouplock"
+	"vrrpd/health"
+	"vrrpd/internal/reexec"
+	"vrrpd/lan"
+	"vrrpd/lease"
+	"vrrpd/rtnl"
+	"vrrpd/sysd"
+	"vrrpd/vmacif"
+	"vrrpd/vrrp"
+)
+
+// heir goes on where another program has stopped in this very process; see replace.go.
+// Adverts come first: until they have left nothing is asked that the kernel, a disk or a
+// name service could take its time to answer. What has changed meanwhile is found after
+// that, as after a loss of events.
+type heir struct {
+	kept     kept
+	state    *reexec.State
+	done     func(replaced) // told when everything is as ever
+	routers  map[*router]*keptRouter
+	parents  map[*parent]*keptParent
+	replaced replaced
+}
+
+// replaced is what the replacement has cost.
+type replaced struct {
+	pause  time.Duration // between the last turn before it and the first after it
+	missed int           // adverts that were late
+	late   time.Duration // by how much the first of them was
+}
+
+// and is the worse of both.
+func (r replaced) and(s replaced) replaced {
+	return replaced{max(r.pause, s.pause), r.missed + s.missed, max(r.late, s.late)}
+}
+
+func (r replaced) String() string {
+	text := fmt.Sprintf("a pause of %v", r.pause.Round(100*time.Microsecond))
+	switch r.missed {
+	case 0:
+		return text + ", no advert late"
+	case 1:
+		return text + fmt.Sprintf(", 1 advert late by %v", r.late.Round(100*time.Microsecond))
+	}
+	return text + fmt.Sprintf(", %d adverts late by at most %v", r.missed, r.late.Round(100*time.Microsecond))
+}
+
+// Inherit is New for a process that goes on with what another program has left
+// (Options.Inherited), or says why it cannot. It starts and changes nothing.
+func Inherit(cfg config.Config, opt Options) (*Daemon, error) {
+	var d *Daemon
+	opt.Program.cleans()
+	d, err := inherit(cfg, opt, opt.Inherited, func(cost replaced) {
+		d.notify.Ready()
+		settleReplacement(d.opt, opt.Inherited, cost)
+	})
+	return d, err
+}
+
+// settleReplacement says what the replacement was, and cleans up after the last program.
+func settleReplacement(opt Options, s *reexec.State, cost replaced) {
+	text := fmt.Sprintf("binary replaced: version %s -> %s, with %v", s.Version, opt.Version, cost)
+	opt.Log.Info(text, sysd.KeyMessageID, sysd.MessageStarted, "version", opt.Version, "go", runtime.Version())
+	if s.Caller > 0 {
+		// Who does not listen any more will see the state.
+		_ = control.Answer(s.Caller, control.Result{Done: true, Message: text})
+	}
+	go func() {
+		s.Reap()
+		opt.Program.cleaned()
+	}()
+}
+
+// inherit makes a Daemon that goes on with what is left to its group. It starts and
+// changes nothing, so that it can be tried.
+func inherit(cfg config.Config, opt Options, s *reexec.State, done func(replaced)) (*Daemon, error) {
+	opt.Inherited = nil
+	d := New(cfg, opt)
+	h := &heir{state: s, done: done, routers: map[*router]*keptRouter{}, parents: map[*parent]*keptParent{}}
+	if err := s.Part(groupPart+d.instance, &h.kept); err != nil {
+		return nil, err
+	}
+	k := &h.kept
+	for i := range k.Parents {
+		for _, p := range d.parents {
+			if p.configured == k.Parents[i].Configured {
+				h.parents[p] = &k.Parents[i]
+			}
+		}
+	}
+	for i := range k.Routers {
+		for _, r := range d.routers {
+			if one := &k.Routers[i]; one.Parent == r.asked.Interface && one.VRID == r.cfg.VRID && one.Family == uint8(r.rules.Family) {
+				h.routers[r] = one
+			}
+		}
+	}
+	if k.Layout != grouplock.Layout {
+		return nil, fmt.Errorf("the records of %s in the run directory have the layout %#x, and this vrrpd knows %#x: restart vrrpd instead", d.instance, k.Layout, uint64(grouplock.Layout))
+	}
+	if err := k.Guards.Check(); err != nil {
+		return nil, fmt.Errorf("the state of %s: %w", d.instance, err)
+	}
+	for _, p := range d.parents {
+		was := h.parents[p]
+		if was == nil {
+			return nil, fmt.Errorf("the state of %s says nothing of %s", d.instance, p.configured)
+		}
+		if err := was.check(p); err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range d.routers {
+		if h.routers[r] == nil {
+			return nil, fmt.Errorf("the state of %s says nothing of VRID %d on %s", d.instance, r.cfg.VRID, r.asked.Interface)
+		}
+	}
+	if len(k.Routers) != len(d.routers) || len(k.Machine.Own) != len(d.routers) || len(k.Machine.Members) != len(d.routers) {
+		return nil, fmt.Errorf("the state of %s has %d virtual routers, the configuration %d", d.instance, len(k.Routers), len(d.routers))
+	}
+	for _, m := range k.Machine.Members {
+		if !slices.ContainsFunc(k.Routers, func(r keptRouter) bool { return r.VR == m.VR }) {
+			return nil, fmt.Errorf("the state of %s has a member %d that is no virtual router", d.instance, m.VR)
+		}
+	}
+	d.heir = h
+	return d, d.restore()
+}
+
+// restore is what can be done before anything is opened.
+func (d *Daemon) restore() error {
+	k := &d.heir.kept
+	var own map[netip.Addr]bool
+	for _, a := range k.Own {
+		if own == nil {
+			own = make(map[netip.Addr]bool, len(k.Own))
+		}
+		own[a] = true
+	}
+	for p, was := range d.heir.parents {
+		if slices.ContainsFunc(p.routers, (*router).unicast) {
+			p.own = own
+		}
+		p.name, p.link, p.opened, p.sources, p.counters = was.Name, was.Link, was.Opened, was.Sources, countersOf(was.Counters)
+		for _, r := range p.routers {
+			if r.cfg.Interface = p.name; r.cfg.NoVMAC {
+				r.cfg.Name = p.name
+			}
+		}
+	}
+	for r, was := range d.heir.routers {
+		if err := r.restore(was); err != nil {
+			return err
+		}
+		if !r.accepts() {
+			r.filter = accept.New(r.cfg.Name, r.vips)
+		}
+	}
+	d.leftAt, d.realised, d.told, d.holding, d.lastPeer = k.LeftAt, k.Realised, k.Told, k.Holding, k.LastPeer
+	if k.SendError != "" {
+		d.lastSendError = errors.New(k.SendError)
+	}
+	d.lastGone = goneSibling{k.GoneName, k.GoneAt}
+	for _, name := range k.Dead {
+		d.roll.Died(name)
+	}
+	d.runAs, d.checkSum, d.ready = k.RunAs, k.CheckSum, true
+	d.serves.Store(k.Realised.State().Serving())
+	d.raising.Store(slices.ContainsFunc(d.routers, (*router).up))
+	d.checks = plainChecks(d.cfg)
+	for i := range d.checks {
+		d.checks[i].RunAs = k.Users[d.checks[i].Name]
+	}
+	return nil
+}
+
+func (r *router) restore(k *keptRouter) error {
+	r.at, r.wanted, r.announced, r.overtaken, r.source, r.until = k.At, k.Wanted, k.Announced, k.Overtaken, k.Source, k.Until
+	for _, a := range k.Present {
+		r.present[a] = true
+	}
+	r.faults, r.detail, r.repairs, r.repairsSince, r.repaired = k.Faults, k.Detail, k.Repairs, k.RepairsSince, k.Repaired
+	r.announcedAt, r.masters, r.late, r.hookedIn = k.AnnouncedAt, k.Masters, k.Late, k.HookedIn
+	r.sent.adverts, r.sent.zero, r.sent.failed, r.sent.announced = k.Sent, k.Zero, k.Failed, k.Tells
+	r.peerForm.Store(k.PeerForm)
+	r.formTold, r.heard = k.FormTold, k.Heard.heard()
+	r.beside = beside{three: k.Three.heard(), alone: k.Alone, rcvd: k.Beside[0], ignored: k.Beside[1]}
+	r.counters, r.received = countersOf(k.Counters), receivedOf(k.Received)
+	if k.Auth.Kind != r.cfg.Auth.Kind {
+		return fmt.Errorf("VRID %d on %s: the state is about another kind of authentication", r.cfg.VRID, r.cfg.Interface)
+	}
+	if err := r.authenticate(k.Auth); err != nil {
+		return err
+	}
+	r.auth.sequence, r.auth.ipID, r.auth.epoch = k.Numbers, k.IPID, k.AuthEpoch
+	r.auth.heard.Store(k.AuthHeard)
+	r.recallMarks(k)
+	return nil
+}
+
+// recallMarks goes on with the numbers that peers have used.
+func (r *router) recallMarks(k *keptRouter) {
+	r.marks = vrrp.Marks{}
+	for _, m := range k.Marks {
+		r.marks.Restore(m.Src, m.Sequence)
+	}
+}
+
+// resume sets up again what the last program had, up to the loop. What it asks of the
+// kernel does not wait for anybody.
+func (d *Daemon) resume(later func(func())) error {
+	k := &d.heir.kept
+	if err := d.urgent(later); err != nil {
+		return err
+	}
+	hands, err := openHands(d.cfg.RunDir, d.owner())
+	if err != nil {
+		return err
+	}
+	d.hands = hands
+	hands.Expect(d.specs())
+	if d.guards, err = lease.Adopt(k.Guards); err != nil {
+		return err
+	}
+	if err := d.rejoin(later); err != nil {
+		return err
+	}
+	go d.worker.run()
+	later(d.worker.end)
+	later(d.removeFilters)
+	later(d.takeDownAll)
+	for _, p := range d.parents {
+		if err := d.heir.parents[p].adopt(p); err != nil {
+			return err
+		}
+	}
+	for r, was := range d.heir.routers {
+		if err := d.recarry(r, was); err != nil {
+			return err
+		}
+	}
+	gid, err := lookupGroup(d.cfg.SocketGroup)
+	if err != nil {
+		return err
+	}
+	d.socket = &control.Server{Source: d, Feed: &d.feed, Log: d.log, GID: gid}
+	if err := d.socket.Adopt(filepath.Join(d.cfg.RunDir, d.instance+sockSuffix), k.Socket); err != nil {
+		return err
+	}
+	d.goRead(later, d.socket.Run)
+	d.startHooks(later)
+	d.startNotifier(later)
+	d.health = d.newHealth()
+	d.health.Apply(d.checks, health.Pending)
+	d.judgeChecks(d.health.Resume(k.Checks))
+	d.reannounce()
+	d.machine = election.Resume(d.electionConfig(), d.board, k.Machine, func(m election.SavedMember) (int, election.Router) {
+		for r, was := range d.heir.routers {
+			if was.VR == m.VR {
+				return r.vr, r.election()
+			}
+		}
+		panic("a member that inherit has not seen")
+	})
+	return nil
+}
+
+// rejoin takes the place in the group that this process has.
+func (d *Daemon) rejoin(later func(func())) error {
+	k := &d.heir.kept
+	g, err := grouplock.Adopt(d.groupConfig(), k.Group)
+	if err != nil {
+		return err
+	}
+	d.group, d.board, d.groupName = g, g, g.Name()
+	later(d.leaveGroup)
+	if err := d.remember(later); err != nil {
+		return err
+	}
+	for r, was := range d.heir.routers {
+		// The numbering goes on; what is in the file is for who comes after a crash, and
+		// what the last program wanted written may not be there.
+		r.auth.sequence = was.Numbers
+		r.recallMarks(was)
+		if r.auth.file != nil {
+			r.auth.file.keep(func(s *authState) { s.reserve, s.marks = was.Numbers.Reserve, r.marks })
+		}
+	}
+	later(d.removeOwnFiles)
+	// Who has come or gone meanwhile.
+	now := map[string]bool{}
+	var b grouplock.Bell
+	for _, m := range g.Members() {
+		if m.Status == grouplock.Alive {
+			now[m.Instance] = true
+			if !slices.Contains(k.Siblings, m.Instance) {
+				b.Joined = append(b.Joined, m.Instance)
+			}
+		} else {
+			now[m.Instance] = true // Run tells
+		}
+	}
+	for _, name := range k.Siblings {
+		if !now[name] {
+			b.Left = append(b.Left, name)
+		}
+	}
+	if len(b.Joined)+len(b.Left) > 0 {
+		d.inbox.call(func() { d.doorbell(b) })
+	}
+	return nil
+}
+
+// check refuses sockets that this program would have opened otherwise.
+func (k *keptParent) check(p *parent) error {
+	if k.Port == nil {
+		return nil
+	}
+	families, _ := p.families()
+	unicast, ungrouped := p.manners()
+	for _, f := range families {
+		grouped := !slices.Contains(ungrouped, f)
+		if !slices.Contains(k.Heard, f) || slices.Contains(unicast, f) && !slices.Contains(k.Unicast, f) || grouped && slices.Contains(k.Alone, f) {
+			return fmt.Errorf("the sockets on %s are not as this vrrpd wants them: restart vrrpd instead", p.configured)
+		}
+	}
+	if err := k.Port.Check(); err != nil {
+		return fmt.Errorf("the sockets on %s are not as this vrrpd wants them: %w: restart vrrpd instead", p.configured, err)
+	}
+	return nil
+}
+
+// adopt takes the sockets over that were left to a parent.
+func (k *keptParent) adopt(p *parent) error {
+	if k.Port == nil {
+		return nil
+	}
+	adopt := func(c lan.Config) (*lan.Port, error) { return lan.Adopt(c, *k.Port) }
+	return p.listen(adopt, k.Opened, k.Heard, k.Unicast, k.Alone)
+}
+
+// recarry takes over what carries the addresses of a router, and its guard.
+func (d *Daemon) recarry(r *router, k *keptRouter) (err error) {
+	if k.Guard != nil {
+		if r.guard, err = d.guards.Resume(*k.Guard); err != nil {
+			return err
+		}
+	}
+	if r.faults&election.FaultInterface != 0 {
+		d.retryInterface(r)
+	}
+	switch r.index = k.Index; {
+	case r.index == 0:
+	case r.cfg.NoVMAC:
+		r.iface = d.hands.AdoptDirect(d.direct(r), k.Index, k.Up)
+	default:
+		r.iface = d.hands.Adopt(r.spec(d.owner()), k.Index, r.parent.link.Index, k.Up, k.Risen)
+	}
+	return nil
+}
+
+// reannounce goes on with announcements that were begun.
+func (d *Daemon) reannounce() {
+	for r, k := range d.heir.routers {
+		for _, x := range k.Rounds {
+			if x.Round >= 0 && x.Round < len(r.announceRounds()) {
+				d.announcer.add(announcement{at: x.At, began: x.Began, round: x.Round, r: r, p: r.parent, ip: x.IP, gen: r.announceGen})
+			}
+		}
+	}
+}
+
+// catchUp begins the loop where the last program has stopped: what waits in the sockets
+// is known before anything is decided.
+func (d *Daemon) catchUp() {
+	k := &d.heir.kept
+	d.drain()
+	now := boottime()
+	d.turns = turns{last: k.LastTurn, looked: k.LastTurn, due: maxTime, slept: k.Slept}
+	cost := &d.heir.replaced
+	cost.pause = time.Duration(now - k.LastTurn)
+	if late := now - k.Due; k.Due != 0 && late >= 0 {
+		cost.late, cost.missed = time.Duration(late), 1+int(late/int64(d.interval()))
+	}
+	settings := []string{}
+	for r := range d.heir.routers {
+		settings = append(settings, r.parent.name, r.cfg.Name)
+	}
+	slices.Sort(settings)
+	h, settings := d.heir, slices.Compact(settings)
+	// After the first turn, in which the adverts leave.
+	d.inbox.call(func() { d.afterStep = append(d.afterStep, func() { go d.settleIn(h, settings) }) })
+}
+
+// settleIn does what could wait, in the order of how soon it is missed. It runs beside
+// the loop.
+func (d *Daemon) settleIn(h *heir, names []string) {
+	var past history
+	if err := h.state.Part(historyPart+d.instance, &past); err != nil {
+		d.log.Error(err.Error())
+	}
+	watcher, err := rtnl.Open(rtnl.Config{Known: rtnl.Known{Links: past.Links, Addrs: past.Addrs}})
+	if err != nil {
+		d.inbox.call(func() { d.fatal(err) })
+		return
+	}
+	looked := make(chan struct{})
+	d.inbox.call(func() {
+		d.recall(h, &past)
+		d.followKernel(watcher, d.later, func(changed []rtnl.Change) {
+			d.inbox.call(func() { d.kernel(changed) })
+			close(looked)
+		}, func(error) {})
+	})
+	select {
+	case <-looked:
+	case <-d.done:
+		return
+	}
+	h.state.CloseLate() // or there may be no inotify instance left
+	settings, failed := vmacif.WatchSettings()
+	for _, name := range names {
+		if failed == nil {
+			failed = settings.Follow(name)
+		}
+	}
+	d.inbox.call(func() {
+		if settings != nil {
+			d.hearSettings(settings, d.later)
+		}
+		if failed != nil {
+			d.log.Error("nobody will notice if somebody changes sysctls of the interfaces", "err", failed)
+		}
+		d.settledIn(h)
+	})
+}
+
+// recall goes on with what is known of the past.
+func (d *Daemon) recall(from *heir, h *history) {
+	d.started = h.Started
+	d.history = append(h.Transitions, d.history...)
+	d.history = d.history[max(0, len(d.history)-historyLength):]
+	since := d.counts
+	d.counts = h.Counts
+	for _, c := range since {
+		d.count(c)
+	}
+	d.alarms = append(h.Alarms, d.alarms...)
+	for _, one := range h.Hooks {
+		key := hookKey{one.Interface, one.Up}
+		if d.hookLog[key] == nil {
+			d.hookLog[key] = &one.Result
+		}
+	}
+	for _, l := range h.Links {
+		d.links[l.Index] = l
+	}
+	for _, a := range h.Addrs {
+		d.addrs[a.Index] = append(d.addrs[a.Index], a)
+	}
+	for _, o := range h.Oddities {
+		d.recallOddity(from, o)
+	}
+	d.know()
+}
+
+// recallOddity goes on with what people know of a peer.
+func (d *Daemon) recallOddity(h *heir, o keptOddity) {
+	for r, k := range h.routers {
+		if k.Parent != o.Parent || k.VRID != o.RouterVRID || k.Family != o.RouterFamily {
+			continue
+		}
+		p, n := r.parent, note{oddity(o.What), o.VRID, o.Src}
+		p.mu.Lock()
+		c := p.crowd(n.kind())
+		if p.noted[n] == nil && c.sources < sourcesLimit {
+			s := &sighting{
+				router: r, active: o.Active, told: o.Told, named: o.Named, begun: o.Begun, since: o.Since, seen: o.Seen, quiet: o.Quiet,
+				count: o.Count, words: words{o.Words, o.Do},
+			}
+			p.noted[n] = s
+			c.sources++
+			if s.active && s.named {
+				c.named++
+			}
+		}
+		p.mu.Unlock()
+		d.watchOddities()
+	}
+}
+
+// settledIn: the kernel has said what has changed since; what is left is what nobody is
+// in a hurry for.
+func (d *Daemon) settledIn(h *heir) {
+	d.heir = nil
+	for _, r := range d.routers {
+		if r.guard != nil {
+			d.watchGuards(r.guard.Rung())
+		}
+		if r.filter != nil {
+			if err := d.watchFilters(); err != nil {
+				d.log.Error("nobody will notice if somebody changes the filters", "err", err)
+			}
+			d.checkFilter(r)
+		}
+		// Whoever has taken us for stuck has put another guard in the place of ours, and
+		// nobody has listened.
+		d.checkGuard(r)
+	}
+	for i := range d.checks {
+		if name := d.checks[i].Interface; name != "" {
+			d.tellInterface(name)
+		}
+	}
+	d.runChecks(d.later)
+	if err := d.realtime.Favour(); err != nil {
+		d.log.Warn(err.Error(), d.aboutMachine()...)
+	}
+	d.notifyStatus()
+	h.done(h.replaced)
+	d.opt.Ready()
+	d.tidyLater()
+}
