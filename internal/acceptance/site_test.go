@@ -62,6 +62,7 @@ type options struct {
 	interval string    // -d; "": 0.1
 	priority [2]string // -p of the two routers; "": 150 and 100
 	flags    string    // more of the command line, on both
+	program  string    // "": the vrrpd in PATH
 	swapped  bool      // on LAN B r2 has the lower address
 	// master and down are the scripts; "": they write down how they were
 	// called.
@@ -191,5 +192,6 @@ func check(t *testing.T, err error) {
 // line is the command line for a LAN of router number n.
 func (o options) line(n int, l lan) string {
 	prio := cmp.Or(o.priority[n-1], []string{"150", "100"}[n-1])
-	return strings.TrimSpace(fmt.Sprintf("%s -d %s -p %s %s", l.manual(), cmp.Or(o.interval, "0.1"), prio, o.flags))
+	manual := strings.Replace(l.manual(), "vrrpd", cmp.Or(o.program, "vrrpd"), 1)
+	return strings.TrimSpace(fmt.Sprintf("%s -d %s -p %s %s", manual, cmp.Or(o.interval, "0.1"), prio, o.flags))
 }
