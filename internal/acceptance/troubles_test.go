@@ -115,6 +115,8 @@ var troubles = []trouble{
 	{"a short SIGSTOP of the MASTER", nothing, onMaster(stopShortly)},
 	{"SIGTERM of the MASTER", planned, onMaster(restart)},
 	{"SIGTERM of the BACKUP", nothing, onBackup(restart)},
+	{"the MASTER's programs are replaced", nothing, onMaster(replacePrograms)},
+	{"the BACKUP's programs are replaced", nothing, onBackup(replacePrograms)},
 	{"atropos --backup", planned, onMaster(func(x *scene, r *router) {
 		if x.asks(r, "atropos --backup") {
 			r.ready("BACKUP")
@@ -280,3 +282,6 @@ func storm(x *scene, r *router) {
 	}
 	check(x.t, nl.LinkDel(k))
 }
+
+// replacePrograms puts the same ones in their place.
+func replacePrograms(_ *scene, r *router) { r.reexec(0) }
