@@ -29,6 +29,7 @@ func (d *Daemon) urgent(later func(func())) error {
 			return err
 		}
 	}
+	realtime.Spare()
 	threads, err := realtime.NewThreads(d.cfg.Realtime)
 	if err != nil {
 		return err

@@ -17,9 +17,18 @@ const (
 	MaxPriority = 49
 )
 
-// spare is how many processors of the runtime are added: one that waits in the kernel has
-// one for up to 10 ms, and must not find all of them taken when it is back.
+// spare is how many processors of the runtime are added; see Spare.
 const spare = 4
+
+// Spare gives the runtime more processors than the machine has, so that it is the kernel
+// which divides those. Who has waited has to find one that is free: else he waits until
+// another goroutine has been at work for 10 ms, with which the kernel, who knows that
+// he has waited, would have been through in one.
+func Spare() {
+	if want := runtime.NumCPU() + spare; runtime.GOMAXPROCS(0) < want {
+		runtime.GOMAXPROCS(want)
+	}
+}
 
 // Threads are the real-time threads of a group of virtual routers. The nil Threads is
 // for who has asked for none: all of its methods do nothing.
@@ -43,9 +52,6 @@ func NewThreads(priority int) (*Threads, error) {
 	}
 	if err := limitSpinning(); err != nil {
 		return nil, err
-	}
-	if want := runtime.NumCPU() + spare; runtime.GOMAXPROCS(0) < want {
-		runtime.GOMAXPROCS(want)
 	}
 	return &Threads{priority: priority, window: spinning.window(), members: map[int]struct{}{}}, nil
 }
