@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,8 +33,10 @@ type Server struct {
 	Log    *slog.Logger
 	GID    int // > 0: the group that may connect, instead of the process's own
 
-	sock     *socket
-	instance string
+	sock      *socket
+	instance  string
+	states    *press
+	stateSize int // of printState
 }
 
 // Listen makes the socket. The caller owns the instance: a socket that is there
@@ -127,6 +131,7 @@ func (s *Server) Run(ctx context.Context) error {
 type callerKey struct{}
 
 func (s *Server) handler() http.Handler {
+	s.states = newPress(s.printState)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/state", s.state)
 	mux.HandleFunc("GET /v1/is-master", s.isMaster)
@@ -183,7 +188,22 @@ func list[T any](s []T) []T {
 }
 
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, s.status())
+	text := s.states.read()
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeLimit))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.Write(text)
+}
+
+// printState is the answer of /v1/state.
+func (s *Server) printState() ([]byte, time.Duration) {
+	st := s.status()
+	begin := time.Now()
+	var b bytes.Buffer
+	b.Grow(s.stateSize)
+	json.NewEncoder(&b).Encode(st)
+	s.stateSize = b.Len() + b.Len()/16 // the next one will be as long, or a little longer
+	return b.Bytes(), time.Since(begin)
 }
 
 // masterAnswer is the answer of /v1/is-master.
