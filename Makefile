@@ -94,7 +94,7 @@ bench: ## benchmarks of the rooms, beside those kept in BASE (bin/bench-base.txt
 	bin/benchstat $(wildcard $(BASE)) bin/bench.txt
 
 BENCH ?=
-bench-peers: build ## vrrpd beside keepalived and FRR: docs/benchmarks.md, docs/outages.svg (root, apt; 10 minutes, BENCH=-short: 3)
+bench-peers: build ## vrrpd beside keepalived and FRR: docs/benchmarks.md, docs/outages.svg (root, apt; 14 minutes, BENCH=-short: 4)
 	internal/bench/install.sh
 	$(GO) run ./internal/bench -vrrpd bin/vrrpd $(BENCH)
 

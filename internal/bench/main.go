@@ -3,8 +3,8 @@
 // docs/outages.svg. "make bench-peers" runs it.
 //
 // What is measured lies in failover.go (what a client loses, by cause), scale.go (many
-// virtual routers) and path.go (forwarded packets); what is written (report.go,
-// chart.go) is a pure function of the result (result.go), which is kept as JSON.
+// virtual routers), path.go (forwarded packets) and late.go (lateness of adverts); what is
+// written (report.go, latetext.go, chart.go) is a pure function of the result (result.go), which is kept as JSON.
 package main
 
 import (
@@ -37,6 +37,7 @@ type options struct {
 	times                   int
 	short                   bool
 	only                    string
+	routers                 int
 }
 
 func run() int {
@@ -47,7 +48,8 @@ func run() int {
 	flag.StringVar(&o.from, "from", "", "measure nothing: write the documents from these figures")
 	flag.IntVar(&o.times, "n", 5, "how often each event is measured")
 	flag.BoolVar(&o.short, "short", false, "once each, at 100 ms adverts, up to 100 virtual routers")
-	flag.StringVar(&o.only, "only", "failover,scale,path", "which parts")
+	flag.StringVar(&o.only, "only", "failover,scale,path,late", "which parts")
+	flag.IntVar(&o.routers, "routers", 1000, "virtual routers that are promoted while lateness is measured")
 	flag.Parse()
 	if flag.NArg() > 0 || o.times < 1 {
 		fmt.Fprintln(os.Stderr, "bench: options only, and -n of at least 1; see -h")
@@ -117,11 +119,12 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		r.Contenders = append(r.Contenders, version1{c.name, c.version})
 		tell("%s %s", c.name, c.version)
 	}
-	pathTime := 20 * time.Second
+	pathTime, quietTime, promotions := 20*time.Second, 20*time.Second, 3
 	intervals, crowds := []time.Duration{time.Second, 100 * time.Millisecond}, []int{1, 100, 1000}
 	if o.short {
 		r.Repetitions, intervals, crowds = 1, intervals[1:], crowds[:2]
-		pathTime = 4 * time.Second
+		pathTime, quietTime, promotions = 4*time.Second, 5*time.Second, 1
+		o.routers = min(o.routers, 100)
 		r.Command = "make bench-peers BENCH='-short'"
 	} else if o.times != 5 {
 		r.Command = fmt.Sprintf("make bench-peers BENCH='-n %d'", o.times)
@@ -138,6 +141,19 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		{"path", func() error {
 			r.Path, err = measurePath(ctx, list, pathTime)
 			return err
+		}},
+		{"late", func() error {
+			for _, realtime := range []int{0, lateRealtime} {
+				rows, err := measureLateness(ctx, list[0], o.routers, realtime, promotions, quietTime)
+				if err != nil {
+					return err
+				}
+				for _, l := range rows {
+					tell("%s", l.text())
+				}
+				r.Late = append(r.Late, rows...)
+			}
+			return nil
 		}},
 	} {
 		if !slices.Contains(strings.Split(o.only, ","), part.name) {

@@ -44,6 +44,9 @@ func document(r result) string {
 	if len(r.Path) > 0 {
 		b.WriteString(pathText(r))
 	}
+	if len(r.Late) > 0 {
+		b.WriteString(lateText(r))
+	}
 	p("## Where vrrpd is slower")
 	p("")
 	worse := slower(r)

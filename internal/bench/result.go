@@ -40,6 +40,7 @@ type result struct {
 	Controls    []control
 	Scale       []scale
 	Path        []pathRow
+	Late        []lateness
 	Notes       []string // what went otherwise than planned
 }
 

@@ -201,7 +201,7 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 	if _, err := w.machines[1].start(); err != nil {
 		return s, err
 	}
-	if err := w.standBy(ctx); err != nil {
+	if err := w.standBy(ctx, 1, routers); err != nil {
 		return s, err
 	}
 	if err := pass(ctx, max(standsBy, time.Until(master.Add(settled)))); err != nil {
@@ -225,21 +225,21 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 	return s, nil
 }
 
-// standBy waits until the second machine has made all of its interfaces.
-func (w *crowd) standBy(ctx context.Context) error {
+// standBy waits until a machine has made all of its interfaces.
+func (w *crowd) standBy(ctx context.Context, machine, routers int) error {
 	have := 0
 	ok, err := until(ctx, time.Minute, func() bool {
-		links, err := w.machines[1].Netlink().LinkList()
+		links, err := w.machines[machine].Netlink().LinkList()
 		have = 0
 		for _, l := range links {
 			if l.Type() == "macvlan" {
 				have++
 			}
 		}
-		return err == nil && have >= w.routers
+		return err == nil && have >= routers
 	})
 	if err == nil && !ok {
-		err = fmt.Errorf("%s: the second machine has %d of %d interfaces after a minute", w.name, have, w.routers)
+		err = fmt.Errorf("%s: machine %d has %d of %d interfaces after a minute", w.name, machine+1, have, routers)
 	}
 	return err
 }
