@@ -43,7 +43,7 @@ func TestShrink(t *testing.T) {
 	for _, c := range []struct {
 		without election.Rules
 		verbs   int
-	}{{election.RuleTieReference, 6}, {election.RuleLease, 5}, {election.RuleRightAnswer, 8}} {
+	}{{election.RuleTieReference, 8}, {election.RuleLease, 5}, {election.RuleRightAnswer, 8}} {
 		seed, v := hunt(mutation{apply: without(c.without)}, mutationSeeds)
 		if v == nil {
 			t.Fatalf("rule %b: nothing found", c.without)
