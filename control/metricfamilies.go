@@ -23,6 +23,9 @@ var metricFamilies = []family{
 	{"heap_live_bytes", gauge, "Memory that the last garbage collection has found in use.", true,
 		func(m *metricWriter, st *Status) { m.count(st.HeapLive) }},
 
+	{"log_records_lost_total", counter, "Records of the log that could not be written.", true,
+		func(m *metricWriter, st *Status) { m.count(st.LogLost) }},
+
 	{"start_time_seconds", gauge, "When the group was started, in seconds since the epoch of Unix.", false,
 		ofGroup(func(st *Status) float64 { return timestamp(st.Started) })},
 	{"state", gauge, "State of the machine: 1 for the one that it is in.", false, func(m *metricWriter, st *Status) {

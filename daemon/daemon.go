@@ -31,6 +31,7 @@ const machineGroup = "machine"
 // Options are what the program gives the daemon besides the configuration.
 type Options struct {
 	Log     *slog.Logger
+	LogLost func() uint64 // how many records of Log could not be written; nil: nobody counts
 	Version string
 	Notify  Notifier
 	// Warn is told what the user should know at start. nil: nobody.

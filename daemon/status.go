@@ -33,7 +33,15 @@ func (d *Daemon) wholeStatus(v election.View) control.Status {
 		Transitions: slices.Clone(d.history),
 		Counts:      slices.Clone(d.counts),
 		Started:     d.started,
+		LogLost:     d.logLost(),
 	}
+}
+
+func (d *Daemon) logLost() uint64 {
+	if d.opt.LogLost == nil {
+		return 0
+	}
+	return d.opt.LogLost()
 }
 
 func (d *Daemon) machineStatus(v election.View) control.Machine {

@@ -200,3 +200,15 @@ func TestTransitionsAreCounted(t *testing.T) {
 		t.Errorf("%q, %q for another reason", where, detail)
 	}
 }
+
+// What the log could not write is in the status, when somebody counts it.
+func TestLostRecordsInTheStatus(t *testing.T) {
+	d := many(1)
+	if n := d.logLost(); n != 0 {
+		t.Errorf("%d records, and nobody counts", n)
+	}
+	d.opt.LogLost = func() uint64 { return 7 }
+	if n := d.snapshot().LogLost; n != 7 {
+		t.Errorf("%d records in the status, want 7", n)
+	}
+}

@@ -117,7 +117,7 @@ func run(args []string) int {
 // options are what every daemon has of the program.
 func options(log *journal, self *daemon.Program) daemon.Options {
 	return daemon.Options{
-		Log: log.Logger, Version: version, Notify: sysd.NewNotifier(os.Getenv("NOTIFY_SOCKET"), log.Logger), Program: self,
+		Log: log.Logger, LogLost: log.Lost, Version: version, Notify: sysd.NewNotifier(os.Getenv("NOTIFY_SOCKET"), log.Logger), Program: self,
 	}
 }
 
