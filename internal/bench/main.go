@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,7 +39,15 @@ type options struct {
 	short                   bool
 	only                    string
 	routers                 int
+	with, crowds, intervals string // "": what the documents have
 }
+
+// partial reports that less is measured than the documents have.
+func (o *options) partial() bool {
+	return o.only != allParts || o.with != "" || o.crowds != "" || o.intervals != ""
+}
+
+const allParts = "failover,scale,path,late"
 
 func run() int {
 	var o options
@@ -48,7 +57,10 @@ func run() int {
 	flag.StringVar(&o.from, "from", "", "measure nothing: write the documents from these figures")
 	flag.IntVar(&o.times, "n", 5, "how often each event is measured")
 	flag.BoolVar(&o.short, "short", false, "once each, at 100 ms adverts, up to 100 virtual routers")
-	flag.StringVar(&o.only, "only", "failover,scale,path,late", "which parts")
+	flag.StringVar(&o.only, "only", allParts, "which parts; less than all of them writes no documents, nor does any of the following")
+	flag.StringVar(&o.with, "with", "", "which implementations: vrrpd,keepalived,FRR (default: those that are installed)")
+	flag.StringVar(&o.crowds, "crowds", "", "numbers of virtual routers of the part scale: 1000,4000")
+	flag.StringVar(&o.intervals, "intervals", "", "intervals between adverts: 1s,100ms")
 	flag.IntVar(&o.routers, "routers", 1000, "virtual routers that are promoted while lateness is measured")
 	flag.Parse()
 	if flag.NArg() > 0 || o.times < 1 {
@@ -67,7 +79,7 @@ func run() int {
 
 func bench(ctx context.Context, o options) error {
 	r, err := figures(ctx, o)
-	if err != nil {
+	if err != nil || o.partial() {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(o.docs, "benchmarks.md"), []byte(document(r)), 0o644); err != nil {
@@ -114,6 +126,10 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
+	if o.with != "" {
+		wanted := strings.Split(o.with, ",")
+		list = slices.DeleteFunc(list, func(c contender) bool { return !slices.Contains(wanted, c.name) })
+	}
 	r = result{Date: time.Now().UTC(), Missing: missing, Repetitions: o.times, Command: "make bench-peers"}
 	for _, c := range list {
 		r.Contenders = append(r.Contenders, version1{c.name, c.version})
@@ -128,6 +144,15 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		r.Command = "make bench-peers BENCH='-short'"
 	} else if o.times != 5 {
 		r.Command = fmt.Sprintf("make bench-peers BENCH='-n %d'", o.times)
+	}
+	if o.crowds != "" {
+		crowds, err = listed(o.crowds, strconv.Atoi)
+	}
+	if o.intervals != "" && err == nil {
+		intervals, err = listed(o.intervals, time.ParseDuration)
+	}
+	if err != nil {
+		return r, err
 	}
 	if r.Machine, err = look(); err != nil {
 		return r, err
@@ -166,6 +191,18 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	r.Took = time.Since(r.Date)
 	r.Machine.After, err = load()
 	return r, err
+}
+
+// listed reads the items of a list.
+func listed[T any](list string, parse func(string) (T, error)) (all []T, err error) {
+	for _, text := range strings.Split(list, ",") {
+		x, err := parse(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, x)
+	}
+	return all, nil
 }
 
 func tell(format string, args ...any) {
@@ -216,8 +253,9 @@ func (r *result) scales(ctx context.Context, list []contender, crowds []int, int
 					tell("%s, %d at %v: %v", c.name, routers, interval, err)
 					continue
 				}
-				tell("%-10s %4d at %-5v masters +%v, takeover +%v, sent %v, received %v, RSS %d MB", c.name, routers, interval,
-					s.Masters.Round(time.Millisecond), s.Takeover.Round(time.Millisecond), s.Sent.median(), s.Received.median(), s.RSS>>20)
+				tell("%-10s %4d at %-5v masters +%v, takeover +%v, announced +%v, sent %v, received %v, RSS %.1f MB", c.name, routers, interval,
+					s.Masters.Round(time.Millisecond), s.Takeover.Round(time.Millisecond), s.Announced.Round(time.Millisecond),
+					s.Sent.median(), s.Received.median(), float64(s.RSS)/(1<<20))
 			}
 		}
 	}
