@@ -13,29 +13,44 @@ import (
 // as it is, without changing anything. A Refused error is one sentence with
 // what to do; warnings are sentences about what will work less well than the
 // administrator may think.
-func (h *Hands) Check(spec Spec) (warnings []string, err error) {
+func (h *Hands) Check(spec Spec) (warnings []string, err error) { return h.Checker().Check(spec) }
+
+// Checker checks many specs of one owner after one look at the machine.
+type Checker struct {
+	h     *Hands
+	look  *look // nil before the first check
+	addrs []held
+}
+
+// Checker looks at the machine when it is asked first.
+func (h *Hands) Checker() *Checker { return &Checker{h: h} }
+
+// Check is that of Hands.
+func (c *Checker) Check(spec Spec) (warnings []string, err error) {
 	if err := spec.validate(); err != nil {
 		return nil, err
 	}
-	l, err := h.look()
+	if c.look == nil {
+		l, err := c.h.look()
+		if err != nil {
+			return nil, err
+		}
+		if c.addrs, err = c.h.staying(spec.Owner); err != nil {
+			return nil, err
+		}
+		c.look = l
+	}
+	s, err := c.h.survey(c.look, spec)
 	if err != nil {
 		return nil, err
 	}
-	s, err := h.survey(l, spec)
-	if err != nil {
-		return nil, err
-	}
-	addrs, err := h.staying(spec.Owner)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.judgeAddresses(spec, s, addrs); err != nil {
+	if err := c.h.judgeAddresses(spec, s, c.addrs); err != nil {
 		return nil, err
 	}
 	if spec.Family == 6 {
-		return warn6(spec, s, addrs)
+		return warn6(spec, s, c.addrs)
 	}
-	return warn(spec, s, addrs)
+	return warn(spec, s, c.addrs)
 }
 
 // judgeAddresses refuses virtual addresses that the machine has elsewhere.
@@ -95,7 +110,7 @@ func warn(spec Spec, s survey, addrs []held) (warnings []string, err error) {
 	}
 
 	sysctl := func(iface, key string) string {
-		v, rerr := readSysctl("ipv4", iface, key)
+		v, rerr := s.sysctl("ipv4", iface, key)
 		if rerr != nil && err == nil {
 			err = rerr
 		}

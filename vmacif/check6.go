@@ -10,7 +10,7 @@ import (
 
 // warn6 is warn for an IPv6 router. It refuses where there is no IPv6.
 func warn6(spec Spec, s survey, addrs []held) (warnings []string, err error) {
-	off, err := readSysctl("ipv6", spec.Parent, "disable_ipv6")
+	off, err := s.sysctl("ipv6", spec.Parent, "disable_ipv6")
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, refuse("there is no IPv6 on %s: its MTU is below 1280, or the kernel was started without IPv6", spec.Parent)

@@ -25,6 +25,7 @@ type device struct {
 	Mode    uint32 // macvlan: MACVLAN_MODE_*
 	GenMode int    // IPv6 address generation mode, -1 where there is no IPv6
 	Balance string // bond: its mode if that is one that balances by changing MACs
+	conf    conf   // settings, unless it is one of a list
 }
 
 // Values of the kernel's headers that golang.org/x/sys/unix lacks.
@@ -39,7 +40,8 @@ const (
 var balances = map[uint8]string{5: "balance-tlb", 6: "balance-alb"}
 
 // decodeDevice reads the body of an RTM_NEWLINK; ok is false for one that is
-// not about a link as such (a bridge's view of its port).
+// not about a link as such (a bridge's view of its port). It takes the
+// settings along, which a long list does without: withoutConf.
 func decodeDevice(b []byte) (d device, ok bool, err error) {
 	if len(b) < unix.SizeofIfInfomsg {
 		return device{}, false, fmt.Errorf("decode link: %d bytes", len(b))
@@ -88,6 +90,13 @@ func decodeDevice(b []byte) (d device, ok bool, err error) {
 	return d, d.Index > 0 && d.Name != "", nil
 }
 
+// withoutConf is decodeDevice for the long list of all interfaces.
+func withoutConf(b []byte) (d device, ok bool, err error) {
+	d, ok, err = decodeDevice(b)
+	d.conf = conf{}
+	return d, ok, err
+}
+
 func (d *device) decodeInfo(ad *netlink.AttributeDecoder) error {
 	for ad.Next() {
 		switch ad.Type() {
@@ -112,17 +121,29 @@ func (d *device) decodeInfo(ad *netlink.AttributeDecoder) error {
 
 func (d *device) decodeFamilies(ad *netlink.AttributeDecoder) error {
 	for ad.Next() {
-		if ad.Type() != unix.AF_INET6 {
-			continue
-		}
-		ad.Nested(func(inet6 *netlink.AttributeDecoder) error {
-			for inet6.Next() {
-				if inet6.Type() == unix.IFLA_INET6_ADDR_GEN_MODE {
-					d.GenMode = int(inet6.Uint8())
+		switch ad.Type() {
+		case unix.AF_INET:
+			ad.Nested(func(inet *netlink.AttributeDecoder) error {
+				for inet.Next() {
+					if inet.Type() == inetConf {
+						d.conf.v4 = inet.Bytes()
+					}
 				}
-			}
-			return nil
-		})
+				return nil
+			})
+		case unix.AF_INET6:
+			ad.Nested(func(inet6 *netlink.AttributeDecoder) error {
+				for inet6.Next() {
+					switch inet6.Type() {
+					case unix.IFLA_INET6_ADDR_GEN_MODE:
+						d.GenMode = int(inet6.Uint8())
+					case inet6Conf:
+						d.conf.v6 = inet6.Bytes()
+					}
+				}
+				return nil
+			})
+		}
 	}
 	return nil
 }

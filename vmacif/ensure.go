@@ -1,19 +1,12 @@
 package vmacif
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	netlib "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
-
-// broadcastQueue is how many broadcast frames may wait to be copied to the
-// macvlans of one parent. With the kernel's 1,000, bursts were dropped when 250
-// of them were up. The largest wish among a parent's macvlans counts.
-const broadcastQueue = 4096
 
 // fate is what becomes of an interface that already has the wanted name.
 type fate uint8
@@ -31,6 +24,7 @@ type look struct {
 	byIndex map[int]device
 	byName  map[string]int
 	living  map[string]bool // owners asked about so far
+	read    map[[3]string]sysctl
 	h       *Hands
 }
 
@@ -39,7 +33,7 @@ func (h *Hands) look() (*look, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	l := &look{byIndex: make(map[int]device, len(all)), byName: make(map[string]int, len(all)), living: make(map[string]bool), h: h}
+	l := &look{byIndex: make(map[int]device, len(all)), byName: make(map[string]int, len(all)), living: make(map[string]bool), read: make(map[[3]string]sysctl), h: h}
 	for _, d := range all {
 		l.add(d)
 	}
@@ -60,6 +54,23 @@ func (l *look) named(name string) (device, bool) {
 }
 
 func (l *look) device(index int) device { return l.byIndex[index] }
+
+// sysctl is what reading one has brought.
+type sysctl struct {
+	value string
+	err   error
+}
+
+// sysctl reads each one once.
+func (l *look) sysctl(family, iface, key string) (string, error) {
+	place := [3]string{family, iface, key}
+	s, known := l.read[place]
+	if !known {
+		s.value, s.err = readSysctl(family, iface, key)
+		l.read[place] = s
+	}
+	return s.value, s.err
+}
 
 // alive asks about each owner once.
 func (l *look) alive(owner string) bool {
@@ -158,6 +169,7 @@ func (h *Hands) EnsureAll(specs []Spec) ([]*Iface, []error) {
 		return fail(err)
 	}
 	acquired, discarded := make(map[int]bool), make(map[int]bool)
+	var todo []*building
 	for n, spec := range specs {
 		if errs[n] = spec.validate(); errs[n] != nil {
 			continue
@@ -186,12 +198,16 @@ func (h *Hands) EnsureAll(specs []Spec) ([]*Iface, []error) {
 		}
 		i := &Iface{h: h, spec: spec}
 		i.parent.Store(int64(s.parent.Index))
-		if err := i.build(s.fate, s.existing, s.parent); err != nil {
-			errs[n] = advise(errors.Join(err, h.letGo(i)))
+		todo = append(todo, &building{Iface: i, at: n, fate: s.fate, device: s.existing, parent: s.parent})
+	}
+	h.buildAll(todo)
+	for _, b := range todo {
+		if b.err != nil {
+			errs[b.at] = advise(errors.Join(b.err, h.letGo(b.Iface)))
 			continue
 		}
-		h.remember(i)
-		made[n] = i
+		h.remember(b.Iface)
+		made[b.at] = b.Iface
 	}
 	return made, errs
 }
@@ -231,65 +247,6 @@ func (h *Hands) standsOn(owner string, parent int) bool {
 		}
 	}
 	return false
-}
-
-// build makes the interface, or makes it right, and leaves it down and empty.
-func (i *Iface) build(f fate, existing, parent device) error {
-	spec, h := i.spec, i.h
-	if f == replace {
-		if err := h.discard(existing); err != nil {
-			return err
-		}
-		f = create
-	}
-	if f == create {
-		attrs := netlib.NewLinkAttrs()
-		attrs.Name, attrs.ParentIndex, attrs.Group = spec.Name, parent.Index, h.group
-		attrs.HardwareAddr = net.HardwareAddr(spec.MAC[:])
-		link := &netlib.Macvlan{LinkAttrs: attrs, Mode: netlib.MACVLAN_MODE_BRIDGE, BCQueueLen: broadcastQueue}
-		if err := h.slow.LinkAdd(link); err != nil {
-			return fmt.Errorf("create %s on %s: %w", spec.Name, spec.Parent, err)
-		}
-		d, err := h.wire.device(spec.Name, 0)
-		if err != nil {
-			return fmt.Errorf("create %s on %s: %w", spec.Name, spec.Parent, err)
-		}
-		existing = d
-	}
-	i.index.Store(int64(existing.Index))
-	err := i.nameplate()
-	if err == nil {
-		_, err = tuneVMAC(spec.Name, parent.Name, spec.Family)
-	}
-	if err == nil {
-		err = i.RemoveAddrs()
-	}
-	if err == nil && existing.Up {
-		err = i.down()
-	}
-	if err != nil {
-		return errors.Join(err, h.discard(existing))
-	}
-	return nil
-}
-
-// nameplate is the second message: alias, link group, no IPv6 link-local
-// address from the MAC.
-func (i *Iface) nameplate() error {
-	for _, ipv6 := range [...]bool{true, false} {
-		req, err := nameplateRequest(i.Index(), i.spec.alias(), i.h.group, ipv6)
-		if err == nil {
-			err = i.h.wire.one(context.Background(), req, nil)
-		}
-		switch {
-		case err == nil:
-			return nil
-		case ipv6 && i.spec.Family != 6 && errors.Is(err, unix.EAFNOSUPPORT): // no IPv6 in this kernel, or on this interface
-		default:
-			return fmt.Errorf("set the alias of %s: %w", i.spec.Name, err)
-		}
-	}
-	return nil
 }
 
 // discard deletes an interface that may already be gone.

@@ -20,6 +20,7 @@ type Iface struct {
 	h    *Hands
 	spec Spec // of a leftover: Name, MAC and Owner only; Parent and Addresses are under mu
 
+	fresh  bool         // it was made, not found
 	index  atomic.Int64 // set by Ensure
 	parent atomic.Int64 // index of the parent, set by Ensure; 0 of a leftover
 
@@ -39,6 +40,10 @@ func (i *Iface) Owner() string { return i.spec.Owner }
 
 // Index is the index that the interface was made with.
 func (i *Iface) Index() int { return int(i.index.Load()) }
+
+// Fresh reports that Ensure has made the interface, and has not found one of a dead
+// instance: nothing that others may have put on it is there.
+func (i *Iface) Fresh() bool { return i.fresh }
 
 // State is what was found.
 type State struct {
@@ -95,25 +100,82 @@ func (i *Iface) Up(ctx context.Context) error {
 	return i.raise(ctx, i.spec.Addresses)
 }
 
+// UpAll does so for many, several in one system call. The results are in the order of
+// ifaces.
+func (h *Hands) UpAll(ctx context.Context, ifaces []*Iface) []error {
+	errs := make([]error, len(ifaces))
+	for len(ifaces) > 0 {
+		some := ifaces[:min(len(ifaces), batch/2)]
+		for _, i := range some {
+			i.up.Store(true)
+			i.mu.Lock()
+			i.risen.Store(true)
+		}
+		h.raiseAll(ctx, some, errs[len(errs)-len(ifaces):])
+		for _, i := range some {
+			i.mu.Unlock()
+		}
+		ifaces = ifaces[len(some):]
+	}
+	return errs
+}
+
 // raise adds addresses and sets the interface up; the caller holds mu.
 func (i *Iface) raise(ctx context.Context, addrs []netip.Addr) error {
-	index := i.Index()
-	reqs := make([]netlink.Message, 0, len(addrs)+1)
+	reqs, err := i.raising(nil, addrs)
+	if err != nil {
+		return err
+	}
+	results, err := i.h.wire.exchange(ctx, reqs, nil)
+	if err != nil {
+		return fmt.Errorf("set %s up: %w", i.spec.Name, err)
+	}
+	return i.raised(results, addrs)
+}
+
+// raiseAll does so for several with all of their addresses; the caller holds mu of each.
+func (h *Hands) raiseAll(ctx context.Context, ifaces []*Iface, errs []error) {
+	reqs := make([]netlink.Message, 0, 2*len(ifaces))
+	ends := make([]int, len(ifaces))
+	for n, i := range ifaces {
+		before := len(reqs)
+		if reqs, errs[n] = i.raising(reqs, i.spec.Addresses); errs[n] != nil {
+			reqs = reqs[:before]
+		}
+		ends[n] = len(reqs)
+	}
+	results, err := h.wire.exchange(ctx, reqs, nil)
+	at := 0
+	for n, i := range ifaces {
+		switch {
+		case errs[n] != nil:
+		case err != nil:
+			errs[n] = fmt.Errorf("set %s up: %w", i.spec.Name, err)
+		default:
+			errs[n] = i.raised(results[at:ends[n]], i.spec.Addresses)
+		}
+		at = ends[n]
+	}
+}
+
+// raising appends what has the kernel do it.
+func (i *Iface) raising(reqs []netlink.Message, addrs []netip.Addr) ([]netlink.Message, error) {
 	for _, ip := range addrs {
-		req, err := addRequest(held{Index: index, Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE})
+		req, err := addRequest(held{Index: i.Index(), Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE})
 		if err != nil {
-			return fmt.Errorf("add %s to %s: %w", ip, i.spec.Name, err)
+			return reqs, fmt.Errorf("add %s to %s: %w", ip, i.spec.Name, err)
 		}
 		reqs = append(reqs, req)
 	}
-	req, err := upRequest(index)
+	req, err := upRequest(i.Index())
 	if err != nil {
-		return fmt.Errorf("set %s up: %w", i.spec.Name, err)
+		return reqs, fmt.Errorf("set %s up: %w", i.spec.Name, err)
 	}
-	results, err := i.h.wire.exchange(ctx, append(reqs, req), nil)
-	if err != nil {
-		return fmt.Errorf("set %s up: %w", i.spec.Name, err)
-	}
+	return append(reqs, req), nil
+}
+
+// raised judges what has become of it.
+func (i *Iface) raised(results []error, addrs []netip.Addr) error {
 	var errs []error
 	for n, err := range results {
 		switch {

@@ -159,7 +159,7 @@ func (d journalDir) acquire(parent device, spec Spec, used map[int]bool) (change
 	if err := j.store(n); err != nil {
 		return fail(err)
 	}
-	return settle(false, parent.Name, parentWanted(spec.Family))
+	return settle(parent.Name, parentWanted(spec.Family))
 }
 
 // release takes every owner for whom gone is true off the lists of the parents, by

@@ -142,12 +142,31 @@ func readSysctl(family, iface, key string) (string, error) {
 // writeSysctl writes a setting if it differs, and says whether it did. It never
 // writes to "all" or "default".
 func writeSysctl(family, iface, key, value string) (was string, changed bool, err error) {
-	if iface == "all" || iface == "default" || iface == "" {
-		return "", false, fmt.Errorf("write net.%s.conf.%s.%s: not the setting of one interface", family, iface, key)
+	if err := ofOne(family, iface, key); err != nil {
+		return "", false, err
 	}
 	was, err = readSysctl(family, iface, key)
 	if err != nil || was == value {
 		return was, false, err
+	}
+	if err := putSysctl(family, iface, key, value); err != nil {
+		return was, false, err
+	}
+	return was, true, nil
+}
+
+// ofOne refuses what is not the setting of one interface.
+func ofOne(family, iface, key string) error {
+	if iface == "all" || iface == "default" || iface == "" {
+		return fmt.Errorf("write net.%s.conf.%s.%s: not the setting of one interface", family, iface, key)
+	}
+	return nil
+}
+
+// putSysctl writes a setting whose value is known to be another one.
+func putSysctl(family, iface, key, value string) error {
+	if err := ofOne(family, iface, key); err != nil {
+		return err
 	}
 	fd, err := unix.Open(sysctlPath(family, iface, key), unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err == nil {
@@ -155,18 +174,9 @@ func writeSysctl(family, iface, key, value string) (was string, changed bool, er
 		_ = unix.Close(fd)
 	}
 	if err != nil {
-		return was, false, fmt.Errorf("write net.%s.conf.%s.%s=%s: %w", family, iface, key, value, err)
+		return fmt.Errorf("write net.%s.conf.%s.%s=%s: %w", family, iface, key, value, err)
 	}
-	return was, true, nil
-}
-
-// tuneVMAC gives the virtual interface its settings and says which were wrong.
-func tuneVMAC(name, parent string, family uint8) (changed []string, err error) {
-	wanted, err := vmacWanted(parent, family)
-	if err != nil {
-		return nil, err
-	}
-	return settle(false, name, wanted)
+	return nil
 }
 
 // parentWanted are the settings of the parent of a router of the family.
@@ -179,14 +189,14 @@ func parentWanted(family uint8) []setting {
 
 // vmacWanted are the settings of the virtual interface of a router of the family on
 // a parent, which it takes some of over from.
-func vmacWanted(parent string, family uint8) ([]setting, error) {
+func vmacWanted(parent device, family uint8) ([]setting, error) {
 	own, proto, keys := vmacSettings4[:], "ipv4", inherited[:]
 	if family == 6 {
 		own, proto, keys = vmacSettings6[:], "ipv6", inherited6[:]
 	}
 	wanted := slices.Concat(vmacSettings[:], own)
 	for _, key := range keys {
-		value, err := readSysctl(proto, parent, key)
+		value, err := parent.sysctls(proto, key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -198,18 +208,37 @@ func vmacWanted(parent string, family uint8) ([]setting, error) {
 	return wanted, nil
 }
 
-// settle says which settings of an interface differ from what is wanted, and
-// unless look is set makes them so. A setting that this kernel does not have is
-// left out.
-func settle(look bool, iface string, wanted []setting) (found []string, err error) {
+// differ says which settings of an interface, as it was looked at, are not as wanted. A
+// setting that this kernel does not have is left out.
+func differ(d device, wanted []setting) (wrong []setting, found []string, err error) {
 	for _, s := range wanted {
-		was, wrong := "", false
-		if look {
-			was, err = readSysctl(s.family, iface, s.key)
-			wrong = was != s.value
-		} else {
-			was, wrong, err = writeSysctl(s.family, iface, s.key, s.value)
+		switch was, err := d.sysctls(s.family, s.key); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, nil, err
+		case was != s.value:
+			wrong = append(wrong, s)
+			found = append(found, fmt.Sprintf("sysctl %s.%s=%s", d.Name, s.key, was))
 		}
+	}
+	return wrong, found, nil
+}
+
+// correct writes what differ has found wrong.
+func correct(iface string, wrong []setting) error {
+	for _, s := range wrong {
+		if err := putSysctl(s.family, iface, s.key, s.value); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle makes the settings of an interface as wanted, and says which were not. A
+// setting that this kernel does not have is left out.
+func settle(iface string, wanted []setting) (found []string, err error) {
+	for _, s := range wanted {
+		was, wrong, err := writeSysctl(s.family, iface, s.key, s.value)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
