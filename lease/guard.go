@@ -33,18 +33,27 @@ func (t *Guard) attach() error {
 			return err
 		}
 	case Clsact, TCX:
-		b := t.block // of a guard on a parent
-		if b == nil {
-			var err error
-			if b, err = t.g.block(t.index); err != nil {
-				return err
-			}
-			t.block = b
+		if err := t.claim(); err != nil {
+			return err
 		}
-		t.deadline, t.slot = b.deadline, entryWords*(t.index-b.first)
 	}
 	t.deadline.store(t.slot, 0)
 	return t.install()
+}
+
+// claim gives the guard its deadline in the kernel, closed.
+func (t *Guard) claim() error {
+	b := t.block // of a guard on a parent
+	if b == nil {
+		var err error
+		if b, err = t.g.block(t.index); err != nil {
+			return err
+		}
+		t.block = b
+	}
+	t.deadline, t.slot = b.deadline, entryWords*(t.index-b.first)
+	t.deadline.store(t.slot, 0)
+	return nil
 }
 
 func (t *Guard) install() error {
