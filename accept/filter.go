@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/mdlayher/netlink"
@@ -230,4 +231,27 @@ func (f *Filter) Remove() error {
 func Sweep() error {
 	var c nftables.Conn
 	return errors.Join(c.Sweep(unix.NFPROTO_IPV4, tablePrefix), c.Sweep(unix.NFPROTO_IPV6, tablePrefix), c.Close())
+}
+
+// Leftovers are the filters that there were at one moment, whosever.
+type Leftovers struct {
+	names   map[uint8][]string // of tables, by family
+	unknown map[uint8]bool     // they could not be listed
+}
+
+// Left looks for filters. A kernel or a process that cannot make any has none.
+func Left() Leftovers {
+	var c nftables.Conn
+	defer c.Close()
+	l := Leftovers{make(map[uint8][]string), make(map[uint8]bool)}
+	for _, family := range [...]uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6} {
+		names, err := c.Tables(family)
+		l.names[family], l.unknown[family] = names, err != nil && !nftables.Unavailable(err)
+	}
+	return l
+}
+
+// Has reports whether a filter of the same interface may be among them.
+func (l Leftovers) Has(f *Filter) bool {
+	return l.unknown[f.family] || slices.Contains(l.names[f.family], f.table())
 }
