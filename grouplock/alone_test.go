@@ -56,12 +56,12 @@ func TestForget(t *testing.T) {
 	if err := g.Describe(0, testIdentity("x")); err != nil {
 		t.Fatal(err)
 	}
-	if _, known, err := readIdentity(g.record, 0); !known || err != nil {
+	if _, known, err := readIdentity(g.record, g.own.capacity, 0); !known || err != nil {
 		t.Fatalf("described: %t, %v", known, err)
 	}
 	g.Forget(0)
 	g.Forget(g.Capacity()) // beyond it there is nothing to forget
-	if id, known, err := readIdentity(g.record, 0); known || err != nil {
+	if id, known, err := readIdentity(g.record, g.own.capacity, 0); known || err != nil {
 		t.Errorf("forgotten: %+v, %v", id, err)
 	}
 }

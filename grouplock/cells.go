@@ -74,34 +74,27 @@ func (l latch) read(c *cells, dst []uint64) bool {
 	return false
 }
 
-// write makes src the valid block.
-func (l latch) write(c *cells, src []uint64) {
-	seq := c.load(l.at) + 1
-	dst := c.words[l.at+1+int(seq&1)*l.n:][:len(src)]
-	for i, v := range src {
-		atomic.StoreUint64(&dst[i], v)
-	}
-	c.store(l.at, seq)
-}
-
-// writeFacts is write for facts, where seen holds what the two copies contain:
-// only words that differ are stored, because an atomic store costs as much as
-// comparing twenty words.
-func (l latch) writeFacts(c *cells, src *factsBlock, seen *[2]factsBlock) {
+// writeFacts makes src the valid block. Only words that differ are stored, because an atomic
+// store costs as much as comparing twenty words. Nobody else writes, so what is there is
+// what was stored.
+func (l latch) writeFacts(c *cells, src *factsBlock) {
 	seq := c.load(l.at)
-	if *src == seen[seq&1] {
+	if *src == *l.copy(c, seq) {
 		return
 	}
 	seq++
-	copied := &seen[seq&1]
-	dst := (*factsBlock)(c.words[l.at+1+int(seq&1)*l.n:])
+	dst := l.copy(c, seq)
 	for i, v := range src {
-		if copied[i] != v {
-			copied[i] = v
+		if dst[i] != v {
 			atomic.StoreUint64(&dst[i], v)
 		}
 	}
 	c.store(l.at, seq)
+}
+
+// copy is the one that a sequence number names, of facts, for who writes them.
+func (l latch) copy(c *cells, seq uint64) *factsBlock {
+	return (*factsBlock)(c.words[l.at+1+int(seq&1)*l.n:])
 }
 
 // guard runs read and reports false if the memory was not there: the file has

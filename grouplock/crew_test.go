@@ -41,7 +41,6 @@ type sibling struct {
 	slot    uint8
 	at      func(interleave.Op) // nil: nobody else runs
 	record  *cells
-	seen    [1][2]factsBlock
 	machine *election.Machine
 	now     election.Time
 	results []election.Event
@@ -122,11 +121,11 @@ func (s *sibling) Others(dst []election.Facts) []election.Facts {
 
 func (s *sibling) Publish(own []election.Facts) {
 	latch := factsLatch(0)
-	if block := blockOf(&own[0]); s.record.load(recPublished) != 0 && *block == s.seen[0][s.record.load(latch.at)&1] {
+	if block := blockOf(&own[0]); s.record.load(recPublished) != 0 && *block == *latch.copy(s.record, s.record.load(latch.at)) {
 		return // nobody could tell
 	}
 	s.point("publish", 0, factsOf(s.slot))
-	latch.writeFacts(s.record, blockOf(&own[0]), &s.seen[0])
+	latch.writeFacts(s.record, blockOf(&own[0]))
 	s.record.store(recPublished, 2)
 }
 

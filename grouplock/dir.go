@@ -72,6 +72,25 @@ func (d *directory) join(name string) string { return d.Path(name) }
 // procPath is a path to an open file, for system calls that take only paths.
 func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
+// erase makes a file, or all of it that there is, read as zeros, without blocks. False: this
+// file system cannot.
+func erase(fd int) bool {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size == 0 {
+		return err == nil
+	}
+	return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, st.Size) == nil
+}
+
+// lengthen makes the file at least size bytes long, and what is new a hole.
+func lengthen(fd, size int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Size >= int64(size) {
+		return err
+	}
+	return unix.Ftruncate(fd, int64(size))
+}
+
 // allocate makes the file at least size bytes long, with its blocks: a store
 // into a hole of a full file system kills the process. It never shrinks a file.
 func allocate(fd, size int) error {

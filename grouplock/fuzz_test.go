@@ -19,7 +19,7 @@ func FuzzRunDirectory(f *testing.F) {
 		return b
 	}
 	member := heapRecord(1)
-	writeIdentity(member, 0, testIdentity("x"))
+	writeIdentity(member, 1, 0, testIdentity("x"))
 	member.store(recPublished, 2)
 	group := &cells{words: make([]uint64, groupWords)}
 	clearGroup(group, [2]uint64{3, 4})

@@ -34,7 +34,7 @@ type Group struct {
 
 	// seen is what the two copies of each of our facts contain, published the BeatAt
 	// of those that were published while nobody read them. Loop only.
-	seen      [][2]factsBlock
+	room      int // words of each identity in the record that have blocks
 	published election.Time
 
 	// Run alone changes what it knows of the others (Join before it, Leave after
@@ -172,7 +172,7 @@ func (g *Group) Publish(own []election.Facts) {
 		own = own[:g.own.capacity]
 	}
 	for i := range own {
-		factsLatch(i).writeFacts(g.record, blockOf(&own[i]), &g.seen[i])
+		factsLatch(i).writeFacts(g.record, blockOf(&own[i]))
 	}
 	if n := uint64(len(own)) + 1; g.record.load(recPublished) != n {
 		g.record.store(recPublished, n)
@@ -225,14 +225,17 @@ func (g *Group) Describe(i int, id Identity) error {
 	if err := id.check(); err != nil {
 		return fmt.Errorf("describe virtual router %d: %w", i, err)
 	}
-	writeIdentity(g.record, i, id)
+	if err := g.makeRoom(id.words()); err != nil {
+		return fmt.Errorf("describe virtual router %d: %w", i, err)
+	}
+	writeIdentity(g.record, g.own.capacity, i, id)
 	return nil
 }
 
 // Forget takes the description of virtual router i away: there is none.
 func (g *Group) Forget(i int) {
 	if i >= 0 && i < g.own.capacity {
-		writeIdentity(g.record, i, Identity{})
+		writeIdentity(g.record, g.own.capacity, i, Identity{})
 	}
 }
 

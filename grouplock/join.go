@@ -350,7 +350,13 @@ func (g *Group) mapShared() error {
 // writeRecord puts our record in place of whatever is in the file.
 func (g *Group) writeRecord(fd int, routers []Identity) error {
 	size := recordBytes(g.own.capacity)
-	err := allocate(fd, size)
+	erased := erase(fd)
+	err := lengthen(fd, size)
+	for _, id := range routers {
+		if err == nil {
+			err = g.makeRoomIn(fd, max(id.words(), usualWords))
+		}
+	}
 	if err == nil {
 		g.record, err = mapFile(fd, size, true)
 	}
@@ -360,11 +366,40 @@ func (g *Group) writeRecord(fd int, routers []Identity) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", g.member.Name(), err)
 	}
-	g.seen = make([][2]factsBlock, g.own.capacity)
+	if !erased {
+		for i := range recordRoom(g.own.capacity, g.room) / 8 {
+			g.record.store(i, 0)
+		}
+	}
 	writeHeader(g.record, g.own)
 	for i, id := range routers {
-		writeIdentity(g.record, i, id)
+		writeIdentity(g.record, g.own.capacity, i, id)
 	}
+	return nil
+}
+
+// usualWords are those of an identity with an advert of one address.
+const usualWords = (identityHead + 60 + 7) / 8
+
+// makeRoom gives the record blocks for identities of so many words: see allocate.
+func (g *Group) makeRoom(words int) error { return g.makeRoomIn(int(g.member.Fd()), words) }
+
+func (g *Group) makeRoomIn(fd, words int) error {
+	if words <= g.room {
+		return nil
+	}
+	from, to := 0, recordRoom(g.own.capacity, words)
+	if g.room > 0 {
+		from = recordRoom(g.own.capacity, g.room)
+	}
+	err := unix.Fallocate(fd, 0, 0, int64(to))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		_, err = unix.Pwrite(fd, make([]byte, to-from), int64(from)) // nobody has written there
+	}
+	if err != nil {
+		return err
+	}
+	g.room = words
 	return nil
 }
 

@@ -117,14 +117,11 @@ func (g *Group) adoptRecord(fd int, m machine) error {
 	if g.record, err = mapFile(fd, recordBytes(h.capacity), true); err != nil {
 		return err
 	}
-	// What the next Publish compares with.
-	g.seen = make([][2]factsBlock, h.capacity)
-	for i := range g.seen {
-		l := factsLatch(i)
-		for side := range g.seen[i] {
-			for n := range g.seen[i][side] {
-				g.seen[i][side][n] = g.record.load(l.at + 1 + side*l.n + n)
-			}
+	// As many words of each identity have blocks as any has.
+	g.room = 1
+	for i := range h.capacity {
+		if id, known, err := readIdentity(g.record, h.capacity, i); err == nil && known {
+			g.room = max(g.room, id.words())
 		}
 	}
 	return nil

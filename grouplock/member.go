@@ -66,7 +66,7 @@ func readMember(c *cells, h header, instance string) (Member, error) {
 		Cleaner:  int(int32(c.load(recCleaner))),
 	}
 	for i := range h.capacity {
-		id, known, err := readIdentity(c, i)
+		id, known, err := readIdentity(c, h.capacity, i)
 		if err != nil {
 			return m, err
 		}

@@ -70,13 +70,16 @@ const (
 
 const (
 	recordMagic   = 0x565252_50_44_4d_42_31 // "VRRPDMB1"
-	recordVersion = 2
+	recordVersion = 3
 
 	recLive = 1
 	recLeft = 2
 )
 
-// After the header come the virtual routers, each two latches.
+// After the header come the facts of the virtual routers, a latch for each, and then their
+// identities. Those are latches, too, but lie across: the sequence numbers of all, the first
+// words of all, the second ones, and so on. A frame may have 1,514 bytes, nearly all have
+// 60, and what nobody writes to takes no memory.
 const (
 	identityHead  = 6 + 16 + 16 // family, VRID, the two lengths; parent; vmac
 	identityBytes = identityHead + MaxFrame
@@ -84,15 +87,53 @@ const (
 	routerWords   = 1 + 2*factsWords + 1 + 2*identityWords
 )
 
+// recordRoom is how many bytes a record needs whose identities have at most so many words.
+func recordRoom(capacity, words int) int {
+	return 8 * (recHeaderWords + capacity*(1+2*factsWords+1+2*words))
+}
+
 func recordBytes(capacity int) int { return 8 * (recHeaderWords + capacity*routerWords) }
 
 func factsLatch(i int) latch {
-	return latch{at: recHeaderWords + i*routerWords, n: factsWords}
+	l := latch{n: factsWords}
+	l.at = recHeaderWords + i*l.size()
+	return l
 }
 
-func identityLatch(i int) latch {
-	f := factsLatch(i)
-	return latch{at: f.at + f.size(), n: identityWords}
+// across is a latch of which the words are stride apart, those of the two copies by turns.
+type across struct{ at, stride int }
+
+func identityLatch(capacity, i int) across {
+	return across{at: recHeaderWords + capacity*factsLatch(0).size() + i, stride: capacity}
+}
+
+func (l across) word(k int, seq uint64) int { return l.at + (1+2*k+int(seq&1))*l.stride }
+
+// write makes src the valid block.
+func (l across) write(c *cells, src []uint64) {
+	seq := c.load(l.at) + 1
+	for k, v := range src {
+		c.store(l.word(k, seq), v)
+	}
+	c.store(l.at, seq)
+}
+
+// read copies into dst as many words of the block as more, which is told those that have
+// been read already, asks for. False: the writer was faster every time.
+func (l across) read(c *cells, dst []uint64, more func([]uint64) int) (n int, ok bool) {
+	for range latchTries {
+		seq := c.load(l.at)
+		n = 0
+		for want := more(nil); n < min(want, len(dst)); want = more(dst[:n]) {
+			for ; n < min(want, len(dst)); n++ {
+				dst[n] = c.load(l.word(n, seq))
+			}
+		}
+		if c.load(l.at) == seq {
+			return n, true
+		}
+	}
+	return 0, false
 }
 
 // header is the part of a record that does not change while its owner lives.
@@ -158,13 +199,9 @@ func readHeader(c *cells) (header, error) {
 	return h, err
 }
 
-// writeHeader makes c the record of a new incarnation, with nothing in it. The
+// writeHeader makes c, which is empty, the record of a new incarnation. The
 // magic goes last: whoever reads before that finds no record.
 func writeHeader(c *cells, h header) {
-	c.store(recMagic, 0)
-	for i := 1; i < recordBytes(h.capacity)/8; i++ {
-		c.store(i, 0)
-	}
 	c.store(recVersion, recordVersion<<32|uint64(8*factsWords))
 	c.store(recSize, uint64(recordBytes(h.capacity)))
 	c.store(recCapacity, uint64(h.capacity))
@@ -184,8 +221,16 @@ func writeHeader(c *cells, h header) {
 	c.store(recMagic, recordMagic)
 }
 
+// headWords are those that tell how many there are.
+const headWords = (identityHead + 7) / 8
+
+// words is how many the identity takes.
+func (id *Identity) words() int { return wordsOf(len(id.Frame) + len(id.Beside)) }
+
+func wordsOf(frames int) int { return (identityHead + frames + 7) / 8 }
+
 // writeIdentity describes virtual router i.
-func writeIdentity(c *cells, i int, id Identity) {
+func writeIdentity(c *cells, capacity, i int, id Identity) {
 	var b [8 * identityWords]byte
 	b[0], b[1] = id.Family, id.VRID
 	binary.NativeEndian.PutUint16(b[2:], uint16(len(id.Frame)))
@@ -194,25 +239,36 @@ func writeIdentity(c *cells, i int, id Identity) {
 	copy(b[22:38], id.VMAC)
 	copy(b[identityHead+copy(b[identityHead:], id.Frame):], id.Beside)
 	var block [identityWords]uint64
-	for i := range block {
-		block[i] = binary.NativeEndian.Uint64(b[8*i:])
+	used := block[:id.words()]
+	for i := range used {
+		used[i] = binary.NativeEndian.Uint64(b[8*i:])
 	}
-	identityLatch(i).write(c, block[:])
+	identityLatch(capacity, i).write(c, used)
+}
+
+// moreIdentity is how many words there are, as far as those that were read tell.
+func moreIdentity(read []uint64) int {
+	if len(read) < headWords {
+		return headWords
+	}
+	b := binary.NativeEndian.AppendUint64(nil, read[0])
+	return wordsOf(int(binary.NativeEndian.Uint16(b[2:])) + int(binary.NativeEndian.Uint16(b[4:])))
 }
 
 // readIdentity decodes and checks the description of virtual router i; false
 // means that it has none.
-func readIdentity(c *cells, i int) (Identity, bool, error) {
-	l := identityLatch(i)
+func readIdentity(c *cells, capacity, i int) (Identity, bool, error) {
+	l := identityLatch(capacity, i)
 	if c.load(l.at) == 0 {
 		return Identity{}, false, nil
 	}
 	var block [identityWords]uint64
-	if !l.read(c, block[:]) {
+	read, ok := l.read(c, block[:], moreIdentity)
+	if !ok {
 		return Identity{}, false, fmt.Errorf("router %d: identity is changing all the time", i)
 	}
 	var b [8 * identityWords]byte
-	for i, v := range block {
+	for i, v := range block[:read] {
 		binary.NativeEndian.PutUint64(b[8*i:], v)
 	}
 	id := Identity{Family: b[0], VRID: b[1]}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"vrrpd/election"
@@ -40,10 +41,9 @@ func TestLatchIsNeverTorn(t *testing.T) {
 			}
 		})
 	}
-	var seen [2]factsBlock
 	for n := uint64(1); n <= writes; n++ {
 		f := pattern(n)
-		factsLatch(0).writeFacts(c, blockOf(&f), &seen)
+		factsLatch(0).writeFacts(c, blockOf(&f))
 	}
 	readers.Wait()
 }
@@ -51,10 +51,9 @@ func TestLatchIsNeverTorn(t *testing.T) {
 // TestInterruptedWriteLeavesTheLastFacts stops a writer between any two stores.
 func TestInterruptedWriteLeavesTheLastFacts(t *testing.T) {
 	c := heapRecord(1)
-	var seen [2]factsBlock
 	for n := uint64(1); n <= 3; n++ {
 		f := pattern(n)
-		factsLatch(0).writeFacts(c, blockOf(&f), &seen)
+		factsLatch(0).writeFacts(c, blockOf(&f))
 	}
 	l := factsLatch(0)
 	invalid := l.at + 1 + int((c.load(l.at)+1)&1)*l.n
@@ -70,11 +69,10 @@ func TestInterruptedWriteLeavesTheLastFacts(t *testing.T) {
 func TestPublishStoresOnlyWhatChanged(t *testing.T) {
 	c := heapRecord(1)
 	l := factsLatch(0)
-	var seen [2]factsBlock
 	f := pattern(1)
-	l.writeFacts(c, blockOf(&f), &seen)
+	l.writeFacts(c, blockOf(&f))
 	seq := c.load(l.at)
-	if l.writeFacts(c, blockOf(&f), &seen); c.load(l.at) != seq {
+	if l.writeFacts(c, blockOf(&f)); c.load(l.at) != seq {
 		t.Error("the same facts were written twice")
 	}
 	for n := range int64(100) {
@@ -82,7 +80,7 @@ func TestPublishStoresOnlyWhatChanged(t *testing.T) {
 		if n%7 == 0 {
 			f.DownAt = n
 		}
-		l.writeFacts(c, blockOf(&f), &seen)
+		l.writeFacts(c, blockOf(&f))
 		var got election.Facts
 		if !l.read(c, blockOf(&got)[:]) || got != f {
 			t.Fatalf("read %+v, want %+v", got, f)
@@ -96,13 +94,13 @@ func TestIdentityRoundTrip(t *testing.T) {
 	both.Frame, both.Beside = full.Frame[:MaxFrame-100], bytes.Repeat([]byte{0x5a}, 100)
 	for _, id := range []Identity{full, both, {Parent: "eth0", Family: 4, VRID: 1}, testIdentity("x")} {
 		c := heapRecord(2)
-		writeIdentity(c, 1, full)
-		writeIdentity(c, 1, id)
-		got, known, err := readIdentity(c, 1)
+		writeIdentity(c, 2, 1, full)
+		writeIdentity(c, 2, 1, id)
+		got, known, err := readIdentity(c, 2, 1)
 		if err != nil || !known || !equalIdentity(got, id) {
 			t.Errorf("%+v came back as %+v, %v, %v", id, got, known, err)
 		}
-		if _, known, err := readIdentity(c, 0); known || err != nil {
+		if _, known, err := readIdentity(c, 2, 0); known || err != nil {
 			t.Errorf("an identity out of nothing: %v, %v", known, err)
 		}
 	}
@@ -166,6 +164,52 @@ func TestBadHeaderIsRefused(t *testing.T) {
 	}
 }
 
+// A record has blocks for what is in it, which grow with the longest frame, and the
+// successor of a process finds nothing of it.
+func TestRecordIsSmall(t *testing.T) {
+	cfg := testConfig(runDir(t), "g", "a", 1)
+	cfg.Capacity = 1000
+	g := mustJoin(t, cfg)
+	blocks := func() int64 {
+		t.Helper()
+		info, err := g.member.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return 512 * info.Sys().(*syscall.Stat_t).Blocks
+	}
+	short := testIdentity("x")
+	for i := range cfg.Capacity {
+		if err := g.Describe(i, short); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small := blocks()
+	if small > int64(recordRoom(cfg.Capacity, usualWords))+4096 {
+		t.Errorf("%d bytes of short frames", small)
+	}
+	long := short
+	long.Frame = bytes.Repeat([]byte{0xa5}, MaxFrame)
+	if err := g.Describe(999, long); err != nil {
+		t.Fatal(err)
+	}
+	if all := blocks(); all < int64(recordBytes(cfg.Capacity)) || all <= small {
+		t.Errorf("%d bytes with a long frame: a hole would kill the process if the file system is full", all)
+	}
+	for i, want := range map[int]Identity{0: short, 998: short, 999: long} {
+		if id, known, err := readIdentity(g.record, cfg.Capacity, i); err != nil || !known || !equalIdentity(id, want) {
+			t.Errorf("%d: %+v, %v, %v", i, id, known, err)
+		}
+	}
+	if err := g.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	g = mustJoin(t, cfg)
+	if id, known, err := readIdentity(g.record, cfg.Capacity, 999); err != nil || known {
+		t.Errorf("a successor finds %+v, %v", id, err)
+	}
+}
+
 // FuzzRecord reads arbitrary content as a member file and as a group file: an
 // error or something within the limits, never a panic.
 func FuzzRecord(f *testing.F) {
@@ -176,11 +220,11 @@ func FuzzRecord(f *testing.F) {
 		return b
 	}
 	c := heapRecord(2)
-	writeIdentity(c, 1, testIdentity("x"))
+	writeIdentity(c, 2, 1, testIdentity("x"))
 	c.store(recPublished, 2)
 	f.Add(raw(c))
 	c.store(recPublished, 1<<63)
-	c.words[identityLatch(1).at+1+identityWords] |= 0xffff << 16
+	c.words[identityLatch(2, 1).word(0, 1)] |= 0xffff << 16
 	f.Add(raw(c))
 	group := &cells{words: make([]uint64, groupWords)}
 	clearGroup(group, [2]uint64{3, 4})

@@ -13,6 +13,7 @@ import (
 
 	"vrrpd/config"
 	"vrrpd/daemon"
+	"vrrpd/grouplock"
 	"vrrpd/internal/reexec"
 	"vrrpd/sysd"
 )
@@ -90,6 +91,7 @@ func run(args []string) int {
 		return goBackground(args, cfg.ConfigFile)
 	}
 	keepFromCores(cfg)
+	go grouplock.MakeRoom()
 	dest := sysd.Auto
 	if start != nil {
 		dest = sysd.Syslog
