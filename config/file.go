@@ -107,6 +107,7 @@ func (r *fileReader) file(tree map[string]any, runDir string) ([]Config, error) 
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		g := groups[name]
 		path := "group." + name
+		g.Routers = slices.Clone(g.Routers) // they stay, and had room for more
 		if len(g.Routers) == 0 {
 			if name == DefaultGroup && !g.declared {
 				continue

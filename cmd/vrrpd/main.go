@@ -14,6 +14,7 @@ import (
 	"vrrpd/config"
 	"vrrpd/daemon"
 	"vrrpd/grouplock"
+	"vrrpd/internal/footprint"
 	"vrrpd/internal/reexec"
 	"vrrpd/sysd"
 )
@@ -91,6 +92,7 @@ func run(args []string) int {
 		return goBackground(args, cfg.ConfigFile)
 	}
 	keepFromCores(cfg)
+	footprint.Begin()
 	go grouplock.MakeRoom()
 	dest := sysd.Auto
 	if start != nil {
