@@ -34,6 +34,9 @@ func (m *Machine) condition(why Reason, on bool) {
 // over when it has not been seen for a while (calm).
 func (m *Machine) alarm(vr int, why Reason, peer Addr16) {
 	v := &m.vr[vr]
+	if v.peerAlarms == nil {
+		v.peerAlarms = make([]peerAlarm, peersAlarmed)
+	}
 	var a *peerAlarm
 	for i := range v.peerAlarms {
 		switch p := &v.peerAlarms[i]; {

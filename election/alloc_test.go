@@ -116,13 +116,40 @@ type neighbour struct {
 func (n *neighbour) Others(dst []Facts) []Facts { return append(dst, n.facts...) }
 
 func BenchmarkStep(b *testing.B) {
-	for _, n := range []int{1, 100} {
+	for _, n := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("master of %d, adverts due", n), func(b *testing.B) {
 			e := newEngine(n)
 			b.ReportAllocs()
 			for b.Loop() {
 				e.now = e.m.nextAdvert
 				e.step()
+			}
+		})
+		b.Run(fmt.Sprintf("master of %d, nothing to do", n), func(b *testing.B) {
+			e := newEngine(n)
+			e.step()
+			b.ReportAllocs()
+			for b.Loop() {
+				e.now++
+				if e.now >= e.m.nextAdvert {
+					e.step()
+				}
+				e.step()
+				e.m.Deadline()
+			}
+		})
+		b.Run(fmt.Sprintf("backup of %d, one advert received", n), func(b *testing.B) {
+			e := newEngine(n)
+			e.hear(200)
+			b.ReportAllocs()
+			for b.Loop() {
+				e.now++
+				e.events = append(e.events, Event{
+					Kind: EvAdvert, VR: 0, Addr: netip.AddrFrom4([4]byte{198, 51, 100, 20}),
+					MAC: MAC{2, 0, 0, 0, 0, 20}, Priority: 200, Interval: 100 * time.Millisecond,
+				})
+				e.step()
+				e.m.Deadline()
 			}
 		})
 		b.Run(fmt.Sprintf("backup of %d, adverts received", n), func(b *testing.B) {

@@ -132,8 +132,8 @@ type member struct {
 	inferiors  inferiors // masters that we would preempt
 	failSince  Time      // adverts fail since
 	retryAt    Time
-	sendFree   Time // when a send fault is given another try
-	peerAlarms [peersAlarmed]peerAlarm
+	sendFree   Time        // when a send fault is given another try
+	peerAlarms []peerAlarm // peersAlarmed of them; nil: there was none
 }
 
 // verdict is a router that makes us leave, and why.
