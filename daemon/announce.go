@@ -225,7 +225,7 @@ func (a *announcer) valid(x *announcement) bool {
 	if x.r == nil {
 		return true
 	}
-	return x.r.announceGen == x.gen && x.r.announced && (!x.ip.IsValid() || x.r.present[x.ip])
+	return x.r.announceGen == x.gen && x.r.announced && (!x.ip.IsValid() || x.r.present.has(x.ip))
 }
 
 // over schedules the next round of the announcement that has just ended.
@@ -353,7 +353,7 @@ func (r *router) appendAnnounced(to []netip.Addr) []netip.Addr {
 	to = append(to, r.vips...)
 	extra := len(to)
 	if len(r.present) > len(r.vips) {
-		for a := range r.present {
+		for _, a := range r.present {
 			if a.Is4() == r.vips[0].Is4() && !slices.Contains(r.vips, a) {
 				to = append(to, a)
 			}

@@ -109,10 +109,10 @@ func serving(p *parent, vrid uint8, n int) *router {
 			c.Addresses[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 32)
 		}
 	}
-	r := newRouter(0, c, p)
+	r := newRouter(0, &c, p)
 	r.announced = true
 	for _, v := range r.vips {
-		r.present[v] = true
+		r.present.add(v)
 	}
 	return r
 }
@@ -306,11 +306,11 @@ func TestAnnounceOne(t *testing.T) {
 	r := serving(&parent{name: "eth0"}, 51, 1)
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for _, ip := range []netip.Addr{a, b} {
-		r.present[ip] = true
+		r.present.add(ip)
 		s.one(r, ip, s.at())
 	}
 	s.runFor(3 * time.Second)
-	delete(r.present, b)
+	r.present.remove(b)
 	s.runFor(time.Minute)
 	sec := time.Second
 	if got := s.times(a); !slices.Equal(got, []time.Duration{0, sec, 5 * sec}) {

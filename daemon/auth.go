@@ -26,7 +26,7 @@ type auth struct {
 	ipID     uint16        // counts 1, 2, ... (AH): the kernel must not fill it in
 	heard    atomic.Uint64 // the highest number that the reader has accepted
 	epoch    uint64        // the epoch in which we served last
-	lastWord [2]frame      // priority 0, numbered with the reserve; [1] in version 2 beside it
+	lastWord *[2]frame     // nil: not needed; priority 0, numbered with the reserve; [1] in version 2 beside it
 	file     *authFile     // nil: nothing is numbered
 }
 
@@ -36,8 +36,14 @@ func wallClock() vrrp.Stamp {
 	return vrrp.StampOf(now.Unix(), int64(now.Nanosecond()))
 }
 
+// unsigned is for all without authentication: it is never written to.
+var unsigned = new(vrrp.Auth)
+
 // newAuth prepares one Auth for the loop and one for the reader.
 func newAuth(c vrrp.AuthConfig) (signer, judge *vrrp.Auth, err error) {
+	if c.Kind == vrrp.NoAuth {
+		return unsigned, unsigned, nil
+	}
 	if signer, err = vrrp.NewAuth(c); err == nil {
 		judge, err = vrrp.NewAuth(c)
 	}
@@ -65,8 +71,19 @@ func (r *router) authenticate(c vrrp.AuthConfig) (err error) {
 	if r.auth.signer, r.rules.Auth, err = newAuth(c); err != nil {
 		return config.UsageError(fmt.Sprintf("-a %s: %v", c.Kind, err))
 	}
-	r.auth.config, r.rules.Marks = c, &r.marks
+	r.auth.config = c
+	r.keepMarks()
 	return nil
+}
+
+// keepMarks makes room, once, for the numbers of peers, if their adverts have any.
+func (r *router) keepMarks() {
+	switch kind := r.auth.signer.Kind(); {
+	case r.marks != nil, kind != vrrp.HeaderAuth && kind != vrrp.TrailerAuth:
+	default:
+		r.marks = new(vrrp.Marks)
+		r.rules.Marks = r.marks
+	}
 }
 
 // remember continues the numbering where the last process of this instance stopped.
@@ -106,7 +123,7 @@ func (d *Daemon) rememberNumbers(r *router) error {
 	if state.scheme != a.signer.Kind() || state.tag != keyTag(a.config) {
 		state = authState{} // another key: another numbering
 	}
-	r.marks = state.marks
+	*r.marks = state.marks
 	a.file = file
 	a.signer.Begin(&a.sequence, state.reserve, wallClock())
 	for _, sequence := range r.marks.All() {
@@ -201,6 +218,9 @@ func (r *router) lastWord() (word, beside []byte, err error) {
 		second, err := r.ready2(0)
 		return f.all(), second.all(), err
 	}
+	if a.lastWord == nil {
+		a.lastWord = new([2]frame)
+	}
 	if err := r.build(&a.lastWord[0], r.cfg.Version, r.cfg.Interval, 0); err != nil {
 		return nil, nil, err
 	}
@@ -229,7 +249,7 @@ func (p *parent) noteAuth(r *router, a *vrrp.Advert, src note, drop vrrp.Drop) {
 			r.auth.heard.Store(a.Sequence)
 		}
 		if r.auth.file != nil {
-			r.auth.file.keepMarks(&r.marks)
+			r.auth.file.keepMarks(r.marks)
 		}
 	case drop == vrrp.DropNone:
 		r.received.unsigned++
@@ -280,9 +300,10 @@ func (d *Daemon) takeKeys(configs []vrrp.AuthConfig, err error) error {
 func (d *Daemon) takeKey(r *router, c vrrp.AuthConfig, signer, judge *vrrp.Auth) {
 	a := &r.auth
 	a.config, a.signer = c, signer
-	r.frames, r.beside2, a.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
+	r.forgetFrames()
 	r.parent.mu.Lock()
 	r.rules.Auth = judge
+	r.keepMarks()
 	r.parent.mu.Unlock()
 	if a.file != nil {
 		a.file.keep(func(s *authState) { s.tag = keyTag(a.config) })

@@ -281,7 +281,7 @@ func TestNumbersBelongToAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.marks.Restore(netip.MustParseAddr("192.0.2.12"), 1<<32-2)
-	r.auth.file.keepMarks(&r.marks)
+	r.auth.file.keepMarks(r.marks)
 	written(t, r)
 	_, same := testDaemon(t, dir, "-a ah/one")
 	if _, err := same.frame(100); !errors.Is(err, vrrp.ErrUsedUp) {

@@ -76,7 +76,7 @@ func TestRFC9568_8_4_2_BothVersionsAreSent(t *testing.T) {
 	for i := range 255 {
 		us.vips = append(us.vips, netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}))
 	}
-	us.frames, us.beside2 = [2]frame{}, [2]frame{}
+	us.forgetFrames()
 	if words := us.identity().Frames(); len(words) != 1 || words[0][14+20]>>4 != 3 {
 		t.Errorf("%d last words of 255 addresses", len(words))
 	}

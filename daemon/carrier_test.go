@@ -80,7 +80,7 @@ func TestDirectAddressesOfTheParent(t *testing.T) {
 	if r.source.String() != "192.0.2.11" || r.faults != 0 {
 		t.Errorf("source %v, faults %v", r.source, r.faults)
 	}
-	if len(r.present) != 1 || !r.present[r.vips[0]] {
+	if len(r.present) != 1 || !r.present.has(r.vips[0]) {
 		t.Errorf("present: %v", r.present)
 	}
 	r.wanted = true

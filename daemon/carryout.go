@@ -211,7 +211,7 @@ func (d *Daemon) raise(r *router) bool {
 		return false
 	}
 	for _, a := range r.vips {
-		r.present[a] = true
+		r.present.add(a)
 	}
 	return true
 }
@@ -232,7 +232,7 @@ func (d *Daemon) demote(r *router) {
 	if err := r.iface.RemoveAddrs(); err != nil {
 		d.log.Error("cannot remove the virtual addresses", d.about(r, "err", err)...)
 	}
-	clear(r.present)
+	r.present = r.present[:0]
 	d.takeDown(r)
 }
 

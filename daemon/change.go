@@ -13,7 +13,8 @@ import (
 // changeRouter changes a router in place.
 func (d *Daemon) changeRouter(r *router, to change) {
 	p, old := r.parent, r.asked
-	r.asked = to.cfg
+	asked := to.cfg
+	r.asked = &asked
 	c := to.cfg
 	c.Interface = p.name // it may have been renamed since
 	gone := r.vips
@@ -25,7 +26,7 @@ func (d *Daemon) changeRouter(r *router, to change) {
 	}
 	r.rules.Version, r.rules.Interval, r.rules.Addrs, r.rules.MinTTL = c.Version, c.Interval, r.vips, peerTTL(c)
 	p.mu.Unlock()
-	r.frames, r.beside2, r.auth.lastWord = [2]frame{}, [2]frame{}, [2]frame{}
+	r.forgetFrames()
 	if !reflect.DeepEqual(r.auth.config, to.auth) {
 		d.takeKey(r, to.auth, to.signer, to.judge)
 	}
@@ -61,7 +62,7 @@ func (d *Daemon) changeAddresses(r *router, before []netip.Addr) {
 	for _, ip := range before {
 		if !slices.Contains(r.vips, ip) {
 			gone = append(gone, ip)
-			delete(r.present, ip)
+			r.present.remove(ip)
 		}
 	}
 	if err := iface.Drop(gone); err != nil {

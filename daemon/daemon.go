@@ -176,7 +176,8 @@ func New(cfg config.Config, opt Options) *Daemon {
 	}
 	d.announcer = d.newAnnouncer()
 	d.readers, d.stopReaders = context.WithCancel(context.Background())
-	for _, c := range cfg.Routers {
+	for i := range cfg.Routers {
+		c := &cfg.Routers[i]
 		d.enlist(newRouter(d.freeVR(), c, d.parentNamed(c.Interface)))
 	}
 	return d

@@ -263,7 +263,7 @@ func (r *router) keep() keptRouter {
 	defer r.parent.mu.Unlock()
 	k := keptRouter{
 		Parent: r.asked.Interface, VRID: r.cfg.VRID, Family: uint8(r.rules.Family), VR: r.vr, At: r.at,
-		Index: r.index, Up: r.wanted, Wanted: r.wanted, Announced: r.announced, Overtaken: r.overtaken, Present: slices.Collect(maps.Keys(r.present)), Source: r.source,
+		Index: r.index, Up: r.wanted, Wanted: r.wanted, Announced: r.announced, Overtaken: r.overtaken, Present: slices.Clone(r.present), Source: r.source,
 		Until: r.until, Faults: r.faults, Detail: r.detail, Repairs: r.repairs, RepairsSince: r.repairsSince, Repaired: r.repaired,
 		AnnouncedAt: r.announcedAt, Sent: r.sent.adverts, Zero: r.sent.zero, Failed: r.sent.failed, Tells: r.sent.announced,
 		Masters: r.masters, Late: r.late, HookedIn: r.hookedIn,
@@ -278,9 +278,12 @@ func (r *router) keep() keptRouter {
 		g := r.guard.Keep()
 		k.Guard = &g
 	}
-	for src, n := range r.marks.All() {
-		k.Marks = append(k.Marks, keptMark{src, n})
+	if r.marks != nil {
+		for src, n := range r.marks.All() {
+			k.Marks = append(k.Marks, keptMark{src, n})
+		}
 	}
+
 	return k
 }
 

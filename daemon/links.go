@@ -57,9 +57,9 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 		if r.cfg.NoVMAC && !slices.Contains(r.vips, ip) {
 			continue // an address of the parent
 		}
-		switch known := r.present[ip]; {
+		switch known := r.present.has(ip); {
 		case c.Kind == rtnl.AddrAdded && !known:
-			r.present[ip] = true
+			r.present.add(ip)
 			if r.announced {
 				// By whatever hand it came: it lives at the virtual MAC now, and
 				// the neighbours must know.
@@ -69,7 +69,7 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 				d.inspect(r) // it may be an old story
 			}
 		case c.Kind == rtnl.AddrGone && known:
-			delete(r.present, ip)
+			r.present.remove(ip)
 			if r.up() && slices.Contains(r.vips, ip) {
 				d.repair(r, "address "+ip.String()+" was removed")
 			}
@@ -102,7 +102,7 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			// What the parent is like is the administrator's business.
 		case gone:
 			r.index = 0
-			clear(r.present)
+			r.present = r.present[:0]
 			// With its parent it goes; alone somebody has deleted it.
 			if r.parent.link.Index != 0 {
 				d.repair(r, "interface was deleted")
@@ -191,7 +191,7 @@ func (d *Daemon) parentGone(p *parent) {
 	})
 	for _, r := range p.routers {
 		r.iface, r.index, r.until = nil, 0, 0
-		clear(r.present)
+		r.present = r.present[:0]
 	}
 }
 

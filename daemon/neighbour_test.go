@@ -22,7 +22,7 @@ func router6(p *parent, vrid uint8, n int) *router {
 		a[7] = byte(i)
 		c.Addresses = append(c.Addresses, netip.PrefixFrom(netip.AddrFrom16(a), 128))
 	}
-	r := newRouter(0, c, p)
+	r := newRouter(0, &c, p)
 	r.announced = true
 	p.routers = append(p.routers, r)
 	return r

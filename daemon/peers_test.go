@@ -91,8 +91,10 @@ func TestPeersOnly(t *testing.T) {
 		if drop := receive(t, us, f.parts[0], stranger); drop != vrrp.DropPeer {
 			t.Errorf("%s: from a stranger: %v", flags, drop)
 		}
-		for src := range us.marks.All() {
-			t.Errorf("%s: a mark of %v", flags, src)
+		if us.marks != nil {
+			for src := range us.marks.All() {
+				t.Errorf("%s: a mark of %v", flags, src)
+			}
 		}
 		group := func(in *lan.Received) { in.Dst = vrrp.IPv4.Group() }
 		if drop := receive(t, us, f.parts[0], group); drop != vrrp.DropDestination {

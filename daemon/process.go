@@ -317,7 +317,7 @@ func (p *Process) reload(ctx context.Context) (string, error) {
 		present[m.name] = m
 		if err := m.loopSays(ctx, func() {
 			for _, r := range m.routers {
-				has[keyOf(r.asked)] = m.name
+				has[keyOf(*r.asked)] = m.name
 			}
 		}); err != nil {
 			return "", err

@@ -124,7 +124,7 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 	var was config.Config
 	if err := d.loopSays(ctx, func() {
 		for _, r := range d.routers {
-			now[keyOf(r.asked)] = present{r, r.asked, r.auth.config}
+			now[keyOf(*r.asked)] = present{r, *r.asked, r.auth.config}
 		}
 		was, capacity = d.cfg, d.group.Capacity()
 		for _, link := range d.links {
@@ -186,7 +186,7 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 		if d.guards.Rung() == lease.Nftables && c.Interval%time.Second != 0 {
 			return nil, config.UsageError(fmt.Sprintf("interval %v: the lease in force (nftables) counts whole seconds; restart vrrpd for another one", c.Interval))
 		}
-		r := newRouter(0, c, &parent{d: d, name: c.Interface, configured: c.Interface})
+		r := newRouter(0, &c, &parent{d: d, name: c.Interface, configured: c.Interface})
 		r.auth.signer = to.signer
 		if room, there := mtu[c.Interface]; there {
 			if err := r.fits(room); err != nil {
@@ -338,14 +338,16 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 		return
 	}
 	added := make([]*router, len(p.add))
-	for i, to := range p.add {
-		r := newRouter(d.freeVR(), to.cfg, d.parentNamed(to.cfg.Interface))
+	for i := range p.add {
+		to := &p.add[i]
+		r := newRouter(d.freeVR(), &to.cfg, d.parentNamed(to.cfg.Interface))
 		r.cfg.Interface = r.parent.name
 		r.late = true
 		if err := d.chooseFilter(r); err != nil {
 			d.fatal(err)
 		}
-		r.auth.config, r.auth.signer, r.rules.Auth, r.rules.Marks = to.auth, to.signer, to.judge, &r.marks
+		r.auth.config, r.auth.signer, r.rules.Auth = to.auth, to.signer, to.judge
+		r.keepMarks()
 		added[i] = r
 	}
 	d.hands.Expect(d.specs(added...))

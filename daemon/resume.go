@@ -192,7 +192,7 @@ func (d *Daemon) restore() error {
 func (r *router) restore(k *keptRouter) error {
 	r.at, r.wanted, r.announced, r.overtaken, r.source, r.until = k.At, k.Wanted, k.Announced, k.Overtaken, k.Source, k.Until
 	for _, a := range k.Present {
-		r.present[a] = true
+		r.present.add(a)
 	}
 	r.faults, r.detail, r.repairs, r.repairsSince, r.repaired = k.Faults, k.Detail, k.Repairs, k.RepairsSince, k.Repaired
 	r.announcedAt, r.masters, r.late, r.hookedIn = k.AnnouncedAt, k.Masters, k.Late, k.HookedIn
@@ -215,7 +215,10 @@ func (r *router) restore(k *keptRouter) error {
 
 // recallMarks goes on with the numbers that peers have used.
 func (r *router) recallMarks(k *keptRouter) {
-	r.marks = vrrp.Marks{}
+	if r.marks == nil {
+		return
+	}
+	*r.marks = vrrp.Marks{}
 	for _, m := range k.Marks {
 		r.marks.Restore(m.Src, m.Sequence)
 	}
@@ -298,7 +301,7 @@ func (d *Daemon) rejoin(later func(func())) error {
 		r.auth.sequence = was.Numbers
 		r.recallMarks(was)
 		if r.auth.file != nil {
-			r.auth.file.keep(func(s *authState) { s.reserve, s.marks = was.Numbers.Reserve, r.marks })
+			r.auth.file.keep(func(s *authState) { s.reserve, s.marks = was.Numbers.Reserve, *r.marks })
 		}
 	}
 	later(d.removeOwnFiles)

@@ -41,12 +41,12 @@ type router struct {
 	// overtaken: such an order was carried out after a promotion, and the kernel has
 	// yet to tell of it.
 	overtaken bool
-	present   map[netip.Addr]bool // addresses that the interface has now
+	present   addrSet // addresses that the interface has now
 
 	source netip.Addr // parent's primary address; invalid: none
 	frames [2]frame   // [0] the present priority, [1] priority 0
 	// beside2 are the same in version 2, if that is spoken beside version 3.
-	beside2 [2]frame
+	beside2 *[2]frame // nil: there was none
 
 	faults        election.Fault // as told to the election
 	detail        string         // of the last fault
@@ -85,10 +85,10 @@ type router struct {
 
 	rules     vrrp.Rules // fixed after set-up, but for a reload, which holds parent.mu
 	auth      auth
-	closeAuth func()        // never nil
-	asked     config.Router // as the user wrote it; cfg follows the parent's name
-	late      bool          // added while the process was at work, and not promoted since
-	hookedIn  uint64        // epoch in which its own -U was run on its own account
+	closeAuth func()         // never nil
+	asked     *config.Router // as the user wrote it, read only; cfg follows the parent's name
+	late      bool           // added while the process was at work, and not promoted since
+	hookedIn  uint64         // epoch in which its own -U was run on its own account
 
 	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted, which
 	// the reader writes and the loop reads.
@@ -98,8 +98,8 @@ type router struct {
 	advert   vrrp.Advert // decoding scratch
 	heard    heard
 	beside   beside
-	formTold bool // that peerForm is not what we began with
-	marks    vrrp.Marks
+	formTold bool        // that peerForm is not what we began with
+	marks    *vrrp.Marks // nil: adverts have no numbers
 	counters vrrp.Counters
 	flood    floodgate
 	received receivedCounters
@@ -131,16 +131,37 @@ func (f *frame) all() []byte {
 	return f.bytes
 }
 
-func newRouter(vr int, c config.Router, p *parent) *router {
-	r := &router{vr: vr, cfg: c, asked: c, parent: p, present: map[netip.Addr]bool{}, closeAuth: func() {}}
+// newRouter keeps c, which nobody may change any more.
+func newRouter(vr int, c *config.Router, p *parent) *router {
+	r := &router{vr: vr, cfg: *c, asked: c, parent: p, closeAuth: func() {}}
 	for _, a := range c.Addresses {
 		r.vips = append(r.vips, a.Addr())
 	}
 	family := vrrp.FamilyOf(r.vips[0])
 	r.vmac = family.VMAC(c.VRID)
-	r.to = destinations(c, family)
-	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips, Beside2: c.Beside2, MinTTL: peerTTL(c)}
+	r.to = destinations(*c, family)
+	r.rules = vrrp.Rules{Version: c.Version, VRID: c.VRID, Family: family, Interval: c.Interval, Addrs: r.vips, Beside2: c.Beside2, MinTTL: peerTTL(*c)}
 	return r
+}
+
+// forgetFrames has adverts built anew.
+func (r *router) forgetFrames() { r.frames, r.beside2, r.auth.lastWord = [2]frame{}, nil, nil }
+
+// addrSet is a set of few addresses.
+type addrSet []netip.Addr
+
+func (s addrSet) has(ip netip.Addr) bool { return slices.Contains(s, ip) }
+
+func (s *addrSet) add(ip netip.Addr) {
+	if !s.has(ip) {
+		*s = append(*s, ip)
+	}
+}
+
+func (s *addrSet) remove(ip netip.Addr) {
+	if i := slices.Index(*s, ip); i >= 0 {
+		*s = slices.Delete(*s, i, i+1)
+	}
 }
 
 // up reports whether the interface should be up with its addresses.
@@ -171,7 +192,10 @@ func (r *router) ready(priority uint8) (*frame, error) {
 
 // ready2 is the one of version 2 that is sent after it (RFC 9568 section 8.4.2).
 func (r *router) ready2(priority uint8) (*frame, error) {
-	return r.signed(&r.beside2, 2, r.cfg.Interval2(), priority)
+	if r.beside2 == nil {
+		r.beside2 = new([2]frame)
+	}
+	return r.signed(r.beside2, 2, r.cfg.Interval2(), priority)
 }
 
 func (r *router) signed(frames *[2]frame, version uint8, interval time.Duration, priority uint8) (*frame, error) {
