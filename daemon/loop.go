@@ -14,8 +14,9 @@ func (d *Daemon) loop(ctx context.Context) {
 	defer d.thread()()
 
 	if d.heir == nil {
-		now := boottime()
-		d.turns = turns{last: now, looked: now, due: maxTime, slept: d.asleep()}
+		if d.turns.last == 0 {
+			d.listening()
+		}
 		d.actions = d.machine.Start(d.turns.last, d.actions[:0])
 	} else {
 		d.catchUp()
@@ -40,6 +41,12 @@ func (d *Daemon) loop(ctx context.Context) {
 		}
 		d.serve() // who hears posts
 	}
+}
+
+// listening notes that the election begins now: whoever is master is heard from here on.
+func (d *Daemon) listening() {
+	now := boottime()
+	d.turns = turns{last: now, looked: now, due: maxTime, slept: d.asleep()}
 }
 
 // due is when the loop must run again if nothing happens.

@@ -326,6 +326,12 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 			}
 		}
 	}
+	if d.cfg.Monitor == 0 {
+		// The sockets hear by now, so the master-down interval runs while a thousand
+		// interfaces are made; what was heard meanwhile comes before the first decision.
+		// For the processes of -M a member is there when its interface is.
+		d.listening()
+	}
 	if err := d.ensureAll(d.routers); err != nil {
 		return err
 	}
