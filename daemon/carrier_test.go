@@ -69,7 +69,7 @@ func TestDirectAddressesOfTheParent(t *testing.T) {
 	r.index = 2
 	add := func(kind rtnl.ChangeKind, prefix string) {
 		c := rtnl.Change{Kind: kind, Addr: rtnl.Addr{Index: 2, Prefix: netip.MustParsePrefix(prefix)}}
-		d.addrChanged(&c, map[*parent]bool{})
+		d.addrChanged(&c, nil, map[*parent]bool{})
 		d.judgeParent(p)
 	}
 	add(rtnl.AddrAdded, "192.0.2.100/24")
@@ -95,7 +95,7 @@ func TestDirectAddressesOfTheParent(t *testing.T) {
 	// The parent goes down and comes up: nothing to repair.
 	down := p.link
 	down.Up = false
-	d.linkChanged(&rtnl.Change{Kind: rtnl.LinkChanged, Old: p.link, New: down}, map[*parent]bool{})
+	d.linkChanged(&rtnl.Change{Kind: rtnl.LinkChanged, Old: p.link, New: down}, nil, map[*parent]bool{})
 	if len(r.found) != 1 {
 		t.Errorf("to be repaired: %v", r.found)
 	}

@@ -12,15 +12,16 @@ import (
 // here it becomes facts of the election, and repairs.
 func (d *Daemon) kernel(changes []rtnl.Change) {
 	touched := map[*parent]bool{}
+	at := d.placesFor(len(changes))
 	addrs := false
 	for i := range changes {
 		c := &changes[i]
 		switch c.Kind {
 		case rtnl.AddrAdded, rtnl.AddrGone:
-			d.addrChanged(c, touched)
+			d.addrChanged(c, at, touched)
 			addrs = true
 		case rtnl.LinkChanged, rtnl.LinkGone:
-			d.linkChanged(c, touched)
+			d.linkChanged(c, at, touched)
 		}
 	}
 	if addrs {
@@ -34,7 +35,33 @@ func (d *Daemon) kernel(changes []rtnl.Change) {
 	d.tellChecks(changes)
 }
 
-func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
+// places are the routers by the index of what carries their addresses; nil: it is not
+// worth looking up.
+type places map[int][]*router
+
+// fewChanges are looked for among all routers one by one.
+const fewChanges = 8
+
+func (d *Daemon) placesFor(changes int) places {
+	if changes < fewChanges {
+		return nil
+	}
+	at := make(places, len(d.routers))
+	for _, r := range d.routers {
+		at[r.index] = append(at[r.index], r)
+	}
+	return at
+}
+
+// of are those that an index may be of.
+func (at places) of(d *Daemon, index int) []*router {
+	if at == nil {
+		return d.routers
+	}
+	return at[index]
+}
+
+func (d *Daemon) addrChanged(c *rtnl.Change, at places, touched map[*parent]bool) {
 	index, a := c.Addr.Index, c.Addr
 	same := func(b rtnl.Addr) bool { return b.Prefix == a.Prefix && b.Peer == a.Peer }
 	d.addrs[index] = slices.DeleteFunc(d.addrs[index], same)
@@ -48,7 +75,7 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 			touched[p] = true
 		}
 	}
-	for _, r := range d.routers {
+	for _, r := range at.of(d, index) {
 		if r.index != index || index == 0 {
 			continue
 		}
@@ -77,7 +104,7 @@ func (d *Daemon) addrChanged(c *rtnl.Change, touched map[*parent]bool) {
 	}
 }
 
-func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
+func (d *Daemon) linkChanged(c *rtnl.Change, at places, touched map[*parent]bool) {
 	link := c.New
 	gone := c.Kind == rtnl.LinkGone
 	if gone {
@@ -93,7 +120,7 @@ func (d *Daemon) linkChanged(c *rtnl.Change, touched map[*parent]bool) {
 			touched[p] = true
 		}
 	}
-	for _, r := range d.routers {
+	for _, r := range at.of(d, link.Index) {
 		if r.index != link.Index || r.index == 0 {
 			continue
 		}

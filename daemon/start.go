@@ -307,9 +307,9 @@ func (d *Daemon) stand(initial []rtnl.Change, later func(func())) error {
 	touched := map[*parent]bool{}
 	for i := range initial {
 		if c := &initial[i]; c.Kind == rtnl.AddrAdded {
-			d.addrChanged(c, touched)
+			d.addrChanged(c, places{}, touched)
 		} else {
-			d.linkChanged(c, touched)
+			d.linkChanged(c, places{}, touched)
 		}
 	}
 	d.know()
