@@ -38,8 +38,9 @@ func (d *Daemon) filter(later func(func())) error {
 		d.log.Warn("cannot remove what dead instances have left", "err", err)
 	}
 	later(d.removeFilters)
+	left := accept.Left()
 	for _, r := range d.routers {
-		if err := d.chooseFilter(r); err != nil {
+		if err := d.chooseFilter(r, left); err != nil {
 			return err
 		}
 	}
@@ -57,10 +58,14 @@ func (d *Daemon) removeFilters() {
 	}
 }
 
-// chooseFilter gives a router the filter that it needs; ensured installs it.
-func (d *Daemon) chooseFilter(r *router) error {
+// chooseFilter gives a router the filter that it needs; ensured installs it. left are
+// those that dead instances have left.
+func (d *Daemon) chooseFilter(r *router, left accept.Leftovers) error {
 	f := accept.New(r.cfg.Name, r.vips)
 	if r.accepts() {
+		if !left.Has(f) {
+			return nil
+		}
 		if err := f.Remove(); err != nil {
 			d.log.Error("cannot remove a filter that a dead instance has left: packets to the virtual addresses may be dropped", d.about(r, "err", err)...)
 		}
@@ -83,17 +88,17 @@ func (d *Daemon) watchFilters() error {
 		return err
 	}
 	d.watchingFilters = true
+	hint := d.hints(d.filtersTouched)
 	d.goRead(d.later, func(ctx context.Context) error {
-		return w.Run(ctx, func(name string) { d.inbox.call(func() { d.filterTouched(name) }) })
+		return w.Run(ctx, func(name string) { hint(0, name) })
 	})
 	return nil
 }
 
-// filterTouched: something has happened to the filter of an interface ("": of any),
-// perhaps by our own hand.
-func (d *Daemon) filterTouched(name string) {
+// filtersTouched: something has happened to filters.
+func (d *Daemon) filtersTouched(about hints) {
 	for _, r := range d.routers {
-		if name == "" || name == r.cfg.Name {
+		if about.has(0, r.cfg.Name) {
 			d.checkFilter(r)
 		}
 	}

@@ -53,11 +53,11 @@ func (r *router) mac() [6]byte {
 }
 
 // checkCarrier says whether the machine can have the router's carrier.
-func (d *Daemon) checkCarrier(r *router) (warnings []string, err error) {
+func (d *Daemon) checkCarrier(r *router, look *vmacif.Checker) (warnings []string, err error) {
 	if r.cfg.NoVMAC {
 		return d.hands.CheckDirect(d.direct(r))
 	}
-	return d.hands.Check(r.spec(d.owner()))
+	return look.Check(r.spec(d.owner()))
 }
 
 // makeCarrier makes it, without an address.
@@ -101,6 +101,24 @@ func (d *Daemon) attach(r *router, c carrier) (*lease.Guard, error) {
 		return d.guards.AttachDirect(c.Index(), lease.Direct{Family: uint8(r.rules.Family), VRID: r.cfg.VRID, Addresses: r.vips})
 	}
 	return d.guards.Attach(c.Index())
+}
+
+// attachNew puts closed guards on the interfaces among carriers that are new, all
+// together. Where there is none in what it returns one is to be attached.
+func (d *Daemon) attachNew(carriers []carrier) []*lease.Guard {
+	guards := make([]*lease.Guard, len(carriers))
+	var fresh []lease.New
+	var whose []int
+	for i, c := range carriers {
+		if v, ok := c.(*vmacif.Iface); ok && v.Fresh() {
+			fresh, whose = append(fresh, lease.New{Index: v.Index(), Name: v.Name()}), append(whose, i)
+		}
+	}
+	made, _ := d.guards.AttachNew(fresh) // what has failed is tried again, and tells why
+	for n, i := range whose {
+		guards[i] = made[n]
+	}
+	return guards
 }
 
 // endCarrier ends what carried the addresses of a router that is gone, and its guard. On

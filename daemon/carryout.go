@@ -28,8 +28,13 @@ func (d *Daemon) carryOut(actions []election.Action) {
 		case election.DoCloseGuard:
 			d.closeGuard(d.byVR[a.VR])
 		case election.DoPrepare:
+			n := i + 1
+			for n < len(actions) && actions[n].Kind == election.DoPrepare {
+				n++
+			}
 			d.raising.Store(true)
-			d.prepare(d.byVR[a.VR], a.Epoch)
+			d.prepareAll(actions[i:n])
+			i = n - 1
 		case election.DoPromote:
 			d.raising.Store(true)
 			d.promote(d.byVR[a.VR], a.Epoch)
@@ -199,7 +204,11 @@ func (d *Daemon) raise(r *router) bool {
 		return false
 	}
 	r.round++
-	err := r.iface.Up(context.Background())
+	return d.raised(r, r.iface.Up(context.Background()))
+}
+
+// raised judges what has become of it.
+func (d *Daemon) raised(r *router, err error) bool {
 	if errors.Is(err, unix.ENODEV) {
 		// Somebody deletes it, or its parent, just now: that event follows, and
 		// with it the repair, or the fault with its right name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -56,9 +57,14 @@ func (d *Daemon) attachGuard(r *router) error {
 	if err != nil {
 		return err
 	}
+	d.takeGuard(r, guard)
+	return nil
+}
+
+// takeGuard gives a router its guard.
+func (d *Daemon) takeGuard(r *router, guard *lease.Guard) {
 	r.guard = guard
 	d.watchGuards(guard.Rung())
-	return nil
 }
 
 func (d *Daemon) attachAnew(r *router) (*lease.Guard, error) {
@@ -86,19 +92,32 @@ func (d *Daemon) guarded() bool {
 
 func (r *router) guarded() bool { return r.guard != nil && r.guard.Rung() != lease.None }
 
-// sayGuards is one line for each virtual router: what silences this machine if
-// vrrpd does not, and why nothing better does.
+// sayGuards says what silences this machine if vrrpd does not, and why nothing better
+// does: in one line for each virtual router, or for all if it is the same.
 func (d *Daemon) sayGuards() {
+	texts := make(map[string]int)
 	for _, r := range d.routers {
-		text := "lease: " + r.guard.Rung().String()
-		if !r.guarded() {
-			text += ", so that a machine whose vrrpd hangs or is killed goes on answering"
-		}
-		if why := skippedText(r.guard); len(why) > 0 {
-			text += " (" + strings.Join(why, "; ") + ")"
-		}
-		d.log.Info(text, d.about(r)...)
+		texts[r.guardText()]++
 	}
+	if n := len(d.routers); n > 1 && len(texts) == 1 {
+		d.log.Info(fmt.Sprintf("%s, of all %d virtual routers", d.first().guardText(), n), d.aboutMachine()...)
+		return
+	}
+	for _, r := range d.routers {
+		d.log.Info(r.guardText(), d.about(r)...)
+	}
+}
+
+// guardText is what there is to say of the guard of a router.
+func (r *router) guardText() string {
+	text := "lease: " + r.guard.Rung().String()
+	if !r.guarded() {
+		text += ", so that a machine whose vrrpd hangs or is killed goes on answering"
+	}
+	if why := skippedText(r.guard); len(why) > 0 {
+		text += " (" + strings.Join(why, "; ") + ")"
+	}
+	return text
 }
 
 // skippedText tells why each better kind of lease is not the one in force.
@@ -151,19 +170,45 @@ func (d *Daemon) reopen(r *router, epoch uint64) {
 	}
 }
 
-// prepare sets an interface up behind its closed guard.
-func (d *Daemon) prepare(r *router, epoch uint64) {
-	if d.passed(epoch) {
-		return
-	}
-	d.closeGuard(r)
-	if r.guarded() {
-		if !d.mended(r) || !d.raise(r) {
-			return
+// preparedAtOnce is how many interfaces are set up before the loop looks again whether
+// it is still to be done: 3 ms.
+const preparedAtOnce = 64
+
+// prepareAll sets interfaces up behind their closed guards.
+func (d *Daemon) prepareAll(run []election.Action) {
+	for some := range slices.Chunk(run, preparedAtOnce) {
+		var ifaces []*vmacif.Iface
+		var whose []*router
+		for _, a := range some {
+			r := d.byVR[a.VR]
+			if d.passed(a.Epoch) {
+				continue
+			}
+			d.closeGuard(r)
+			iface, own := r.iface.(*vmacif.Iface)
+			switch {
+			case !r.guarded(): // it is set up after the first advert, as ever
+				d.isPrepared(r, a.Epoch)
+			case !d.mended(r):
+			case own:
+				r.round++
+				ifaces, whose = append(ifaces, iface), append(whose, r)
+			case d.raise(r):
+				r.prepared = true
+				d.isPrepared(r, a.Epoch)
+			}
 		}
-		r.prepared = true
+		for n, err := range d.hands.UpAll(context.Background(), ifaces) {
+			if r := whose[n]; d.raised(r, err) {
+				r.prepared = true
+				d.isPrepared(r, some[0].Epoch)
+			}
+		}
 	}
-	// Without a guard it is set up after the first advert, as ever.
+}
+
+// isPrepared tells the election so.
+func (d *Daemon) isPrepared(r *router, epoch uint64) {
 	d.results = append(d.results, election.Event{Kind: election.EvPrepared, VR: r.vr, Epoch: epoch})
 }
 
@@ -220,16 +265,14 @@ func (d *Daemon) watchGuards(rung lease.Rung) {
 	if w == nil {
 		return
 	}
-	d.goRead(d.later, func(ctx context.Context) error {
-		return w.Run(ctx, func(index int, name string) { d.inbox.call(func() { d.guardTouched(index, name) }) })
-	})
+	hint := d.hints(d.guardsTouched)
+	d.goRead(d.later, func(ctx context.Context) error { return w.Run(ctx, hint) })
 }
 
-// guardTouched: something has happened to the guard of an interface, perhaps by
-// our own hand.
-func (d *Daemon) guardTouched(index int, name string) {
+// guardsTouched: something has happened to guards.
+func (d *Daemon) guardsTouched(about hints) {
 	for _, r := range d.routers {
-		if index == 0 && name == "" || index != 0 && index == r.index || name == r.cfg.Name {
+		if about.has(r.index, r.cfg.Name) {
 			d.checkGuard(r)
 		}
 	}

@@ -7,9 +7,14 @@ import (
 	"time"
 
 	"vrrpd/election"
+	"vrrpd/lease"
 )
 
 const (
+	// inspectFirst is when interfaces that were made at the start are looked at, for
+	// what was done to them before anybody watched them. A thousand have other things
+	// to do just then.
+	inspectFirst = time.Second
 	// retryAfter is how long a virtual interface that cannot be set up is left
 	// alone before the next attempt.
 	retryAfter = 5 * time.Second
@@ -23,27 +28,38 @@ const (
 // closed guard, and with the filter of --no-accept in force.
 func (d *Daemon) ensure(r *router) error {
 	c, err := d.makeCarrier(r)
-	return d.ensured(r, c, err)
+	if err := d.ensured(r, c, nil, err); err != nil {
+		return err
+	}
+	d.followSettings(r)
+	return nil
 }
 
 // ensureAll does so for many, and ends with the first that cannot be had.
 func (d *Daemon) ensureAll(routers []*router) error {
 	made, errs := d.makeCarriers(routers)
+	guards := d.attachNew(made)
 	for i, r := range routers {
-		if err := d.ensured(r, made[i], errs[i]); err != nil {
+		if err := d.ensured(r, made[i], guards[i], errs[i]); err != nil {
 			return err
 		}
 	}
+	d.followAll(routers, func() {
+		d.agenda.add(boottime()+int64(inspectFirst), func() { d.inspectAll(slices.Clone(d.routers)) })
+	})
 	return nil
 }
 
-// ensured takes what was made to carry the addresses, or was not.
-func (d *Daemon) ensured(r *router, c carrier, err error) error {
+// ensured takes what was made to carry the addresses, or was not, with its guard if it
+// has one already.
+func (d *Daemon) ensured(r *router, c carrier, guard *lease.Guard, err error) error {
 	if err == nil {
 		r.iface, r.index = c, c.Index()
-	}
-	if err == nil {
-		err = d.attachGuard(r)
+		if guard == nil {
+			err = d.attachGuard(r)
+		} else {
+			d.takeGuard(r, guard)
+		}
 	}
 	if err == nil && r.filter != nil {
 		err = r.filter.Install()
@@ -55,7 +71,6 @@ func (d *Daemon) ensured(r *router, c carrier, err error) error {
 		return err
 	}
 	d.setFault(r, election.FaultInterface, false, "")
-	d.followSettings(r)
 	return nil
 }
 

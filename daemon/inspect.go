@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"vrrpd/election"
 	"vrrpd/vmacif"
@@ -23,33 +24,62 @@ func (d *Daemon) watchSettings(later func(func())) {
 func (d *Daemon) hearSettings(w *vmacif.SettingsWatch, later func(func())) {
 	d.settings = w
 	later(func() { _ = w.Close() })
-	d.goRead(later, func(ctx context.Context) error {
-		return w.Run(ctx, func(index int, name string) { d.inbox.call(func() { d.settingsTouched(index, name) }) })
-	})
+	hint := d.hints(func(about hints) { d.inspectAll(d.routersOf(about)) })
+	d.goRead(later, func(ctx context.Context) error { return w.Run(ctx, hint) })
 }
 
 // followSettings has the settings of an interface and its parent watched, which
 // have just been made or renamed, and looks at what was changed until now.
 func (d *Daemon) followSettings(r *router) {
+	d.followAll([]*router{r}, func() { d.inspect(r) })
+}
+
+// followAll has the worker do so for many; then runs on the loop when they are watched.
+func (d *Daemon) followAll(routers []*router, then func()) {
 	if d.settings == nil {
 		return
 	}
-	for _, name := range [...]string{r.parent.name, r.cfg.Name} {
-		if err := d.settings.Follow(name); err != nil {
-			d.log.Error("nobody will notice if somebody changes sysctls", d.about(r, "err", err)...)
+	var names []string
+	known := make(map[string]bool)
+	for _, r := range routers {
+		for _, name := range [...]string{r.parent.name, r.cfg.Name} {
+			if !known[name] {
+				known[name] = true
+				names = append(names, name)
+			}
 		}
 	}
-	d.inspect(r)
+	d.work(func() {
+		for _, name := range names {
+			select {
+			case <-d.done:
+				return // it is closed, or about to be
+			default:
+			}
+			if err := d.settings.Follow(name); err != nil {
+				d.log.Error("nobody will notice if somebody changes sysctls", "interface", name, "err", err)
+			}
+		}
+		d.inbox.call(then)
+	})
 }
 
-// settingsTouched: settings of an interface have been written, perhaps by our own
-// hand.
-func (d *Daemon) settingsTouched(index int, name string) {
-	for _, r := range d.routers {
-		all := index == 0 && name == ""
-		if all || index != 0 && (index == r.index || index == r.parent.link.Index) || name != "" && (name == r.cfg.Name || name == r.parent.name) {
-			d.inspect(r)
-		}
+const (
+	// inspectedAtOnce interfaces are looked at in a row, then others get a chance: the
+	// looks of a thousand would keep the kernel's RTNL mutex and a processor busy for
+	// 0.1 s, perhaps that in which they are to serve.
+	inspectedAtOnce = 20
+	inspectPause    = 10 * time.Millisecond
+)
+
+// inspectAll looks at many, some at a time.
+func (d *Daemon) inspectAll(routers []*router) {
+	n := min(len(routers), inspectedAtOnce)
+	for _, r := range routers[:n] {
+		d.inspect(r)
+	}
+	if len(routers) > n {
+		d.agenda.add(boottime()+int64(inspectPause), func() { d.inspectAll(routers[n:]) })
 	}
 }
 

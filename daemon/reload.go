@@ -157,6 +157,7 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 		d.log.Warn(w, d.aboutMachine()...)
 	}
 	p.checked = !reflect.DeepEqual(was.Checks, cfg.Checks)
+	look := d.hands.Checker()
 	for _, c := range cfg.Routers {
 		auth, err := c.AuthConfig(readKeyFile)
 		if err != nil {
@@ -199,7 +200,7 @@ func (d *Daemon) plan(ctx context.Context, cfg config.Config, moved func(config.
 		if err := checkPeers(r); err != nil {
 			return nil, err
 		}
-		warnings, err := d.checkCarrier(r)
+		warnings, err := d.checkCarrier(r, look)
 		for _, w := range warnings {
 			d.log.Warn(w, "interface", c.Name)
 		}
@@ -337,13 +338,13 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 		done(nil)
 		return
 	}
-	added := make([]*router, len(p.add))
+	added, left := make([]*router, len(p.add)), accept.Left()
 	for i := range p.add {
 		to := &p.add[i]
 		r := newRouter(d.freeVR(), &to.cfg, d.parentNamed(to.cfg.Interface))
 		r.cfg.Interface = r.parent.name
 		r.late = true
-		if err := d.chooseFilter(r); err != nil {
+		if err := d.chooseFilter(r, left); err != nil {
 			d.fatal(err)
 		}
 		r.auth.config, r.auth.signer, r.rules.Auth = to.auth, to.signer, to.judge
@@ -354,10 +355,12 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 	// Making interfaces takes a millisecond each, for which no advert waits.
 	d.work(func() {
 		carriers, errs := d.makeCarriers(added)
-		guards := make([]*lease.Guard, len(carriers))
+		guards := d.attachNew(carriers)
 		for i, c := range carriers {
 			if c != nil {
-				guards[i], errs[i] = d.attach(added[i], c)
+				if guards[i] == nil {
+					guards[i], errs[i] = d.attach(added[i], c)
+				}
 				if f := added[i].filter; f != nil && errs[i] == nil {
 					errs[i] = f.Install()
 				}

@@ -142,11 +142,12 @@ func (d *Daemon) check() error {
 	}
 	d.hands = hands
 	hands.Expect(d.specs())
+	look := hands.Checker()
 	for _, r := range d.routers {
 		if d.moved != nil && d.moved(r.cfg) {
 			continue
 		}
-		warnings, err := d.checkCarrier(r)
+		warnings, err := d.checkCarrier(r, look)
 		for _, w := range warnings {
 			d.opt.Warn(w)
 			d.log.Warn(w, d.about(r)...)
