@@ -90,3 +90,12 @@ func (b *inbox) take(events []election.Event, calls []func()) ([]election.Event,
 	b.mu.Unlock()
 	return events, calls
 }
+
+// shrink lets go of the room that a flood of events needed.
+func (b *inbox) shrink() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.events)+len(b.calls) == 0 {
+		b.events, b.calls = nil, nil
+	}
+}
