@@ -31,7 +31,7 @@ const (
 	// announceBatch is how many addresses are announced between two turns of the
 	// loop: two frames each, some 100 us. No advert waits longer than that, or than
 	// four batches on a machine that is late anyway.
-	announceBatch = 32
+	announceBatch = 64
 	// announcePause is the least time from one batch to the next. A thousand
 	// addresses take 32 ms like this, and no queue of a NIC, of a switch or of a
 	// host with many interfaces is hit by all of them at once.
