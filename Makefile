@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # -trimpath: no path of the building machine in the binaries.
 GOBUILD  = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build demo test race lint sim explore interop interop-doc vm soak systemd fuzz bench bench-peers install clean
+.PHONY: help build demo test race lint sim explore interop interop-doc vm soak reloads thousands systemd fuzz bench bench-peers install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ soak: ## faults at random on two machines with a client, for SOAK (root)
 RELOADS ?= 1000
 reloads: ## RELOADS reloads at 100 ms adverts on two machines: nobody moves (root)
 	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run TestReloadMovesNobody -reloads=$(RELOADS) -timeout 0 -v
+
+THOUSANDS ?= 4000
+thousands: ## THOUSANDS virtual routers in one process: start, reload, hand-over, stop (root)
+	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run 'TestThousands$$' -thousands=$(THOUSANDS) -timeout 10m -v
 
 systemd: ## the shipped unit under a real systemd in containers (root, debootstrap, systemd-container)
 	VRRPD_SYSTEMD=1 VRRPD_SYSTEMD_REQUIRED=1 $(GO) test ./internal/systemdtest -count=1 -v
