@@ -29,6 +29,10 @@ import (
 
 func main() {
 	netlab.Hook()
+	if len(os.Args) > 3 && os.Args[1] == floorName {
+		fmt.Fprintln(os.Stderr, "floor:", floor(os.Args[2:]))
+		os.Exit(1)
+	}
 	os.Exit(run())
 }
 
@@ -58,7 +62,7 @@ func run() int {
 	flag.IntVar(&o.times, "n", 5, "how often each event is measured")
 	flag.BoolVar(&o.short, "short", false, "once each, at 100 ms adverts, up to 100 virtual routers")
 	flag.StringVar(&o.only, "only", allParts, "which parts; less than all of them writes no documents, nor does any of the following")
-	flag.StringVar(&o.with, "with", "", "which implementations: vrrpd,keepalived,FRR (default: those that are installed)")
+	flag.StringVar(&o.with, "with", "", "which implementations: vrrpd,keepalived,FRR (default: those that are installed); floor: the least that system calls alone need, for the part scale")
 	flag.StringVar(&o.crowds, "crowds", "", "numbers of virtual routers of the part scale: 1000,4000")
 	flag.StringVar(&o.intervals, "intervals", "", "intervals between adverts: 1s,100ms")
 	flag.IntVar(&o.routers, "routers", 1000, "virtual routers that are promoted while lateness is measured")
@@ -128,6 +132,11 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	}
 	if o.with != "" {
 		wanted := strings.Split(o.with, ",")
+		least, err := floorContender()
+		if err != nil {
+			return r, err
+		}
+		list = append(list, least)
 		list = slices.DeleteFunc(list, func(c contender) bool { return !slices.Contains(wanted, c.name) })
 	}
 	r = result{Date: time.Now().UTC(), Missing: missing, Repetitions: o.times, Command: "make bench-peers"}

@@ -201,6 +201,9 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 	if _, err := w.machines[1].start(); err != nil {
 		return s, err
 	}
+	if c.name == floorName {
+		return s, w.steadyFloor(ctx, &s)
+	}
 	if err := w.standBy(ctx, 1, routers); err != nil {
 		return s, err
 	}
@@ -223,6 +226,14 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 	skewed := struck.Add(skew(interval, priorities[1]))
 	s.Takeover, s.Announced, s.Taken = r.last(r.spoken, skewed), r.last(r.announced, skewed), len(r.spoken)
 	return s, nil
+}
+
+// steadyFloor measures what has no interfaces and takes nothing over.
+func (w *crowd) steadyFloor(ctx context.Context, s *scale) error {
+	if err := pass(ctx, standsBy); err != nil {
+		return err
+	}
+	return w.steady(ctx, s)
 }
 
 // standBy waits until a machine has made all of its interfaces.

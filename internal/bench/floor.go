@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/netlab"
+	"vrrpd/internal/peers"
+	"vrrpd/lan"
+	"vrrpd/vrrp"
+)
+
+// floorName is how the floor is asked for (-with floor); it is no implementation.
+const floorName = "floor"
+
+// floorContender is the least that any program can need on this way: one thread that
+// does nothing but the system calls, as few as there can be. The machine with the
+// better priority sends the frames of its virtual routers at every interval; the other
+// sleeps until something comes, lets it gather, and takes it. The rest is the kernel.
+func floorContender() (contender, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return contender{}, err
+	}
+	return contender{
+		name: floorName, daemon: floorName, path: self, version: "of the system calls",
+		commands: func(_ *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
+			role := "hear"
+			if routers[0].Priority == priorities[0] {
+				role = "speak"
+			}
+			args := []string{floorName, role, routers[0].Interval.String()}
+			for _, r := range routers {
+				args = append(args, fmt.Sprintf("%s,%d,%s", r.Parent, r.VRID, r.VIPs[0]))
+			}
+			return []netlab.Command{{Path: self, Args: args}}, nil
+		},
+	}, nil
+}
+
+// floor is the program.
+func floor(args []string) error {
+	runtime.LockOSThread()
+	interval, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	frames := map[string][][]byte{}
+	for _, text := range args[2:] {
+		f := strings.Split(text, ",")
+		vrid, _ := strconv.Atoi(f[1])
+		vip := netip.MustParseAddr(f[2])
+		src := vip.As4()
+		src[3] = 254
+		a := vrrp.Advert{Version: 3, VRID: uint8(vrid), Priority: uint8(priorities[0]), Interval: interval, Addrs: []netip.Addr{vip}}
+		payload, err := a.AppendPayload(nil, netip.AddrFrom4(src), vrrp.IPv4.Group(), 0, nil)
+		if err != nil {
+			return err
+		}
+		frames[f[0]] = append(frames[f[0]], lan.AppendAdvert(nil, vrrp.IPv4.VMAC(uint8(vrid)), netip.AddrFrom4(src), vrrp.IPv4.Group(), 1, payload))
+	}
+	var socks []int
+	var batches [][]mmsghdr
+	for name, list := range frames {
+		card, err := net.InterfaceByName(name)
+		if err != nil {
+			return err
+		}
+		protocol := 0
+		if args[0] == "hear" {
+			protocol = int(netOrder(unix.ETH_P_IP))
+		}
+		s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, protocol)
+		if err != nil {
+			return err
+		}
+		if err := unix.Bind(s, &unix.SockaddrLinklayer{Protocol: uint16(protocol), Ifindex: card.Index}); err != nil {
+			return err
+		}
+		if protocol != 0 {
+			if err := join(s, card.Index); err != nil {
+				return err
+			}
+		}
+		socks, batches = append(socks, s), append(batches, messages(list))
+	}
+	if args[0] == "hear" {
+		return floorHears(socks)
+	}
+	return floorSpeaks(socks, batches, interval)
+}
+
+func netOrder(v uint16) uint16 { return v<<8 | v>>8 }
+
+// join makes the machine a member of the group, for the switch, the card and IP.
+func join(sock, index int) error {
+	group := vrrp.IPv4.Group().As4()
+	mreq := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_MULTICAST, Alen: 6}
+	copy(mreq.Address[:], []byte{1, 0, 0x5e, group[1] & 0x7f, group[2], group[3]})
+	if err := unix.SetsockoptPacketMreq(sock, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &mreq); err != nil {
+		return err
+	}
+	member, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return err
+	}
+	return unix.SetsockoptIPMreqn(member, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: group, Ifindex: int32(index)})
+}
+
+// mmsghdr is struct mmsghdr.
+type mmsghdr struct {
+	hdr unix.Msghdr
+	n   uint32
+}
+
+func messages(list [][]byte) []mmsghdr {
+	all := make([]mmsghdr, len(list))
+	for i, b := range list {
+		iov := &unix.Iovec{Base: unsafe.SliceData(b)}
+		iov.SetLen(len(b))
+		all[i].hdr.Iov = iov
+		all[i].hdr.SetIovlen(1)
+	}
+	return all
+}
+
+func floorSpeaks(socks []int, batches [][]mmsghdr, interval time.Duration) error {
+	var at unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &at); err != nil {
+		return err
+	}
+	for next := at.Nano(); ; next += int64(interval) {
+		at = unix.NsecToTimespec(next)
+		unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&at)), 0, 0, 0)
+		for i, s := range socks {
+			for b := batches[i]; len(b) > 0; {
+				n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+				if errno != 0 {
+					return errno
+				}
+				b = b[n:]
+			}
+		}
+	}
+}
+
+func floorHears(socks []int) error {
+	epoll, err := unix.EpollCreate1(0)
+	if err != nil {
+		return err
+	}
+	for _, s := range socks {
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET}); err != nil {
+			return err
+		}
+	}
+	const many = 256
+	into := messages(slices.Collect(slices.Chunk(make([]byte, many*128), 128)))
+	var rang [16]unix.EpollEvent
+	gather := unix.NsecToTimespec(int64(10 * time.Millisecond))
+	for {
+		unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&rang[0])), uintptr(len(rang)), ^uintptr(0), 0, 0)
+		unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&gather)), 0, 0, 0)
+		for _, s := range socks {
+			for {
+				_, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s), uintptr(unsafe.Pointer(&into[0])), many, unix.MSG_DONTWAIT, 0, 0)
+				if errno != 0 {
+					break
+				}
+			}
+		}
+	}
+}
