@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -81,24 +82,40 @@ func (o *outgoing) send(fd uintptr, n int) (int, unix.Errno) {
 	return int(r), 0
 }
 
+// headSize is how much of a frame goes into a small buffer: all of an advert of twenty
+// IPv4 addresses. The rest goes where a long frame has place, in memory that is not there
+// before it is used: 96 KB for each parent.
+const headSize = 128
+
 // incoming is the argument of recvmmsg with its buffers.
 type incoming struct {
-	buf  []byte
-	iov  []unix.Iovec
-	msgs []mmsghdr
+	heads []byte // headSize for each frame
+	slots []byte // frameSize for each; the beginning is copied there when a frame is long
+	iov   []unix.Iovec
+	msgs  []mmsghdr
 }
 
 func newIncoming() *incoming {
 	in := &incoming{
-		buf:  make([]byte, batchSize*frameSize),
-		iov:  make([]unix.Iovec, batchSize),
-		msgs: make([]mmsghdr, batchSize),
+		heads: make([]byte, batchSize*headSize),
+		iov:   make([]unix.Iovec, 2*batchSize),
+		msgs:  make([]mmsghdr, batchSize),
+	}
+	const size = batchSize * frameSize
+	if slots, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err == nil {
+		in.slots = slots
+		runtime.AddCleanup(in, func(b []byte) { _ = unix.Munmap(b) }, slots)
+	} else {
+		in.slots = make([]byte, size)
 	}
 	for i := range in.msgs {
-		in.iov[i].Base = &in.buf[i*frameSize]
-		in.iov[i].SetLen(frameSize)
-		in.msgs[i].hdr.Iov = &in.iov[i]
-		in.msgs[i].hdr.SetIovlen(1)
+		iov := in.iov[2*i:][:2]
+		iov[0].Base = &in.heads[i*headSize]
+		iov[0].SetLen(headSize)
+		iov[1].Base = &in.slots[i*frameSize+headSize]
+		iov[1].SetLen(frameSize - headSize)
+		in.msgs[i].hdr.Iov = &iov[0]
+		in.msgs[i].hdr.SetIovlen(2)
 	}
 	return in
 }
@@ -116,6 +133,12 @@ func (in *incoming) receive(fd uintptr) (int, unix.Errno) {
 // frame is the i-th frame received, from its Ethernet header on; a frame that
 // is too long for the buffer is cut.
 func (in *incoming) frame(i int) []byte {
-	at := i * frameSize
-	return in.buf[at : at+int(in.msgs[i].n) : at+frameSize]
+	n := int(in.msgs[i].n)
+	head := in.heads[i*headSize:][:headSize:headSize]
+	if n <= headSize {
+		return head[:n]
+	}
+	slot := in.slots[i*frameSize:][:frameSize:frameSize]
+	copy(slot, head)
+	return slot[:n]
 }
