@@ -110,7 +110,7 @@ func (d *Daemon) rememberNumbers(r *router) error {
 	default:
 		return nil
 	}
-	path := filepath.Join(d.cfg.RunDir, instanceName(r.cfg)+".auth")
+	path := filepath.Join(d.cfg.RunDir, instanceName(*r.cfg)+".auth")
 	file, state, damage, err := openAuthFile(path, func(err error) {
 		d.log.Error(err.Error()+": after a restart an old advert could be taken for new, or ours be refused", d.about(r)...)
 	})
@@ -268,7 +268,7 @@ func (p *parent) noteAuth(r *router, a *vrrp.Advert, src note, drop vrrp.Drop) {
 func (d *Daemon) reloadKeys(done func(string, error)) {
 	routers := make([]config.Router, len(d.routers)) // what may change is the loop's
 	for i, r := range d.routers {
-		routers[i] = r.cfg
+		routers[i] = *r.cfg
 	}
 	d.work(func() {
 		configs, err := make([]vrrp.AuthConfig, len(routers)), error(nil)

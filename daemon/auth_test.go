@@ -358,7 +358,7 @@ func TestAuthIsCounted(t *testing.T) {
 			t.Errorf("%s hears %s: %v, want %v", c.ours, c.theirs, drop, c.want)
 			continue
 		}
-		w := oddityWords(us.cfg, note{what: oddity(c.want)}, &us.advert)
+		w := oddityWords(*us.cfg, note{what: oddity(c.want)}, &us.advert)
 		if !strings.Contains(w.String(), c.text) || w.do == "" {
 			t.Errorf("%s hears %s: %q, want something about %q", c.ours, c.theirs, w, c.text)
 		}

@@ -197,7 +197,7 @@ func TestRFC9568_8_4_2_Version2IsMissed(t *testing.T) {
 	if all := notes(us); !slices.Equal(all, []string{"version-2-missing"}) {
 		t.Errorf("%v", all)
 	}
-	if w := oddityWords(us.cfg, note{version2Missing, 51, peer.source}, &us.advert); w.what == "" || w.do == "" {
+	if w := oddityWords(*us.cfg, note{version2Missing, 51, peer.source}, &us.advert); w.what == "" || w.do == "" {
 		t.Errorf("without words: %+v", w)
 	}
 }

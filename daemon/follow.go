@@ -44,10 +44,7 @@ func (d *Daemon) renamed(p *parent, name string) {
 	}
 	p.mu.Lock()
 	for _, r := range p.routers {
-		r.cfg.Interface = name // the reader tells of it, too
-		if r.cfg.NoVMAC {
-			r.cfg.Name = name
-		}
+		r.standOn(name) // the reader tells of it, too
 	}
 	p.mu.Unlock()
 	for _, r := range p.routers {
@@ -141,4 +138,17 @@ func (d *Daemon) followMTU(p *parent) {
 			}
 		})
 	}
+}
+
+// standOn gives the router's parent another name. What was asked for stays as it is.
+func (r *router) standOn(parent string) {
+	if r.cfg.Interface == parent {
+		return
+	}
+	c := *r.cfg
+	c.Interface = parent
+	if c.NoVMAC {
+		c.Name = parent
+	}
+	r.cfg = &c
 }

@@ -65,6 +65,7 @@ func fill(v reflect.Value, n *int) {
 // down and not taken up again, or the other way round, is found here.
 func TestKeptRouter(t *testing.T) {
 	_, r := testDaemon(t, t.TempDir(), "")
+	r.marks = new(vrrp.Marks)
 	n := 0
 	var k keptRouter
 	fill(reflect.ValueOf(&k).Elem(), &n)

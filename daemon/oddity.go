@@ -137,7 +137,7 @@ func (p *parent) begin(n note, s *sighting, r *router) {
 	}
 	tell := !s.told
 	s.told = true
-	s.words = oddityWords(r.cfg, n, &r.advert)
+	s.words = oddityWords(*r.cfg, n, &r.advert)
 	s.quiet = int64(max(oddityQuiet, 4*r.cfg.Interval))
 	if d := vrrp.Drop(n.what); n.what >= addressesDiffer || d == vrrp.DropInterval || d == vrrp.DropAddressList {
 		s.quiet = max(s.quiet, int64(4*r.advert.Interval)) // else it was not read

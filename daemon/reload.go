@@ -342,7 +342,10 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 	for i := range p.add {
 		to := &p.add[i]
 		r := newRouter(d.freeVR(), &to.cfg, d.parentNamed(to.cfg.Interface))
-		r.cfg.Interface = r.parent.name
+		if c := to.cfg; c.Interface != r.parent.name {
+			c.Interface = r.parent.name
+			r.cfg = &c
+		}
 		r.late = true
 		if err := d.chooseFilter(r, left); err != nil {
 			d.fatal(err)

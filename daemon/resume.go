@@ -158,9 +158,7 @@ func (d *Daemon) restore() error {
 		}
 		p.name, p.link, p.opened, p.sources, p.counters = was.Name, was.Link, was.Opened, was.Sources, countersOf(was.Counters)
 		for _, r := range p.routers {
-			if r.cfg.Interface = p.name; r.cfg.NoVMAC {
-				r.cfg.Name = p.name
-			}
+			r.standOn(p.name)
 		}
 	}
 	for r, was := range d.heir.routers {

@@ -20,9 +20,9 @@ import (
 // router is one virtual router at work. The loop owns it; what the reader of
 // its parent touches besides is under parent.mu.
 type router struct {
-	vr     int // its number in the election
-	at     int // place of its facts and identity in the group's record
-	cfg    config.Router
+	vr     int            // its number in the election
+	at     int            // place of its facts and identity in the group's record
+	cfg    *config.Router // as asked, or a copy with another name of the parent; read only
 	parent *parent
 	vmac   [6]byte
 	vips   []netip.Addr // as configured, in that order
@@ -133,7 +133,7 @@ func (f *frame) all() []byte {
 
 // newRouter keeps c, which nobody may change any more.
 func newRouter(vr int, c *config.Router, p *parent) *router {
-	r := &router{vr: vr, cfg: *c, asked: c, parent: p, closeAuth: func() {}}
+	r := &router{vr: vr, cfg: c, asked: c, parent: p, closeAuth: func() {}}
 	for _, a := range c.Addresses {
 		r.vips = append(r.vips, a.Addr())
 	}

@@ -145,7 +145,7 @@ func (d *Daemon) check() error {
 	hands.Expect(d.specs())
 	look := hands.Checker()
 	for _, r := range d.routers {
-		if d.moved != nil && d.moved(r.cfg) {
+		if d.moved != nil && d.moved(*r.cfg) {
 			continue
 		}
 		warnings, err := d.checkCarrier(r, look)
