@@ -55,6 +55,7 @@ func (h *Hands) buildAll(all []*building) {
 }
 
 func (h *builder) build(all []*building) {
+	h.replaceRaised(all)
 	each(all, func(b *building) error {
 		if b.fate != replace {
 			return nil
@@ -72,6 +73,43 @@ func (h *builder) build(all []*building) {
 	for _, b := range all {
 		if b.err != nil && b.Index() != 0 {
 			b.err = errors.Join(b.err, h.discard(b.device))
+		}
+	}
+}
+
+// replaceRaised deletes what a dead instance has left up, if it is much, so that it is made
+// anew: to take each of them down waits for a grace period of RCU (500: 7 s), and all of
+// a link group are deleted in one.
+func (h *builder) replaceRaised(all []*building) {
+	left, raised := make(map[int]*building), make(map[uint32]int) // by index; by group
+	for _, b := range all {
+		if b.err != nil || b.fate == create {
+			continue
+		}
+		left[b.device.Index] = b
+		if b.device.Up && b.device.Group&groupMask == groupMark {
+			raised[b.device.Group]++
+		}
+	}
+	for group, count := range raised {
+		if count <= few {
+			continue
+		}
+		devices, err := h.wire.devices()
+		if err != nil {
+			return // they are taken down one by one
+		}
+		alone := true
+		for _, d := range devices {
+			alone = alone && (d.Group != group || left[d.Index] != nil)
+		}
+		if !alone || h.deleteAllOf(group) != nil {
+			continue
+		}
+		for _, b := range left {
+			if b.device.Group == group {
+				b.fate = create
+			}
 		}
 	}
 }

@@ -98,3 +98,46 @@ func TestManyAtOnce(t *testing.T) {
 	l.must(l.nl.LinkDel(l.link(specs[20].Name)))
 	l.same("after all have gone", before, l.snapshot())
 }
+
+// Many that a dead instance has left up are made anew in about the time that one takes to
+// go down; not if somebody else has put an interface into their group.
+func TestManyLeftUp(t *testing.T) {
+	for _, foreign := range []bool{false, true} {
+		t.Run(fmt.Sprint("foreign=", foreign), func(t *testing.T) {
+			l := newLab(t)
+			before := l.snapshot()
+			var specs []Spec
+			for n := range 2 * few {
+				s := spec(uint8(10+n), "eth0", fmt.Sprint("192.0.2.", 10+n))
+				s.Owner = "machine"
+				specs = append(specs, s)
+			}
+			dead := l.hands()
+			was := map[string]int{}
+			for _, i := range l.ensureAll(dead, specs) {
+				l.up(i)
+				was[i.Name()] = i.Index()
+			}
+			l.must(dead.Close())
+			if foreign {
+				l.must(l.nl.LinkAdd(&netlib.Bridge{LinkAttrs: netlib.LinkAttrs{Name: "other0", Group: dead.group}}))
+			}
+			h := l.hands()
+			h.Expect(specs)
+			for _, i := range l.ensureAll(h, specs) {
+				l.wantState("made", i, false)
+				if found, err := i.Inspect(); err != nil || found.Any() {
+					t.Errorf("%s is not as wanted: %+v %v", i.Name(), found, err)
+				}
+				if again := i.Index() != was[i.Name()]; again == foreign || i.Fresh() != again {
+					t.Errorf("%s was made anew: %t, fresh: %t", i.Name(), again, i.Fresh())
+				}
+			}
+			l.must(h.DeleteAll())
+			if foreign {
+				l.must(l.nl.LinkDel(l.link("other0")))
+			}
+			l.same("after all have gone", before, l.snapshot())
+		})
+	}
+}

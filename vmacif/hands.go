@@ -150,12 +150,17 @@ func (h *Hands) deleteGroup(ours map[int]bool) error {
 	if count < 2 {
 		return nil
 	}
-	req, err := deleteGroupRequest(h.group)
-	if err != nil {
-		return fmt.Errorf("delete interfaces of group %#x: %w", h.group, err)
+	return h.deleteAllOf(h.group)
+}
+
+// deleteAllOf deletes a link group.
+func (h *Hands) deleteAllOf(group uint32) error {
+	req, err := deleteGroupRequest(group)
+	if err == nil {
+		err = h.wire.one(context.Background(), req, nil)
 	}
-	if err := h.wire.one(context.Background(), req, nil); err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("delete interfaces of group %#x: %w", h.group, err)
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("delete interfaces of group %#x: %w", group, err)
 	}
 	return nil
 }
