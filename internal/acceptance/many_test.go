@@ -136,3 +136,36 @@ func TestManyRouters(t *testing.T) {
 		}
 	}
 }
+
+// The master-down interval runs while the interfaces are made: a machine with many is
+// MASTER no later than one whose interfaces had been there already when it began to listen.
+func TestManyListenMeanwhile(t *testing.T) {
+	t.Parallel()
+	const n = 400
+	// Three intervals of 0.3 s and the skew time of priority 200.
+	const wait = 900*time.Millisecond + 56*300*time.Millisecond/256
+	s := newSite(t, options{})
+	s.r1.conf(crowd(1, n))
+	p, err := s.r1.Start(netlab.Command{Path: "vrrpd", Args: []string{"-F", "-c", confFile}})
+	check(t, err)
+	at := func(text string) (found time.Time) {
+		t.Helper()
+		netlab.Eventually(t, patience, func() (bool, string) {
+			for _, l := range p.Lines() {
+				if strings.Contains(l.Text, text) {
+					found = l.At
+					return true, ""
+				}
+			}
+			return false, "nothing was said of " + text
+		})
+		return found
+	}
+	stood, master := at("lease: "), at("-> MASTER")
+	if took := master.Sub(stood); took >= wait {
+		t.Errorf("MASTER %s after the interfaces stood: the protocol's wait is %s", ms(took), ms(wait))
+	}
+	s.r1.waitServes(n)
+	check(t, p.Signal(syscall.SIGTERM))
+	s.r1.waitProcesses(0)
+}
