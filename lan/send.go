@@ -30,7 +30,7 @@ func (o *sender) tune() error {
 }
 
 // Send sends whole Ethernet frames (see the builders) from the parent, in
-// order, with one sendmmsg for every 1,024 of them. It never waits.
+// order, with one sendmmsg for every 32 of them. It never waits.
 //
 // sent is how many leading frames the kernel took. If that is not all of them,
 // err says why frames[sent] was refused; nothing after it was tried. errors.Is
