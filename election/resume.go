@@ -177,6 +177,9 @@ func Resume(cfg Config, board Board, s Saved, find func(SavedMember) (vr int, r 
 		v.replied, v.replies, v.lastHeal = from.Replied, from.Replies, from.LastHeal
 		v.tieSince, v.tieHeard, v.inferior = from.TieSince, from.TieHeard, from.Inferior
 		v.failSince, v.retryAt, v.sendFree = from.FailSince, from.RetryAt, from.SendAt
+		if len(from.Alarms) > 0 {
+			v.peerAlarms = make([]peerAlarm, peersAlarmed)
+		}
 		for n, a := range from.Alarms[:min(len(from.Alarms), peersAlarmed)] {
 			v.peerAlarms[n] = peerAlarm{a.Why, a.On, a.Peer, a.At, a.Epoch}
 		}
