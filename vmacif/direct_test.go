@@ -255,6 +255,15 @@ func TestCheckDirect(t *testing.T) {
 	if w, err := h.CheckDirect(direct51("203.0.113.1/24")); err != nil || len(w) != 0 {
 		t.Errorf("one that brings its subnet: %v, %v", w, err)
 	}
+	six := direct51("2001:db8::51/128")
+	six.Family = 6
+	if _, err := h.CheckDirect(six); err == nil || !strings.Contains(err.Error(), "IPv6 is switched off on eth0") {
+		t.Errorf("IPv6 where it is switched off: %v", err)
+	}
+	l.must(os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("0"), 0))
+	if w, err := h.CheckDirect(six); err != nil {
+		t.Errorf("IPv6: %v, %v", w, err)
+	}
 }
 
 // An instance that is started again without the virtual MAC that it had, or with one

@@ -32,7 +32,7 @@ func (h *Hands) CheckDirect(spec DirectSpec) (warnings []string, err error) {
 		}
 	}
 	if spec.Family == 6 {
-		return warn6(asSpec, survey{parent: parent}, addrs)
+		return warn6(asSpec, survey{look: h.blank(), parent: parent}, addrs)
 	}
 	return warnSubnets(asSpec, parent, addrs), nil
 }

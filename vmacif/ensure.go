@@ -28,12 +28,17 @@ type look struct {
 	h       *Hands
 }
 
+// blank is a look that has seen nothing yet.
+func (h *Hands) blank() *look {
+	return &look{byIndex: make(map[int]device), byName: make(map[string]int), living: make(map[string]bool), read: make(map[[3]string]sysctl), h: h}
+}
+
 func (h *Hands) look() (*look, error) {
 	all, err := h.wire.devices()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	l := &look{byIndex: make(map[int]device, len(all)), byName: make(map[string]int, len(all)), living: make(map[string]bool), read: make(map[[3]string]sysctl), h: h}
+	l := h.blank()
 	for _, d := range all {
 		l.add(d)
 	}
