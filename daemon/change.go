@@ -74,11 +74,12 @@ func (d *Daemon) changeAddresses(r *router, before []netip.Addr) {
 }
 
 // reopen6 opens the sockets of a parent anew, which are members of groups that follow
-// from its virtual routers. The old ones hear until the new ones do.
+// from its virtual routers. What the old ones have heard is read first.
 func (d *Daemon) reopen6(p *parent) {
 	if p.port == nil {
 		return
 	}
+	_, _ = p.port.Drain()
 	closing := p.detach()
 	if err := p.open(); err != nil {
 		d.log.Error("cannot hear and speak on the parent interface", "parent", p.name, "err", err)

@@ -33,6 +33,9 @@ func (d *Daemon) loop(ctx context.Context) {
 		}
 		d.becomeReady()
 		d.alive()
+		if ctx.Err() != nil {
+			return // the ring for it may have been taken for another
+		}
 		d.turns.due = d.due()
 		d.turns.looked = d.bell.Wait(d.turns.due)
 		if ctx.Err() != nil {
@@ -142,6 +145,9 @@ func (d *Daemon) drain() {
 			_, _ = p.port.Drain() // it listens
 		}
 	}
+	// In a flood that takes its time, by which the election is no older.
+	d.turns.last = boottime()
+	d.turns.looked = d.turns.last
 }
 
 // interval is the advertisement interval, which all routers of a group share.

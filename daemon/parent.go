@@ -95,11 +95,8 @@ func (p *parent) deliver(b lan.Batch) {
 	p.mu.Lock()
 	events := p.batch[:0]
 	p.clock = wallClock()
-	for i := range b.Adverts {
-		if e, ok := p.judge(&b.Adverts[i], b.At); ok {
-			events = append(events, e)
-		}
-	}
+	// Which of them came first is not known any more. A farewell that was said before an
+	// advert must not be taken for one that was said after it.
 	for _, a := range b.Answers {
 		for _, r := range p.routers {
 			if a.IP == r.vips[0] {
@@ -108,6 +105,11 @@ func (p *parent) deliver(b lan.Batch) {
 			if a.To.IsValid() && a.IP == r.heard.src && a.To == lan.FarewellTo(r.vips[0]) {
 				events = append(events, election.Event{Kind: election.EvFarewell, VR: r.vr, Addr: a.IP})
 			}
+		}
+	}
+	for i := range b.Adverts {
+		if e, ok := p.judge(&b.Adverts[i], b.At); ok {
+			events = append(events, e)
 		}
 	}
 	p.batch = events[:0]
@@ -219,7 +221,8 @@ func (d *Daemon) lostPort(p *parent, port *lan.Port, err error) {
 		return
 	}
 	d.log.Error("cannot hear the parent interface any more", "parent", p.name, "err", err)
-	_ = p.close()
+	closing := p.detach() // which waits for the kernel
+	d.work(func() { _ = closing() })
 	d.judgeParent(p) // opens another
 }
 

@@ -123,8 +123,8 @@ func (m *Machine) spokesman(i int) int {
 		return i
 	}
 	for j := v.lanHead; j < i; j++ {
-		if m.shutEpoch != 0 && m.vr[j].parted == m.shutEpoch {
-			continue
+		if m.shutEpoch != 0 && m.own[j].Quiet == m.shutEpoch && m.vr[j].found != m.shutEpoch {
+			continue // nobody was asked, or has answered for long enough: see open
 		}
 		if g := &m.own[j]; m.vr[j].lan == v.lan && g.P0At == 0 && g.NoAsk == 0 && g.Joining == f.Joining && g.AccSrc == f.AccSrc {
 			return j

@@ -65,6 +65,6 @@ func (m *Machine) bidden(i int) {
 	if m.shutEpoch == 0 || m.seen.State() != Master || f.Quiet == m.shutEpoch || !v.inferiors.gone(m.now, m.leaseSpan()) {
 		return
 	}
-	f.Quiet, v.parted = m.shutEpoch, m.shutEpoch
+	f.Quiet = m.shutEpoch // of this member alone: the process of another one may hang
 	m.ring = true
 }

@@ -120,7 +120,7 @@ type member struct {
 	probeAt    Time   // next question may be asked
 	openBy     Time   // the lease of the master that we preempt has ended: see open
 	asked      int    // questions of open
-	parted     uint64 // epoch in which the master that we preempt has said farewell, of this member alone
+	found      uint64 // epoch in which nobody answered, so that the LAN's other members need not ask
 	replied    Time   // immediate re-adverts are counted from here
 	replies    int
 	lastHeal   Time    // re-announcement
@@ -260,6 +260,7 @@ func (m *Machine) late() {
 	iv := m.interval()
 	if m.now-m.lastStep > iv {
 		m.graceAt, m.wokeAt = m.now+iv, m.now
+		m.ring = m.ring || m.seen.State() == Prepare // others may wait for us to have looked
 	}
 	m.lastStep = m.now
 	if m.seen.State() != Master {

@@ -71,7 +71,10 @@ func (m *Machine) open() {
 			m.ring = true
 		case l != i && m.now < v.openBy:
 			v.probeAt = m.vr[l].probeAt
-		case m.now >= v.openBy || f.Probes >= openProbes && m.now >= m.openAt(f):
+		case f.Probes >= openProbes && m.now >= m.openAt(f):
+			f.Quiet, v.found = m.shutEpoch, m.shutEpoch
+			m.ring = true
+		case m.now >= v.openBy:
 			f.Quiet = m.shutEpoch
 			m.ring = true
 		case m.now >= v.probeAt:

@@ -171,6 +171,54 @@ func TestPreemptorHearsAllFarewells(t *testing.T) {
 	})
 }
 
+// A virtual router whose master has resigned says nothing of the next one on the same
+// LAN, which is asked for itself.
+func TestPreemptorAsksForWhoDidNotResign(t *testing.T) {
+	s := setup{cfg: Config{Guard: true}, oneLAN: true}.open(t, 1)
+	s.setUp = time.Millisecond
+	p := s.peer(50, low, A, B)
+	s.at("3.55s")
+	s.is(Backup, Recovered)
+	s.hear(A, 0, low)
+	p.quiet()
+	s.at("4.15s")
+	s.fresh()
+	s.at("4.2s") // it takes over at 4.159 s
+	s.is(Master, Preempted)
+	if a, b := s.opened(A), s.opened(B); len(a)+len(b) != 0 {
+		t.Fatalf("open at %v and %v, and only one of two masters has resigned", a, b)
+	}
+	s.at("4.3s")
+	if n := len(s.times(B, "probe")); n < openProbes {
+		t.Errorf("%d probes for the one that did not", n)
+	}
+	if len(s.opened(A)) != 1 || len(s.opened(B)) != 1 {
+		t.Error("not open, and nobody answers")
+	}
+}
+
+// Who has slept reads priority 0 and a later advert of the same master at once, and does
+// not know how long they were apart: that master is there.
+func TestSleeperReadsAResignationTakenBack(t *testing.T) {
+	s := setup{cfg: Config{Guard: true}}.open(t, 1)
+	s.setUp = time.Millisecond
+	p := s.peer(50, low, A, B)
+	s.at("2.5s")
+	s.stall(A)
+	p.quiet()
+	s.pass("5s")
+	for _, lan := range []int{A, B} {
+		s.host[lan].post(s.advert(lan, 0, low), s.advert(lan, 50, low))
+	}
+	s.fresh()
+	s.awaken(A)
+	s.pass("620ms") // the skew time
+	s.is(Master, Preempted)
+	if a, b := s.opened(A), s.opened(B); len(a)+len(b) != 0 {
+		t.Errorf("open at %v and %v, unasked", a, b)
+	}
+}
+
 // Of several virtual routers on one LAN, each is said farewell of: the process of
 // another one may hang. The next one asks for those that are left.
 func TestPreemptorHearsOneFarewellOfTwo(t *testing.T) {

@@ -129,8 +129,10 @@ func (m *Machine) receive(e *Event) {
 			if f.InferiorAt == 0 {
 				m.ring = true
 			}
-			if f.P0At != 0 && m.now > f.P0At+m.grace() {
-				f.P0At = 0 // somebody serves after all
+			if f.P0At != 0 && (m.now > f.P0At+m.grace() || m.wokeAt == m.now) {
+				// Somebody serves after all. Who has slept does not know how long the two
+				// were apart.
+				f.P0At = 0
 			}
 			m.inferior(e.VR, src)
 			f.AccMAC, f.AccSrc = e.MAC, src

@@ -45,7 +45,7 @@ type SavedMember struct {
 	Serving, Overdue                     bool
 	ProbeAt, OpenBy                      Time
 	Asked                                int
-	Parted                               uint64
+	Found                                uint64
 	Inferiors                            []SavedMaster // the last one first
 	MoreInferiors                        Time
 	Replied                              Time
@@ -122,7 +122,7 @@ func (m *Machine) Save() Saved {
 		v := &m.vr[i]
 		s.Members[i] = SavedMember{
 			VR: v.id, Added: v.added, Source: v.source, Serving: v.serving, Overdue: v.overdue, ProbeAt: v.probeAt, OpenBy: v.openBy,
-			Asked: v.asked, Parted: v.parted, Replied: v.replied, Replies: v.replies, LastHeal: v.lastHeal, TieSince: v.tieSince, TieHeard: v.tieHeard,
+			Asked: v.asked, Found: v.found, Replied: v.replied, Replies: v.replies, LastHeal: v.lastHeal, TieSince: v.tieSince, TieHeard: v.tieHeard,
 			Inferior: v.inferior, FailSince: v.failSince, RetryAt: v.retryAt, SendAt: v.sendFree, MoreInferiors: v.inferiors.more,
 		}
 		for _, other := range v.inferiors.heard {
@@ -169,7 +169,7 @@ func Resume(cfg Config, board Board, s Saved, find func(SavedMember) (vr int, r 
 		m.own[i].Learned = learned
 		v.id, v.lan, v.source = vr, r.LAN, from.Source
 		v.added, v.serving, v.overdue, v.probeAt, v.openBy, v.asked = from.Added, from.Serving, from.Overdue, from.ProbeAt, from.OpenBy, from.Asked
-		v.parted = from.Parted
+		v.found = from.Found
 		v.inferiors.more = from.MoreInferiors
 		for n, other := range from.Inferiors[:min(len(from.Inferiors), len(v.inferiors.heard))] {
 			v.inferiors.heard[n] = inferiorMaster{other.Source, other.At}

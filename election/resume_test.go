@@ -30,7 +30,7 @@ var fates = map[reflect.Type]map[string]string{
 	reflect.TypeFor[member](): {
 		"id": anew, "lan": anew, "lanHead": computed, "added": saved, "retiring": atRest, "source": saved, "serving": saved,
 		"prepared": atRest, "overdue": saved, "resigned": atRest, "probeAt": saved, "openBy": saved, "asked": saved,
-		"parted": saved, "replied": saved, "replies": saved, "lastHeal": saved, "reply": atRest, "superior": atRest,
+		"found": saved, "replied": saved, "replies": saved, "lastHeal": saved, "reply": atRest, "superior": atRest,
 		"tieSince": saved, "tieHeard": saved, "inferior": saved, "inferiors": saved, "failSince": saved, "retryAt": saved,
 		"sendFree": saved, "peerAlarms": saved,
 	},

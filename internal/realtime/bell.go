@@ -132,7 +132,7 @@ func (b *Bell) Wait(until int64) (looked int64) {
 	if !b.state.CompareAndSwap(awake, asleep) || until <= Boottime() {
 		b.try(uintptr(b.epfd))
 	} else if b.setClock(until); b.onThread {
-		wait(b.epfd, b.events[:])
+		wait(b.epfd, b.events[:1])
 		b.try(uintptr(b.epfd))
 	} else if b.raw.Read(b.try) != nil {
 		b.found = 0 // closed

@@ -33,7 +33,7 @@ func poll(epfd uintptr, events []unix.EpollEvent) int {
 }
 
 // wait is epoll_wait without a limit, which the runtime is told of. What there is is found
-// again by poll.
+// again by poll: events has room for one, so that the others keep their turn.
 func wait(epfd int, events []unix.EpollEvent) {
 	_, _ = unix.EpollWait(epfd, events, -1) // EINTR: the caller looks around and waits again
 }
@@ -42,8 +42,8 @@ func setTimer(fd int, to *unix.ItimerSpec) {
 	_, _, _ = unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(fd), unix.TFD_TIMER_ABSTIME, uintptr(unsafe.Pointer(to)), 0, 0, 0)
 }
 
-// write and read are of an eventfd, which does not wait. EAGAIN: it has been rung 2^64
-// times, so it rings; or not at all.
+// write and read are of an eventfd, which does not wait. EAGAIN: it has been rung so
+// often that there is no room for more, so it rings; or not at all.
 func write(fd int, number *[8]byte) {
 	_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(number)), uintptr(len(number)))
 }
