@@ -86,7 +86,7 @@ func (c *checker) hung(w *World, s, t *port, until int64) {
 	if newer.from == newer.host.thawed {
 		return // no promotion, the same
 	}
-	if newer.host.thawed > 0 && newer.from-newer.host.thawed < w.down(1) && w.interval() < 100*ms {
+	if woke := max(newer.host.thawed, newer.host.woke); woke > 0 && newer.from-woke < w.down(1) && w.interval() < 100*ms {
 		// An advert came while it was suspended, and of one that is lost a lease of three
 		// intervals knows nothing.
 		return
