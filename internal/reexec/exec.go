@@ -38,12 +38,8 @@ func Exec(path string, s *State, last func() error) error {
 		return err
 	}
 	defer state.Close()
-	open := append(slices.Clone(s.Files), s.Late...)
-	if s.Caller > 0 {
-		open = append(open, s.Caller)
-	}
 	fd := int(state.Fd())
-	open = append(open, fd)
+	open := append(s.open(), fd)
 	env := append(environ(os.Environ()), variable+"="+strconv.Itoa(fd))
 	argv := append([]string{os.Args[0]}, s.Shown...)
 
@@ -70,9 +66,20 @@ func Exec(path string, s *State, last func() error) error {
 		if err := last(); err != nil {
 			return err
 		}
-		return fmt.Errorf("execute %s: %w", path, syscall.Exec(path, argv, env))
+		return fmt.Errorf("execute %s: %w", path, execute(path, argv, env))
 	})
 	return err
+}
+
+// execute is execve. syscall.Exec gives the next program the limit of descriptors that
+// this one was started with, and leaves it at that if execve fails. It also forgets that
+// limit: commands have ours from then on.
+func execute(path string, argv, env []string) error {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	return errors.Join(syscall.Exec(path, argv, env), unix.Setrlimit(unix.RLIMIT_NOFILE, &files))
 }
 
 // environ is the environment without what is this package's.
@@ -137,11 +144,16 @@ func Inherited() (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := append(slices.Clone(s.Files), s.Late...)
+	return s, closeOnExec(s.open(), true)
+}
+
+// open are the descriptors that come with the state.
+func (s *State) open() []int {
+	all := append(slices.Clone(s.Files), s.Late...)
 	if s.Caller > 0 {
-		open = append(open, s.Caller)
+		all = append(all, s.Caller)
 	}
-	return s, closeOnExec(open, true)
+	return all
 }
 
 // CloseLate closes what is slow to close. It takes some milliseconds, for whoever comes

@@ -69,9 +69,17 @@ func predecessor() {
 
 	// What fails changes nothing.
 	ready := func() error { return nil }
+	limit := func() (l unix.Rlimit) {
+		fail(unix.Getrlimit(unix.RLIMIT_NOFILE, &l))
+		return l
+	}
+	before := limit()
 	err = Exec("/nonexistent", s, ready)
 	if !errors.Is(err, unix.ENOENT) {
 		fail(fmt.Errorf("exec of nothing: %v", err))
+	}
+	if after := limit(); after != before {
+		fail(fmt.Errorf("exec of nothing leaves a limit of %d descriptors, it was %d", after.Cur, before.Cur))
 	}
 	not := errors.New("not now")
 	if err := Exec(self, s, func() error { return not }); err != not {
@@ -116,7 +124,7 @@ func TestExec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	cmd := exec.Command("sh", "-c", "ulimit -S -n 256; exec "+self) // the runtime raises it
 	cmd.Env = append(os.Environ(), role+"=predecessor")
 	out, err := cmd.Output()
 	if err != nil {
