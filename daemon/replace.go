@@ -262,7 +262,7 @@ func attempt(p *Program, version string, groups []*Daemon, caller int, more func
 		}
 		return nil
 	})
-	if errors.Is(err, errNews) {
+	if errors.Is(err, errNews) || errors.Is(err, reexec.ErrStarting) {
 		return err.Error(), nil
 	}
 	return "", err

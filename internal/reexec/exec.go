@@ -22,6 +22,9 @@ const variable = "VRRPD_STATE_FD"
 // the next one has its handlers.
 var held = [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTTIN, unix.SIGTTOU}
 
+// ErrStarting: another program is being started; a moment later it may not be.
+var ErrStarting = errors.New("a command is being started")
+
 // Exec puts the program at path in the place of this one. It returns only if that
 // failed, and then nothing has changed. Meanwhile no other program is started.
 //
@@ -55,8 +58,11 @@ func Exec(path string, s *State, last func() error) error {
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 
-	// os/exec takes it, too: nobody inherits what is open for a moment.
-	syscall.ForkLock.Lock()
+	// os/exec takes it, too: nobody inherits what is open for a moment. It is not waited
+	// for: a program on a disk that hangs is being started for as long as that takes.
+	if !syscall.ForkLock.TryLock() {
+		return ErrStarting
+	}
 	defer syscall.ForkLock.Unlock()
 	defer closeOnExec(open, true)
 	if err := closeOnExec(open, false); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -85,6 +86,11 @@ func predecessor() {
 	if err := Exec(self, s, func() error { return not }); err != not {
 		fail(fmt.Errorf("exec at a bad moment: %v", err))
 	}
+	syscall.ForkLock.Lock() // as somebody who starts a command
+	if err := Exec(self, s, ready); err != ErrStarting {
+		fail(fmt.Errorf("exec while a command is being started: %v", err))
+	}
+	syscall.ForkLock.Unlock()
 	for _, fd := range []int{fd, in} {
 		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 			fail(fmt.Errorf("descriptor %d would be inherited: %d, %v", fd, flags, err))
