@@ -32,6 +32,8 @@ type authFile struct {
 	state      authState
 	generation uint64
 	closed     bool
+	unwritten  bool // something was put down that the writer has not taken
+	writing    bool
 
 	buf [authRecord]byte // of the writer
 }
@@ -135,6 +137,7 @@ func decodeAuth(b []byte) (s authState, generation uint64, ok bool) {
 func (f *authFile) keep(change func(*authState)) {
 	f.mu.Lock()
 	change(&f.state)
+	f.unwritten = true
 	f.mu.Unlock()
 	f.ring()
 }
@@ -143,8 +146,16 @@ func (f *authFile) keep(change func(*authState)) {
 func (f *authFile) keepMarks(m *vrrp.Marks) {
 	f.mu.Lock()
 	f.state.marks = *m
+	f.unwritten = true
 	f.mu.Unlock()
 	f.ring()
+}
+
+// idle reports that everything is written.
+func (f *authFile) idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.unwritten && !f.writing
 }
 
 func (f *authFile) ring() {
@@ -163,8 +174,12 @@ func (f *authFile) run() {
 		f.generation++
 		encodeAuth(&f.buf, &f.state, f.generation)
 		at, closed := int64(f.generation%2)*authRecord, f.closed
+		f.unwritten, f.writing = false, true
 		f.mu.Unlock()
 		_, err := f.file.WriteAt(f.buf[:], at)
+		f.mu.Lock()
+		f.writing = false
+		f.mu.Unlock()
 		if err != nil && !broken {
 			f.failed(fmt.Errorf("store the numbers of adverts: %w", err))
 		}

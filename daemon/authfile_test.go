@@ -156,6 +156,22 @@ func TestAuthFileDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// What is put down is under way until it is in the file.
+func TestAuthFileIdle(t *testing.T) {
+	f, _, _ := reopen(t, filepath.Join(t.TempDir(), "auth"))
+	if !f.idle() {
+		t.Error("nothing was put down, and it is not idle")
+	}
+	f.keep(func(s *authState) { s.reserve++ })
+	if f.idle() {
+		t.Error("idle, and nothing is written")
+	}
+	go f.run()
+	if err := f.close(); err != nil || !f.idle() {
+		t.Errorf("%v; written: %v", err, f.idle())
+	}
+}
+
 // A disk that is full is said once, not per advert.
 func TestAuthFileFails(t *testing.T) {
 	told := make(chan error, 10)

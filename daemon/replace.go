@@ -368,6 +368,8 @@ func (d *Daemon) underWay() string {
 	}
 	for _, r := range d.routers {
 		switch {
+		case r.auth.file != nil && !r.auth.file.idle():
+			return "the numbers of adverts are being written"
 		case r.prepared || r.lowering > 0 || r.repairPending || r.reforming || r.mending || r.filterMending,
 			r.checking.Load() || r.inspecting.Load() || r.filterChecking.Load():
 			return "something is being repaired"
