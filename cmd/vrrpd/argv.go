@@ -33,8 +33,24 @@ func takeArgs() []string {
 
 // keepFromCores: with a key in its memory, the process leaves no core dump, to nobody.
 func keepFromCores(cfg config.Config) {
-	if slices.ContainsFunc(cfg.Routers, func(r config.Router) bool { return r.Auth.Kind != 0 }) {
-		// It cannot fail with these arguments.
-		_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	if keyed(cfg) {
+		noCores()
+	}
+}
+
+func keyed(cfg config.Config) bool {
+	return slices.ContainsFunc(cfg.Routers, func(r config.Router) bool { return r.Auth.Kind != 0 })
+}
+
+// noCores is for whoever does not know yet what it is about to read. allow is for when it
+// turns out to be no secret.
+func noCores() (allow func()) {
+	before, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	// It cannot fail with these arguments.
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	return func() {
+		if err == nil && before == 1 {
+			_ = unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+		}
 	}
 }

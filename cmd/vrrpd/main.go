@@ -32,8 +32,13 @@ func main() { os.Exit(run(takeArgs())) }
 func run(args []string) int {
 	// First thing: a terminal that went away must not kill a router.
 	sysd.SurviveSIGPIPE()
-	if len(args) == 1 && args[0] == reexec.TryFlag {
-		return couldTakeOver()
+	tried := len(args) == 1 && args[0] == reexec.TryFlag
+	allowCores := func() {}
+	if tried || reexec.Inherits() {
+		allowCores = noCores() // execve has allowed them, and there may be keys in the state
+	}
+	if tried {
+		return couldTakeOver(allowCores)
 	}
 	state, err := reexec.Inherited()
 	if err != nil {
@@ -41,8 +46,9 @@ func run(args []string) int {
 		return exitFailed
 	}
 	if state != nil {
-		return takeOver(state)
+		return takeOver(state, allowCores)
 	}
+	allowCores()
 	start := inherited()
 	program, err := reexec.Program(os.Args[0])
 	if err != nil {

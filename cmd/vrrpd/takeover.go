@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"vrrpd/config"
 	"vrrpd/daemon"
@@ -18,8 +19,8 @@ import (
 type runner interface{ Run(context.Context) error }
 
 // successor makes what goes on with a state; it starts and changes nothing. The file is
-// read again only by a reload.
-func successor(s *reexec.State, self *daemon.Program, opt daemon.Options) (runner, error) {
+// read again only by a reload. allowCores is called if there is no key in it.
+func successor(s *reexec.State, self *daemon.Program, opt daemon.Options, allowCores func()) (runner, error) {
 	cfg, err := config.Parse(s.Args, os.Getenv)
 	if err != nil {
 		return nil, err
@@ -27,16 +28,21 @@ func successor(s *reexec.State, self *daemon.Program, opt daemon.Options) (runne
 	if cfg.Mode != config.Run {
 		return nil, fmt.Errorf("the arguments %v run nothing", s.Shown)
 	}
-	keepFromCores(cfg)
 	self.Path, self.Args, self.Shown, self.File = s.Program, s.Args, s.Shown, s.File
 	opt.Inherited = s
 	if s.File == "" {
+		if !keyed(cfg) {
+			allowCores()
+		}
 		return daemon.Inherit(cfg, opt)
 	}
 	cfg.ConfigFile = s.File
 	groups, err := parseFile(cfg, s.Config)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(groups, keyed) {
+		allowCores()
 	}
 	self.Offer(s.Config)
 	self.Accept()
@@ -45,7 +51,7 @@ func successor(s *reexec.State, self *daemon.Program, opt daemon.Options) (runne
 
 // takeOver goes on with what another program has left to this process. If that cannot
 // be, it ends as by a crash: who cleans up after one finds everything as it was.
-func takeOver(s *reexec.State) int {
+func takeOver(s *reexec.State, allowCores func()) int {
 	dest := sysd.Auto
 	if s.Quiet {
 		dest = sysd.Syslog
@@ -53,7 +59,7 @@ func takeOver(s *reexec.State) int {
 	log, done := openLog(dest)
 	defer done()
 	self := &daemon.Program{FlushLog: log.Flush, Quiet: s.Quiet}
-	r, err := successor(s, self, options(log, self))
+	r, err := successor(s, self, options(log, self), allowCores)
 	if err == nil {
 		err = r.Run(context.Background())
 	}
@@ -67,13 +73,13 @@ func takeOver(s *reexec.State) int {
 }
 
 // couldTakeOver is asked by another program before it gives anything up.
-func couldTakeOver() int {
+func couldTakeOver(allowCores func()) int {
 	s, err := reexec.Asked()
 	if err == nil {
 		log, done := openLog(sysd.Stderr)
 		defer done()
 		self := &daemon.Program{}
-		_, err = successor(s, self, options(log, self))
+		_, err = successor(s, self, options(log, self), allowCores)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vrrpd:", err)

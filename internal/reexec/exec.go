@@ -135,6 +135,9 @@ func SlowToClose() (all []int) {
 	return all
 }
 
+// Inherits reports that there is something for Inherited to read, or to ask for.
+func Inherits() bool { return os.Getenv(variable) != "" }
+
 // Inherited returns the state that another program has left to this one; nil: none has.
 // It comes first of all: from then on no program inherits what came with it.
 func Inherited() (*State, error) {
