@@ -149,14 +149,14 @@ func replaceProgram(ctx context.Context, opt Options, notify Notifier, groups []
 			return err
 		}
 	}
-	version, err := reexec.Try(ctx, p.Path, trial)
+	next, err := reexec.Try(ctx, p.Path, trial)
 	if err != nil {
 		return err
 	}
 	if err := heritable(); err != nil {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
-	opt.Log.Info(fmt.Sprintf("replacing the program: %s, version %s -> %s", p.Path, opt.Version, version))
+	opt.Log.Info(fmt.Sprintf("replacing the program: %s, version %s -> %s", p.Path, opt.Version, next.Version))
 	if notify != nil {
 		notify.Reloading()
 		defer notify.Ready()
@@ -169,7 +169,7 @@ func replaceProgram(ctx context.Context, opt Options, notify Notifier, groups []
 	}
 	// Who watches is told, and comes again when the next program has its socket.
 	for _, d := range groups {
-		d.feed.Replace("the program is being replaced by version " + version)
+		d.feed.Replace("the program is being replaced by version " + next.Version)
 		defer d.socket.Hint()
 	}
 	// Steps 2 and 3.
@@ -191,7 +191,7 @@ func replaceProgram(ctx context.Context, opt Options, notify Notifier, groups []
 			retry.Reset(replaceRetry)
 			continue
 		}
-		if why, err = attempt(p, opt.Version, groups, caller, more); err != nil {
+		if why, err = attempt(p, next, opt.Version, groups, caller, more); err != nil {
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
 		retry.Reset(replaceRetry)
@@ -220,7 +220,7 @@ func flush(ctx context.Context, f func(context.Context) error) {
 }
 
 // attempt replaces the program if every loop is at rest; else it says what is not.
-func attempt(p *Program, version string, groups []*Daemon, caller int, more func(*reexec.State) error) (why string, err error) {
+func attempt(p *Program, next *reexec.Tried, version string, groups []*Daemon, caller int, more func(*reexec.State) error) (why string, err error) {
 	state := p.state(version)
 	state.Caller, state.Late = max(caller, 0), reexec.SlowToClose()
 	all := &pause{answers: make(chan paused, len(groups)), resume: make(chan struct{})}
@@ -254,7 +254,7 @@ func attempt(p *Program, version string, groups []*Daemon, caller int, more func
 		return "this machine was too slow", nil
 	}
 	// What has come since a loop stood still, a signal for instance, would be lost.
-	err = reexec.Exec(p.Path, state, func() error {
+	err = reexec.Exec(next, state, func() error {
 		for _, d := range groups {
 			if !d.inbox.empty() || len(d.signals) > 0 {
 				return errNews

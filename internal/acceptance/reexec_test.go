@@ -296,8 +296,9 @@ func TestReexecRefused(t *testing.T) {
 	for _, c := range []struct{ what, line, words string }{
 		{"missing", "rm " + ownProgram, "there is no " + ownProgram + " any more"},
 		{"not executable", "cp " + other + " " + ownProgram + "; chmod 644 " + ownProgram, ownProgram + " is not executable"},
+		{"one that others can change", "chmod 777 " + ownProgram, "others may write to " + ownProgram + " (mode 0777); chmod it to 0755"},
 		{"a directory", "rm -f " + ownProgram + "; mkdir " + ownProgram, "is no program"},
-		{"another program", "rmdir " + ownProgram + "; cp $(command -v atropos) " + ownProgram, "cannot take over: atropos: unknown"},
+		{"another program", "rmdir " + ownProgram + "; cp $(command -v atropos) " + ownProgram + "; chmod 755 " + ownProgram, "cannot take over: atropos: unknown"},
 		{"no program at all", "echo hello > " + ownProgram, "nothing was changed"},
 		{"one that fails", script("echo I am broken >&2; exit 3"), "cannot take over: I am broken"},
 		{"one that says nothing", script("exit 0"), "does not know how to take over"},
@@ -314,9 +315,12 @@ func TestReexecRefused(t *testing.T) {
 	if got := of().Program; got != "vrrpd "+version {
 		t.Errorf("it runs %q", got)
 	}
-	// One that is not there any more when it has said yes: everything goes on.
-	s.r1.did("cp " + other + " /run/bin/real; " + script("chmod 644 $0; exec /run/bin/real \"$@\""))
-	s.r1.reexec(1, "nothing was changed", "permission denied")
+	// One that cannot be started any more when it has said yes, one way or the other:
+	// everything goes on.
+	s.r1.did("cp " + other + " /run/bin/real; cp /bin/sh /run/bin/sh; " + strings.Replace(script("rm /run/bin/sh; exec /run/bin/real \"$@\""), "#!/bin/sh", "#!/run/bin/sh", 1))
+	s.r1.reexec(1, "nothing was changed", "no such file or directory")
+	s.r1.did(script("touch $0; exec /run/bin/real \"$@\""))
+	s.r1.reexec(1, "nothing was changed", "is not the program any more that was tried")
 	for _, m := range s.r1.stays(was, of) {
 		t.Error(m)
 	}

@@ -25,13 +25,18 @@ var held = [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1
 // ErrStarting: another program is being started; a moment later it may not be.
 var ErrStarting = errors.New("a command is being started")
 
-// Exec puts the program at path in the place of this one. It returns only if that
+// Exec puts a program in the place of this one, if it is still the one that was tried. It returns only if that
 // failed, and then nothing has changed. Meanwhile no other program is started.
 //
 // Whoever calls has made sure that nobody will miss what this program would do from here
 // on: no goroutine of it runs on. last is called when everything else is done; its error
 // ends it.
-func Exec(path string, s *State, last func() error) error {
+func Exec(p *Tried, s *State, last func() error) error {
+	if file, err := check(p.path); err != nil {
+		return err
+	} else if file != p.file {
+		return fmt.Errorf("%s is not the program any more that was tried a moment ago", p.path)
+	}
 	s.Late = slices.DeleteFunc(slices.Clone(s.Late), func(fd int) bool {
 		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 		return err != nil || slices.Contains(s.Files, fd) // closed since
@@ -72,7 +77,7 @@ func Exec(path string, s *State, last func() error) error {
 		if err := last(); err != nil {
 			return err
 		}
-		return fmt.Errorf("execute %s: %w", path, execute(path, argv, env))
+		return fmt.Errorf("execute %s: %w", p.path, execute(p.path, argv, env))
 	})
 	return err
 }

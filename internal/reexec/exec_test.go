@@ -75,19 +75,32 @@ func predecessor() {
 		return l
 	}
 	before := limit()
-	err = Exec("/nonexistent", s, ready)
-	if !errors.Is(err, unix.ENOENT) {
-		fail(fmt.Errorf("exec of nothing: %v", err))
+	tried := func(path string) *Tried {
+		file, err := check(path)
+		fail(err)
+		return &Tried{"2", path, file}
 	}
+	nothing := filepath.Join(os.TempDir(), "reexec-test-"+fmt.Sprint(os.Getpid()))
+	fail(os.WriteFile(nothing, []byte("no program"), 0o700))
+	err = Exec(tried(nothing), s, ready)
+	if !errors.Is(err, unix.ENOEXEC) {
+		fail(fmt.Errorf("exec of no program: %v", err))
+	}
+	was := tried(nothing)
+	fail(os.WriteFile(nothing, []byte("no program either"), 0o700))
+	if err := Exec(was, s, ready); err == nil || !strings.Contains(err.Error(), "tried a moment ago") {
+		fail(fmt.Errorf("exec of another file than was tried: %v", err))
+	}
+	fail(os.Remove(nothing))
 	if after := limit(); after != before {
-		fail(fmt.Errorf("exec of nothing leaves a limit of %d descriptors, it was %d", after.Cur, before.Cur))
+		fail(fmt.Errorf("exec of no program leaves a limit of %d descriptors, it was %d", after.Cur, before.Cur))
 	}
 	not := errors.New("not now")
-	if err := Exec(self, s, func() error { return not }); err != not {
+	if err := Exec(tried(self), s, func() error { return not }); err != not {
 		fail(fmt.Errorf("exec at a bad moment: %v", err))
 	}
 	syscall.ForkLock.Lock() // as somebody who starts a command
-	if err := Exec(self, s, ready); err != ErrStarting {
+	if err := Exec(tried(self), s, ready); err != ErrStarting {
 		fail(fmt.Errorf("exec while a command is being started: %v", err))
 	}
 	syscall.ForkLock.Unlock()
@@ -96,7 +109,7 @@ func predecessor() {
 			fail(fmt.Errorf("descriptor %d would be inherited: %d, %v", fd, flags, err))
 		}
 	}
-	fail(Exec(self, s, ready))
+	fail(Exec(tried(self), s, ready))
 }
 
 // successor is that program, and ends at once.
@@ -185,8 +198,12 @@ func TestTry(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	good := script("good", `[ "$1" = `+TryFlag+` ] && [ $# = 1 ] && [ -s /dev/fd/3 ] && [ -z "$VRRPD_STATE_FD" ] && echo "`+Yes("7.1")+`"`)
-	if v, err := Try(ctx, good, sample()); err != nil || v != "7.1" {
-		t.Errorf("%q, %v", v, err)
+	if p, err := Try(ctx, good, sample()); err != nil || p.Version != "7.1" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	open := script("open", "")
+	if err := os.Chmod(open, 0o775); err != nil {
+		t.Fatal(err)
 	}
 	text := filepath.Join(dir, "text")
 	if err := os.WriteFile(text, []byte("echo '"+Yes("1")+"'\n"), 0o755); err != nil {
@@ -195,6 +212,7 @@ func TestTry(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "missing"): "there is no ",
 		dir:                           "is no program",
+		open:                          "others may write to " + open + " (mode 0775); chmod it to 0755",
 		"/bin/true":                   "does not know how to take over",
 		script("bad", "echo vrrpd: why >&2; exit 4"):  "cannot take over: why",
 		script("liar", "echo '"+Yes("1")+"'; exit 1"): "cannot take over",
@@ -202,7 +220,15 @@ func TestTry(t *testing.T) {
 		text:                                          "exec format error",
 	} {
 		if v, err := Try(ctx, path, sample()); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was changed") {
-			t.Errorf("%s: %q, %v; want %q", path, v, err, want)
+			t.Errorf("%s: %+v, %v; want %q", path, v, err, want)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(good, 12345, 12345); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Try(ctx, good, sample()); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+			t.Errorf("a stranger's program: %v", err)
 		}
 	}
 }

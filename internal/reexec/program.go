@@ -46,20 +46,31 @@ func runs(path string) bool {
 		named.Dev == running.Dev && named.Ino == running.Ino
 }
 
+// identity is what tells one content of a path from another.
+type identity struct {
+	dev, ino uint64
+	size     int64
+	ctime    unix.Timespec
+}
+
 // check says what is wrong with a program that is to be run, in words for whoever has
-// installed it.
-func check(path string) error {
-	st, err := os.Stat(path)
+// installed it. Nobody but root or this user may be able to change it.
+func check(path string) (identity, error) {
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("there is no %s any more: install vrrpd there, or restart it from where it is", path)
+		err = fmt.Errorf("there is no %s any more: install vrrpd there, or restart it from where it is", path)
 	case err != nil:
-		return err
-	case !st.Mode().IsRegular():
-		return fmt.Errorf("%s is no program", path)
+		err = fmt.Errorf("stat %s: %w", path, err)
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = fmt.Errorf("%s is no program", path)
+	case unix.Access(path, unix.X_OK) != nil:
+		err = fmt.Errorf("%s is not executable", path)
+	case st.Uid != 0 && st.Uid != uint32(os.Geteuid()):
+		err = fmt.Errorf("%s belongs to user %d, who can change it; chown it to root", path, st.Uid)
+	case st.Mode&0o022 != 0:
+		err = fmt.Errorf("others may write to %s (mode %04o); chmod it to 0755", path, st.Mode&0o7777)
 	}
-	if unix.Access(path, unix.X_OK) != nil {
-		return fmt.Errorf("%s is not executable", path)
-	}
-	return nil
+	return identity{st.Dev, st.Ino, st.Size, st.Ctim}, err
 }

@@ -32,12 +32,20 @@ const yes = "vrrpd could take over: "
 // Yes is what the program answers; the version is its own.
 func Yes(version string) string { return yes + version }
 
-// Try asks the program at path whether it could go on with the state, and returns its
-// version. The error says why not, and what to do. It must not be called on a thread
-// that is needed afterwards.
-func Try(ctx context.Context, path string, s *State) (version string, err error) {
-	refuse := func(err error) (string, error) { return "", fmt.Errorf("nothing was changed: %w", err) }
-	if err := check(path); err != nil {
+// Tried is a program that could go on.
+type Tried struct {
+	Version string
+
+	path string
+	file identity
+}
+
+// Try asks the program at path whether it could go on with the state. The error says why
+// not, and what to do.
+func Try(ctx context.Context, path string, s *State) (*Tried, error) {
+	refuse := func(err error) (*Tried, error) { return nil, fmt.Errorf("nothing was changed: %w", err) }
+	file, err := check(path)
+	if err != nil {
 		return refuse(err)
 	}
 	state, err := memory(s)
@@ -74,7 +82,7 @@ func Try(ctx context.Context, path string, s *State) (version string, err error)
 	o := <-done
 	for _, line := range said {
 		if v, ok := strings.CutPrefix(line, yes); ok && o.err == nil && v != "" {
-			return v, nil
+			return &Tried{v, path, file}, nil
 		}
 	}
 	why := strings.TrimPrefix(strings.Join(said, "; "), "vrrpd: ")
