@@ -38,8 +38,10 @@ type kept struct {
 	Machine  election.Saved
 	Parents  []keptParent
 	Routers  []keptRouter // in the order of the configuration
-	RunAs    *child.Identity
-	Users    map[string]*child.Identity // whom the commands of checks run as
+
+	SocketGID int // > 0: the group that may connect
+	RunAs     *child.Identity
+	Users     map[string]*child.Identity // whom the commands of checks run as
 
 	LastTurn, Slept int64 // of turns
 	LeftAt          int64
@@ -205,7 +207,7 @@ func receivedOf(l [8]uint64) receivedCounters {
 // second result are the descriptors, the third what runs.
 func (d *Daemon) keep() (k kept, files, children []int) {
 	k = kept{
-		Instance: d.instance, Layout: grouplock.Layout, Group: d.group.Keep(), Guards: d.guards.Keep(), Socket: d.socket.Descriptor(), Machine: d.machine.Save(),
+		Instance: d.instance, Layout: grouplock.Layout, Group: d.group.Keep(), Guards: d.guards.Keep(), Socket: d.socket.Descriptor(), SocketGID: d.socket.GID, Machine: d.machine.Save(),
 		RunAs: d.runAs, Users: map[string]*child.Identity{}, LastTurn: d.turns.last, Slept: d.turns.slept, LeftAt: d.leftAt,
 		Realised: d.realised, Told: d.told, Holding: d.holding, LastPeer: d.lastPeer, GoneName: d.lastGone.name, GoneAt: d.lastGone.at,
 		CheckSum: d.checkSum, Due: d.machine.NextAdvert(), Dead: d.roll.Dead(),

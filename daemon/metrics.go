@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 
 	"vrrpd/config"
@@ -12,8 +14,8 @@ import (
 
 // listenMetrics answers Prometheus on the address that is configured, if one is, until
 // the function that it returns is called. A port that cannot be had is wrong usage, and
-// refuses the start; one that is lost at work is told, and nothing else: routers are
-// worth more than their metrics.
+// refuses the start; one that is lost at work, or cannot be had by another program of a
+// process at work, is told, and nothing else: routers are worth more than their metrics.
 func (p *Process) listenMetrics() (stop func(), err error) {
 	all := p.all()
 	if len(all) == 0 || !all[0].cfg.Metrics.IsValid() {
@@ -21,19 +23,13 @@ func (p *Process) listenMetrics() (stop func(), err error) {
 	}
 	addr := all[0].cfg.Metrics
 	server := &control.MetricsServer{All: p.statuses, Log: p.opt.Log}
-	var was keptProcess
-	if p.state != nil {
-		if err := p.state.Part(processPart, &was); err != nil {
-			return nil, err
+	if p.state == nil {
+		if err := server.Listen(addr); err != nil {
+			return nil, config.UsageError(fmt.Sprintf("%v: choose another port, or leave the key metrics away", err))
 		}
-	}
-	if was.Metrics != 0 {
-		err = server.Adopt(was.Metrics)
-	} else {
-		err = server.Listen(addr)
-	}
-	if err != nil {
-		return nil, config.UsageError(fmt.Sprintf("%v: choose another port, or leave the key metrics away", err))
+	} else if err := p.adoptMetrics(server, addr); err != nil {
+		p.opt.Log.Error("nobody answers Prometheus", slog.Any("err", err))
+		return func() {}, nil
 	}
 	p.port = server
 	ctx, cancel := context.WithCancel(context.Background())
@@ -47,6 +43,21 @@ func (p *Process) listenMetrics() (stop func(), err error) {
 		cancel()
 		wg.Wait()
 	}, nil
+}
+
+// adoptMetrics goes on with the port of the last program, or opens it anew.
+func (p *Process) adoptMetrics(server *control.MetricsServer, addr netip.AddrPort) error {
+	var was keptProcess
+	err := p.state.Part(processPart, &was)
+	if err == nil && was.Metrics != 0 {
+		if err = server.Adopt(was.Metrics); err == nil {
+			return nil
+		}
+	}
+	if again := server.Listen(addr); again != nil {
+		return errors.Join(err, again)
+	}
+	return nil
 }
 
 // statuses are those of all groups, by name. They are asked side by side, so that a

@@ -248,8 +248,10 @@ func (p *Process) replace(ctx context.Context, caller int) error {
 	return replaceProgram(ctx, p.opt, p.opt.Notify, groups, caller, func(s *reexec.State) error {
 		own := keptProcess{Reload: p.hangups.Load() > 0}
 		if p.port != nil {
-			own.Metrics = p.port.Descriptor()
-			s.Files = append(s.Files, own.Metrics)
+			if fd := p.port.Descriptor(); fd > 0 { // else it is lost, and the next program opens another
+				own.Metrics = fd
+				s.Files = append(s.Files, fd)
+			}
 		}
 		return s.SetPart(processPart, own)
 	})

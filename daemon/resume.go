@@ -255,13 +255,13 @@ func (d *Daemon) resume(later func(func())) error {
 			return err
 		}
 	}
-	gid, err := lookupGroup(d.cfg.SocketGroup)
-	if err != nil {
-		return err
-	}
-	d.socket = &control.Server{Source: d, Feed: &d.feed, Log: d.log, GID: gid}
-	if err := d.socket.Adopt(filepath.Join(d.cfg.RunDir, d.instance+sockSuffix), k.Socket); err != nil {
-		return err
+	d.socket = &control.Server{Source: d, Feed: &d.feed, Log: d.log, GID: k.SocketGID}
+	path := filepath.Join(d.cfg.RunDir, d.instance+sockSuffix)
+	if err := d.socket.Adopt(path, k.Socket); err != nil {
+		d.log.Warn("a new control socket is made, and who has just asked must ask again", "err", err)
+		if err := d.socket.Listen(path); err != nil {
+			return err
+		}
 	}
 	d.goRead(later, d.socket.Run)
 	d.startHooks(later)
