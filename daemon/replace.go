@@ -325,6 +325,11 @@ func (d *Daemon) pause() {
 		all.answers <- paused{name: d.instance, why: why}
 		return
 	}
+	if !d.health.Pause() {
+		all.answers <- paused{name: d.instance, why: "the command of a check is being started"}
+		return
+	}
+	defer d.health.Unpause()
 	all.answers <- d.putDown()
 	// Half an interval is what the leases have to spare besides what comes after it.
 	patience := time.NewTimer(max(d.interval()/2, 10*time.Millisecond))

@@ -440,6 +440,7 @@ func (d *Daemon) settleIn(h *heir, names []string) {
 			failed = settings.Follow(name)
 		}
 	}
+	d.reap(h.state)
 	d.inbox.call(func() {
 		if settings != nil {
 			d.hearSettings(settings, d.later)
@@ -449,6 +450,26 @@ func (d *Daemon) settleIn(h *heir, names []string) {
 		}
 		d.settledIn(h)
 	})
+}
+
+// reapPatience is how long the end of the last program's commands is waited for, which
+// were killed: one may hang in the kernel, and the other checks shall run.
+const reapPatience = time.Second
+
+// reap ends the commands of the last program before the same checks are run again.
+func (d *Daemon) reap(s *reexec.State) {
+	reaped := make(chan struct{})
+	go func() {
+		defer close(reaped)
+		s.Reap()
+	}()
+	limit := time.NewTimer(reapPatience)
+	defer limit.Stop()
+	select {
+	case <-reaped:
+	case <-limit.C:
+	case <-d.done:
+	}
 }
 
 // recall goes on with what is known of the past.

@@ -21,11 +21,10 @@ func (w *watch) command(ctx context.Context) (observation, bool) {
 			}
 		},
 	}
-	p, err := w.set.options.launch(ctx, c)
+	p, err := w.launch(ctx, c)
 	if err != nil {
 		return bad("%v", err), true
 	}
-	w.runs(p.PID())
 	r := p.Wait(ctx)
 	w.runs(0)
 	switch {
@@ -37,6 +36,17 @@ func (w *watch) command(ctx context.Context) (observation, bool) {
 		return bad("%v", r.Err), true
 	}
 	return bad("%v: %s", r.Err, first), true
+}
+
+// launch starts the command and notes which process it is.
+func (w *watch) launch(ctx context.Context, c child.Command) (*child.Process, error) {
+	w.set.starting.RLock()
+	defer w.set.starting.RUnlock()
+	p, err := w.set.options.launch(ctx, c)
+	if err == nil {
+		w.runs(p.PID())
+	}
+	return p, err
 }
 
 // runs notes which process the command is.

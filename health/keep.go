@@ -20,6 +20,13 @@ type Kept struct {
 	Observations, Failures uint64
 }
 
+// Pause has no command start until Unpause, so that Keep knows of all that run. It reports
+// whether that can be: it does not wait for one that is being started.
+func (s *Set) Pause() bool { return s.starting.TryLock() }
+
+// Unpause ends a Pause.
+func (s *Set) Unpause() { s.starting.Unlock() }
+
 // Keep says what is known, and which commands run at this moment: nobody waits for these
 // any more, and they are the next program's children.
 func (s *Set) Keep() (all []Kept, running []int) {

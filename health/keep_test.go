@@ -1,9 +1,14 @@
 package health
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"runtime"
 	"testing"
 	"time"
+
+	"vrrpd/internal/child"
 )
 
 // A check is in the next program what it was in the last one, also on its way from one
@@ -74,4 +79,43 @@ func TestKeptNonsense(t *testing.T) {
 	if g.against != 0 || g.wanted != g.patience {
 		t.Errorf("%+v", g)
 	}
+}
+
+// Between Pause and Unpause no command starts; one that is being started is not waited for.
+func TestPause(t *testing.T) {
+	launching, launch := make(chan struct{}), make(chan struct{})
+	b := start(t, Options{launch: func(context.Context, child.Command) (*child.Process, error) {
+		launching <- struct{}{}
+		<-launch
+		return nil, errors.New("launched")
+	}}, Pending, Check{Name: "c", Command: []string{"true"}, Interval: time.Millisecond, Rise: 1, Fall: 1})
+	<-launching
+	if b.Pause() {
+		t.Fatal("paused while a command is being started")
+	}
+	launch <- struct{}{}
+	b.becomes(Failing, "launched")
+	// The next one may be on its way already.
+	for end := time.Now().Add(patience); !b.Pause(); runtime.Gosched() {
+		select {
+		case <-launching:
+			launch <- struct{}{}
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatal("no moment for a pause")
+		}
+	}
+	if b.starting.TryRLock() {
+		t.Error("a command may start in a pause")
+	}
+	b.Unpause()
+	<-launching
+	close(launch)
+	go func() {
+		for range launching {
+		}
+	}()
+	b.end()
+	close(launching)
 }

@@ -41,6 +41,7 @@ type Set struct {
 	options  Options
 	begin    time.Time
 	launcher launcher
+	starting sync.RWMutex // held to read by who starts a command, until its number is known
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil: it has not begun, or is over

@@ -180,14 +180,20 @@ func (s *State) CloseLate() {
 	})
 }
 
-// Reap ends the children and waits for them.
-func (s *State) Reap() {
+// Reap ends the children and waits for them, for whoever comes first and for everybody
+// else. That takes as long as the kernel needs.
+func (s *State) Reap() { s.reaped.Do(s.reap) }
+
+func (s *State) reap() {
+	var ended []int
 	for _, pid := range s.Children {
 		// Only as long as it is not waited for its number is its own.
-		if unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil {
-			continue
+		if unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil {
+			_ = unix.Kill(-pid, unix.SIGKILL)
+			ended = append(ended, pid)
 		}
-		_ = unix.Kill(-pid, unix.SIGKILL)
+	}
+	for _, pid := range ended {
 		for {
 			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
 				break

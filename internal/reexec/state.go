@@ -36,7 +36,7 @@ type State struct {
 	// Parts are what is known of each part of the program, by its name.
 	Parts map[string]json.RawMessage
 
-	late sync.Once // CloseLate
+	late, reaped sync.Once // CloseLate, Reap
 }
 
 // A state begins with a header: magic, format, length of the text, its check sum.
