@@ -140,7 +140,7 @@ func (p *Process) Run(ctx context.Context) error {
 		p.start(ctx, m)
 	}
 	var failed error
-	starting := len(all)
+	starting, hungUp := len(all), false
 	ready := make(chan struct{})
 	for _, m := range all {
 		go func() {
@@ -155,14 +155,17 @@ func (p *Process) Run(ctx context.Context) error {
 	for running > 0 || starting > 0 {
 		select {
 		case s := <-signals:
-			if s == unix.SIGHUP {
-				reloads.Go(func() { p.hangup(ctx) })
-			} else {
+			switch {
+			case s != unix.SIGHUP:
 				p.signal(s)
+			case starting > 0:
+				hungUp = true // it may have waited through execve
+			default:
+				reloads.Go(func() { p.hangup(ctx) })
 			}
 		case <-ready:
 			if starting--; starting == 0 && failed == nil {
-				if p.started() {
+				if p.started() || hungUp {
 					reloads.Go(func() { p.hangup(ctx) })
 				}
 			}
