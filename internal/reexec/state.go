@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sync"
+	"unicode/utf8"
 )
 
 // Format is the form of a State and of all that is in it. A program that has another one
@@ -51,6 +53,17 @@ const (
 
 // Encode returns the state as Decode reads it.
 func (s *State) Encode() ([]byte, error) {
+	// JSON would put something else in the place of what it cannot say. An argument may be
+	// a secret.
+	invalid := func(text string) bool { return !utf8.ValidString(text) }
+	switch {
+	case invalid(s.Program):
+		return nil, fmt.Errorf("write down the state: the path %q is not UTF-8", s.Program)
+	case invalid(s.File):
+		return nil, fmt.Errorf("write down the state: the path %q is not UTF-8", s.File)
+	case slices.ContainsFunc(s.Args, invalid), slices.ContainsFunc(s.Shown, invalid):
+		return nil, errors.New("write down the state: an argument is not UTF-8: restart vrrpd instead")
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("write down the state: %w", err)

@@ -50,6 +50,22 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// A path or an argument of any bytes would be another one in the next program.
+func TestNotUTF8(t *testing.T) {
+	for _, change := range []func(*State){
+		func(s *State) { s.Program = "/opt/\xff/vrrpd" },
+		func(s *State) { s.File = "/etc/\xff" },
+		func(s *State) { s.Args = []string{"-a", "pass/secret\xc3", "\xa9"} },
+		func(s *State) { s.Shown = []string{"\xc3"} },
+	} {
+		s := sample()
+		change(s)
+		if _, err := s.Encode(); err == nil || !strings.Contains(err.Error(), "is not UTF-8") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+}
+
 // pack makes a state of any text.
 func pack(text string) []byte {
 	b := make([]byte, headerSize)
