@@ -76,7 +76,7 @@ type keptRouter struct {
 	VR, At       int
 
 	Index                     int
-	Up, Risen                 bool // of the carrier
+	Risen                     bool // of the carrier
 	Wanted, Announced         bool
 	Overtaken                 bool
 	Present                   []netip.Addr
@@ -265,7 +265,7 @@ func (r *router) keep() keptRouter {
 	defer r.parent.mu.Unlock()
 	k := keptRouter{
 		Parent: r.asked.Interface, VRID: r.cfg.VRID, Family: uint8(r.rules.Family), VR: r.vr, At: r.at,
-		Index: r.index, Up: r.wanted, Wanted: r.wanted, Announced: r.announced, Overtaken: r.overtaken, Present: slices.Clone(r.present), Source: r.source,
+		Index: r.index, Wanted: r.wanted, Announced: r.announced, Overtaken: r.overtaken, Present: slices.Clone(r.present), Source: r.source,
 		Until: r.until, Faults: r.faults, Detail: r.detail, Repairs: r.repairs, RepairsSince: r.repairsSince, Repaired: r.repaired,
 		AnnouncedAt: r.announcedAt, Sent: r.sent.adverts, Zero: r.sent.zero, Failed: r.sent.failed, Tells: r.sent.announced,
 		Masters: r.masters, Late: r.late, HookedIn: r.hookedIn,

@@ -73,7 +73,7 @@ func TestKeptRouter(t *testing.T) {
 	k.Counters = map[string]uint64{okWord: 7, vrrp.DropTTL.String(): 8, vrrp.DropPeer.String(): 9}
 	// Of the configuration, or taken up when sockets and interfaces are there.
 	k.Parent, k.VRID, k.Family, k.VR = "eth0", 51, 4, r.vr
-	k.Index, k.Up, k.Risen, k.Guard, k.Rounds = 0, k.Wanted, false, nil, nil
+	k.Index, k.Risen, k.Guard, k.Rounds = 0, false, nil, nil
 	if err := r.restore(&k); err != nil {
 		t.Fatal(err)
 	}
