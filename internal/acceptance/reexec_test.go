@@ -564,27 +564,47 @@ func TestReexecMeanwhile(t *testing.T) {
 // has what this one has.
 func TestReexecOwnUser(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{})
-	r := s.r1
-	r.install("")
-	r.did(fmt.Sprintf("mkdir -m 755 %[1]s && chown %[2]d:%[2]d %[1]s", runDir, nobody))
-	self, err := os.Executable()
-	check(t, err)
-	_, err = r.Start(netlab.Command{
-		Path: self, Args: []string{ownProgram, "-F", "-i", "eth0", "-v", "51", "-d", "0.3", lanA.vip.String()}, Env: []string{toolEnv + "=" + toolOwnUser},
-	})
-	check(t, err)
-	r.waitServing(lanA)
-	of := func() control.Status { return r.status(lanA) }
-	was := r.standing(of)
-	for range 3 {
-		r.reexec(0)
+	for _, c := range []struct {
+		name, flags string
+		cores       bool
+	}{{"without", "-F", true}, {"key", "-F -a hmac/7:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{})
+			r := s.r1
+			r.install("")
+			r.did(fmt.Sprintf("mkdir -m 755 %[1]s && chown %[2]d:%[2]d %[1]s", runDir, nobody))
+			self, err := os.Executable()
+			check(t, err)
+			args := append([]string{ownProgram}, strings.Fields(c.flags+" -i eth0 -v 51 -d 0.3 "+lanA.vip.String())...)
+			_, err = r.Start(netlab.Command{Path: self, Args: args, Env: []string{toolEnv + "=" + toolOwnUser}})
+			check(t, err)
+			r.waitServing(lanA)
+			of := func() control.Status { return r.status(lanA) }
+			was := r.standing(of)
+			// What a process that leaves no core has in /proc is root's.
+			cores := func() {
+				t.Helper()
+				for pid := range was.processes {
+					var st syscall.Stat_t
+					check(t, syscall.Stat(fmt.Sprintf("/proc/%d/environ", pid), &st))
+					if got := st.Uid == nobody; got != c.cores {
+						t.Errorf("it leaves a core: %t, want %t", got, c.cores)
+					}
+				}
+			}
+			cores()
+			for range 3 {
+				r.reexec(0)
+				cores()
+			}
+			for _, m := range r.stays(was, of) {
+				t.Error(m)
+			}
+			r.signal(lanA, syscall.SIGTERM)
+			r.waitGone(lanA)
+		})
 	}
-	for _, m := range r.stays(was, of) {
-		t.Error(m)
-	}
-	r.signal(lanA, syscall.SIGTERM)
-	r.waitGone(lanA)
 }
 
 // What is out of order stays so, and is put right by the next program when its time has
