@@ -18,8 +18,8 @@ import (
 // variable names the descriptor of the state in the environment.
 const variable = "VRRPD_STATE_FD"
 
-// held are signals that must not end the process between two programs: they wait until
-// the next one has its handlers.
+// held are signals that must not end the process between two programs. They wait until
+// the next one has its handlers, but for those that end a process of Go: see ignoreHangup.
 var held = [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTTIN, unix.SIGTTOU}
 
 // ErrStarting: another program is being started; a moment later it may not be.
@@ -62,6 +62,12 @@ func Exec(p *Tried, s *State, last func() error) error {
 		return fmt.Errorf("block signals: %w", err)
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+
+	undo, err := ignoreHangup()
+	if err != nil {
+		return err
+	}
+	defer undo()
 
 	// os/exec takes it, too: nobody inherits what is open for a moment. It is not waited
 	// for: a program on a disk that hangs is being started for as long as that takes.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -109,7 +110,16 @@ func predecessor() {
 			fail(fmt.Errorf("descriptor %d would be inherited: %d, %v", fd, flags, err))
 		}
 	}
-	fail(Exec(tried(self), s, ready))
+	// A SIGHUP between the two is nobody's end.
+	hangup := func() error { return unix.Kill(os.Getpid(), unix.SIGHUP) }
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, unix.SIGHUP)
+	if err := Exec(tried(self), s, func() error { return errors.Join(hangup(), not) }); !errors.Is(err, not) {
+		fail(fmt.Errorf("exec at a bad moment: %v", err))
+	}
+	fail(hangup())
+	<-heard // as before
+	fail(Exec(tried(self), s, hangup))
 }
 
 // successor is that program, and ends at once.
