@@ -46,6 +46,17 @@ func dirOf(owner string) (instance, dir string) {
 	return instance, "/" + dir
 }
 
+// takeHands opens the hands of this instance, and tells them what is its own.
+func (d *Daemon) takeHands() error {
+	hands, err := openHands(d.cfg.RunDir, d.owner())
+	if err != nil {
+		return err
+	}
+	d.hands = hands
+	hands.Expect(d.specs())
+	return nil
+}
+
 // openHands opens the hands of an instance of the run directory.
 //
 // What the settings of a parent were is noted in the machine's own run directory,

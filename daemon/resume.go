@@ -229,12 +229,10 @@ func (d *Daemon) resume(later func(func())) error {
 	if err := d.urgent(later); err != nil {
 		return err
 	}
-	hands, err := openHands(d.cfg.RunDir, d.owner())
-	if err != nil {
+	if err := d.takeHands(); err != nil {
 		return err
 	}
-	d.hands = hands
-	hands.Expect(d.specs())
+	var err error
 	if d.guards, err = lease.Adopt(k.Guards); err != nil {
 		return err
 	}

@@ -135,13 +135,10 @@ func (d *Daemon) check() error {
 	if _, err := lookupGroup(d.cfg.SocketGroup); err != nil {
 		return err
 	}
-	hands, err := openHands(d.cfg.RunDir, d.owner())
-	if err != nil {
+	if err := d.takeHands(); err != nil {
 		return err
 	}
-	d.hands = hands
-	hands.Expect(d.specs())
-	look := hands.Checker()
+	look := d.hands.Checker()
 	for _, r := range d.routers {
 		if d.moved != nil && d.moved(*r.cfg) {
 			continue
