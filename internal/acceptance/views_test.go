@@ -143,6 +143,10 @@ func TestViews_PartitionIsReported(t *testing.T) {
 				return !st.Machine.Partition && len(st.Machine.Alarms) == 0
 			})
 		}
+		_, err = watch.WaitLine(within(t, patience), func(line netlab.Line) bool {
+			return line.At.After(at) && strings.Contains(line.Text, "alarm is over: partition-over: ")
+		})
+		check(t, err)
 	}
 	slices.Sort(late)
 	t.Logf("reported %v after the port was blocked; the LAN counts as silent after %v, the master-down interval is %v", late, silent, down)
