@@ -92,6 +92,7 @@ func (d *Daemon) startChecks(later func(func())) {
 func (d *Daemon) newHealth() *health.Set {
 	return health.New(health.Options{
 		Serving: d.serves.Load,
+		Start:   d.starter.Start,
 		Changed: func(r health.Report) { d.inbox.call(func() { d.checkChanged(r) }) },
 	})
 }

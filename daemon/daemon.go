@@ -96,6 +96,7 @@ type Daemon struct {
 	machine         *election.Machine
 	hooks           *hooks.Runner   // of the group's commands
 	scripts         chan struct{}   // how many commands may run side by side
+	starter         *child.Starter  // of all commands
 	runAs           *child.Identity // of --script-user; nil: as the daemon
 	health          *health.Set     // nil: not yet
 	checks          []health.Check  // as configured

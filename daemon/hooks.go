@@ -64,8 +64,16 @@ type hookKey struct {
 	up    bool
 }
 
-// startHooks runs the user's commands; at the end the last ones may finish.
+// startHooks runs the user's commands; at the end the last ones may finish. Those of checks
+// are started by the same thread.
 func (d *Daemon) startHooks(later func(func())) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var starting sync.WaitGroup
+	starting.Go(func() { d.starter.Run(ctx) })
+	later(func() {
+		cancel()
+		starting.Wait()
+	})
 	d.hooks = d.newRunner(later, hookKey{})
 	for _, r := range d.routers {
 		d.startOwnHooks(r)
@@ -99,6 +107,7 @@ func (r *router) end() {
 func (d *Daemon) newRunner(later func(func()), key hookKey) *hooks.Runner {
 	runner := hooks.New(hooks.Options{
 		Slots: d.scripts,
+		Start: d.starter.Start,
 		Output: func(j hooks.Job, line string) {
 			d.log.Info(j.Argv[0]+": "+line, slog.String(sysd.KeyInterface, j.Interface), slog.String(sysd.KeyParent, j.Parent),
 				slog.String(sysd.KeyVRID, strconv.Itoa(int(j.VRID))))

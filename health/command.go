@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 
 	"vrrpd/internal/child"
 )
@@ -42,7 +41,7 @@ func (w *watch) command(ctx context.Context) (observation, bool) {
 func (w *watch) launch(ctx context.Context, c child.Command) (*child.Process, error) {
 	w.set.starting.RLock()
 	defer w.set.starting.RUnlock()
-	p, err := w.set.options.launch(ctx, c)
+	p, err := w.set.options.Start(ctx, c)
 	if err == nil {
 		w.runs(p.PID())
 	}
@@ -54,51 +53,4 @@ func (w *watch) runs(pid int) {
 	w.set.mu.Lock()
 	w.pid = pid
 	w.set.mu.Unlock()
-}
-
-// launcher starts the commands of all checks, from a thread that gives nothing on to
-// them (child.Settle).
-type launcher struct {
-	once    sync.Once
-	orders  chan order
-	settled error
-}
-
-type order struct {
-	command child.Command
-	done    chan<- started
-}
-
-type started struct {
-	process *child.Process
-	err     error
-}
-
-func (l *launcher) init() { l.orders = make(chan order) }
-
-func (l *launcher) run(ctx context.Context) {
-	l.settled = child.Settle()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case o := <-l.orders:
-			var s started
-			if s.err = l.settled; s.err == nil {
-				s.process, s.err = child.Start(o.command)
-			}
-			o.done <- s
-		}
-	}
-}
-
-func (l *launcher) start(ctx context.Context, c child.Command) (*child.Process, error) {
-	done := make(chan started, 1)
-	select {
-	case l.orders <- order{c, done}:
-	case <-ctx.Done():
-		return nil, child.ErrStopped
-	}
-	s := <-done
-	return s.process, s.err
 }

@@ -119,7 +119,7 @@ func TestCommandSchedule(t *testing.T) {
 		begin := time.Now()
 		var at []string
 		takes := []time.Duration{0, 900 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second, 0, 0}
-		b := start(t, Options{launch: func(context.Context, child.Command) (*child.Process, error) {
+		b := start(t, Options{Start: func(context.Context, child.Command) (*child.Process, error) {
 			at = append(at, time.Since(begin).String())
 			if n := len(at); n <= len(takes) {
 				time.Sleep(takes[n-1])

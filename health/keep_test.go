@@ -84,7 +84,7 @@ func TestKeptNonsense(t *testing.T) {
 // Between Pause and Unpause no command starts; one that is being started is not waited for.
 func TestPause(t *testing.T) {
 	launching, launch := make(chan struct{}), make(chan struct{})
-	b := start(t, Options{launch: func(context.Context, child.Command) (*child.Process, error) {
+	b := start(t, Options{Start: func(context.Context, child.Command) (*child.Process, error) {
 		launching <- struct{}{}
 		<-launch
 		return nil, errors.New("launched")

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/pidfd"
 )
 
 // followProcess tells whether the process runs. As long as it does nothing is
@@ -60,7 +61,7 @@ func (w *watch) followProcess(ctx context.Context, tell func(observation)) {
 // find returns the process that is meant: now, if that is still it, or another one,
 // or nil and why.
 func (p Process) find(now *running) (*running, string) {
-	if now != nil && now.over() {
+	if now != nil && now.Over() {
 		now = nil
 	}
 	if p.PIDFile != "" {
@@ -117,7 +118,7 @@ func (p Process) open(pid int) (*running, error) {
 	}
 	its := p.Name == "" || named(pid, p.Name)
 	switch { // as long as it lives the number is its own
-	case r.over():
+	case r.Over():
 		err = unix.ESRCH
 	case !its:
 		err = errNamed
@@ -130,72 +131,38 @@ func (p Process) open(pid int) (*running, error) {
 
 // running is a process whose end is told.
 type running struct {
+	*pidfd.Process
 	pid   int
-	file  *os.File // pidfd
 	ended chan struct{}
 	done  chan struct{}
 }
 
 // open watches a process; unix.ESRCH: there is none, or it is a zombie.
 func open(pid int) (*running, error) {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err == unix.EINVAL {
-		err = unix.ESRCH // a thread's number, or nonsense
+	p, err := pidfd.Open(pid)
+	if err == nil && p.Over() {
+		p.Close()
+		err = unix.ESRCH
 	}
 	if err != nil {
 		return nil, fmt.Errorf("watch process %d: %w", pid, err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("watch process %d: %w", pid, err)
-	}
-	r := &running{pid: pid, file: os.NewFile(uintptr(fd), "pidfd"), ended: make(chan struct{}), done: make(chan struct{})}
-	if r.over() {
-		r.file.Close()
-		return nil, fmt.Errorf("watch process %d: %w", pid, unix.ESRCH)
-	}
+	r := &running{Process: p, pid: pid, ended: make(chan struct{}), done: make(chan struct{})}
 	go r.wait()
 	return r, nil
 }
 
-// wait closes ended when the process has ended; closing the file ends it as well.
+// wait closes ended when the process has ended; closing it ends it as well.
 func (r *running) wait() {
 	defer close(r.done)
-	raw, err := r.file.SyscallConn()
-	if err != nil {
-		return
-	}
-	if raw.Read(func(fd uintptr) bool { return readable(int(fd)) }) == nil {
+	if r.Wait() == nil {
 		close(r.ended)
-	}
-}
-
-// over reports whether it has ended.
-func (r *running) over() bool {
-	raw, err := r.file.SyscallConn()
-	if err != nil {
-		return true
-	}
-	over := true
-	if err := raw.Control(func(fd uintptr) { over = readable(int(fd)) }); err != nil {
-		return true
-	}
-	return over
-}
-
-func readable(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	for {
-		n, err := unix.Poll(fds, 0)
-		if err != unix.EINTR {
-			return n > 0
-		}
 	}
 }
 
 func (r *running) close() {
 	if r != nil {
-		r.file.Close()
+		r.Close()
 		<-r.done
 	}
 }

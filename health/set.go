@@ -22,11 +22,12 @@ type Options struct {
 	// Changed is told of each verdict that changes, in order. It must not wait, and
 	// must not call the Set. nil: nobody wants to know.
 	Changed func(Report)
+	// Start starts a command; nil: a child.Starter of the Set's own, for the time of Run.
+	Start func(context.Context, child.Command) (*child.Process, error)
 
 	// In the hands of tests; the zero value is the real thing.
-	open   func(index int, name string, family uint8) (asker, error)
-	launch func(context.Context, child.Command) (*child.Process, error)
-	watch  func(path string) (*fileWatch, error)
+	open  func(index int, name string, family uint8) (asker, error)
+	watch func(path string) (*fileWatch, error)
 }
 
 // Interface is what the kernel says of one.
@@ -40,8 +41,8 @@ type Interface struct {
 type Set struct {
 	options  Options
 	begin    time.Time
-	launcher launcher
-	starting sync.RWMutex // held to read by who starts a command, until its number is known
+	starter  *child.Starter // nil: not our own
+	starting sync.RWMutex   // held to read by who starts a command, until its number is known
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil: it has not begun, or is over
@@ -79,15 +80,15 @@ func New(options Options) *Set {
 		options.Changed = func(Report) {}
 	}
 	s := &Set{options: options, begin: time.Now(), ifaces: map[string]Interface{}}
-	s.launcher.init()
 	if s.options.open == nil {
 		s.options.open = openAsker
 	}
 	if s.options.watch == nil {
 		s.options.watch = watchFile
 	}
-	if s.options.launch == nil {
-		s.options.launch = s.launcher.start
+	if s.options.Start == nil {
+		s.starter = child.NewStarter()
+		s.options.Start = s.starter.Start
 	}
 	return s
 }
@@ -139,6 +140,9 @@ func (s *Set) Run(ctx context.Context) error {
 		return errors.New("run checks: a Set runs once")
 	}
 	s.ctx = ctx
+	if s.starter != nil {
+		s.tasks.Go(func() { s.starter.Run(ctx) })
+	}
 	s.startAll()
 	s.mu.Unlock()
 	<-ctx.Done()
@@ -158,12 +162,8 @@ func (s *Set) startAll() {
 		if w.stop != nil {
 			continue
 		}
-		all := s.ctx
-		ctx, stop := context.WithCancel(all)
+		ctx, stop := context.WithCancel(s.ctx)
 		w.stop = stop
-		if w.check.Kind() == KindCommand {
-			s.launcher.once.Do(func() { s.tasks.Go(func() { s.launcher.run(all) }) })
-		}
 		s.tasks.Go(func() { w.run(ctx) })
 	}
 }

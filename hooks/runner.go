@@ -25,6 +25,8 @@ type Options struct {
 	// Slots bounds how many commands of several Runners run side by side: one place
 	// of its capacity each. nil: no bound.
 	Slots chan struct{}
+	// Start starts a command; nil: a child.Starter of the Runner's own, for the time of Run.
+	Start func(context.Context, child.Command) (*child.Process, error)
 	// Environ is the environment to start from; nil: that of the daemon.
 	Environ []string
 	// Output is called with every line that a command writes to stdout or
@@ -44,6 +46,7 @@ type Runner struct {
 	options Options
 	bell    chan struct{}                   // rings in Run: something was posted
 	timer   func(time.Duration) *time.Timer // time.NewTimer, or that of a test
+	starter *child.Starter                  // nil: not our own
 
 	mu      sync.Mutex
 	waiting queue
@@ -68,7 +71,12 @@ func New(options Options) *Runner {
 	if options.Environ == nil {
 		options.Environ = os.Environ()
 	}
-	return &Runner{options: options, bell: make(chan struct{}, 1), timer: time.NewTimer}
+	r := &Runner{options: options, bell: make(chan struct{}, 1), timer: time.NewTimer}
+	if r.options.Start == nil {
+		r.starter = child.NewStarter()
+		r.options.Start = r.starter.Start
+	}
+	return r
 }
 
 // Post puts a job down for Run. It never blocks, and may be called before Run;
@@ -92,8 +100,7 @@ func (r *Runner) Post(j Job) {
 // Run executes what was posted, until the context is over: then the command
 // that runs is killed with its process group, what waits is reported as not
 // run (child.ErrStopped), and Run returns nil. Shutdown therefore waits for Idle
-// first. Run may be called once; it needs a goroutine of its own, whose thread ends
-// with it (child.Settle).
+// first. Run may be called once.
 func (r *Runner) Run(ctx context.Context) error {
 	r.mu.Lock()
 	first := r.state == notYet
@@ -105,9 +112,10 @@ func (r *Runner) Run(ctx context.Context) error {
 		return errors.New("run hooks: a Runner runs once")
 	}
 	defer r.end()
-	// Every command is started from this thread.
-	if err := child.Settle(); err != nil {
-		return fmt.Errorf("run hooks: %w", err)
+	if r.starter != nil {
+		var starting sync.WaitGroup
+		starting.Go(func() { r.starter.Run(ctx) })
+		defer starting.Wait()
 	}
 	for ctx.Err() == nil {
 		job, ok := r.next()
@@ -143,7 +151,7 @@ func (r *Runner) execute(ctx context.Context, job Job) Result {
 		c.Output = func(line string) { r.options.Output(job, line) }
 	}
 	result := Result{Job: job, Result: child.Result{ExitCode: -1}}
-	p, err := child.Start(c)
+	p, err := r.options.Start(ctx, c)
 	if err != nil {
 		result.Err = fmt.Errorf("run %s: %w", job, err)
 		return result

@@ -377,3 +377,55 @@ func TestFlood(t *testing.T) {
 		t.Errorf("got %+v and %d lines", r, len(output))
 	}
 }
+
+// Many runners, each with a command that runs, share the one thread that starts them, and
+// none waits on a thread of its own.
+func TestRunnersShareAThread(t *testing.T) {
+	threads := func() int {
+		all, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	const many = 40
+	starter := child.NewStarter()
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
+	go func() { defer close(over); starter.Run(ctx) }()
+	before := threads()
+	var all []*bench
+	for range many {
+		b := start(t, Options{Start: starter.Start})
+		b.Post(full(script(t, "echo on; read line < "+fifo(t))))
+		all = append(all, b)
+	}
+	for _, b := range all {
+		if line := b.line(); line != "on" {
+			t.Errorf("it said %q", line)
+		}
+	}
+	if now := threads(); now-before >= many/2 {
+		t.Errorf("%d threads more for %d runners", now-before, many)
+	}
+	for _, b := range all {
+		b.end() // kills its command
+		if r := b.result(); !errors.Is(r.Err, child.ErrStopped) {
+			t.Errorf("a command that was stopped: %v", r.Err)
+		}
+	}
+	cancel()
+	<-over
+	if _, err := starter.Start(context.Background(), child.Command{Argv: []string{"true"}}); !errors.Is(err, child.ErrStopped) {
+		t.Errorf("a program of a Starter that is over: %v", err)
+	}
+}
+
+// fifo is a pipe that nobody ever writes to.
+func fifo(t *testing.T) string {
+	name := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vrrpd/internal/pidfd"
 	"vrrpd/internal/realtime"
 )
 
@@ -49,6 +50,8 @@ type Command struct {
 type Process struct {
 	command Command
 	cmd     *exec.Cmd
+	pidfd   int            // -1: a kernel before 5.4
+	end     *pidfd.Process // nil: without one
 	output  *lines
 	begin   time.Time
 }
@@ -68,39 +71,49 @@ type Result struct {
 	TimedOut bool
 }
 
-// Start starts a program. It must be called on a thread that has been settled
-// (Settle); an error says what the user can do.
-func Start(c Command) (*Process, error) {
+// start starts a program. It must be called on a thread that has been settled; an error
+// says what the user can do.
+func start(c Command) (*Process, error) {
 	p := &Process{command: c, output: &lines{emit: c.Output}, begin: time.Now()}
-	p.cmd = c.exec(c.Argv, p.output)
+	p.exec(c.Argv)
 	err := p.start()
 	if errors.Is(err, unix.ENOEXEC) && !c.Program {
 		// No #! line: the scripts of the original were run by a shell.
-		p.cmd = c.exec(append([]string{"/bin/sh", p.cmd.Path}, c.Argv[1:]...), p.output)
+		p.exec(append([]string{"/bin/sh", p.cmd.Path}, c.Argv[1:]...))
 		err = p.start()
 	}
 	if err != nil {
 		return nil, explain(err, p.cmd.Path)
 	}
+	if p.pidfd >= 0 {
+		// Without it (no descriptors are left) a thread waits for the program.
+		p.end, _ = pidfd.Of(p.pidfd)
+	}
 	return p, nil
 }
 
 func (p *Process) start() error {
-	return realtime.Starting(func() error { return withFreshSignals(p.cmd.Start) })
+	return realtime.Spawning(func() (pid int, err error) {
+		if err = withFreshSignals(p.cmd.Start); err == nil {
+			pid = p.cmd.Process.Pid
+		}
+		return pid, err
+	})
 }
 
-func (c *Command) exec(argv []string, output *lines) *exec.Cmd {
+func (p *Process) exec(argv []string) {
+	c := &p.command
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	cmd.Env = c.RunAs.environ(c.Environ)
-	cmd.Stdout, cmd.Stderr = output, output // the same: one pipe keeps the order
+	cmd.Stdout, cmd.Stderr = p.output, p.output // the same: one pipe keeps the order
 	cmd.ExtraFiles = c.Files
 	cmd.WaitDelay = outputGrace
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &p.pidfd}
 	if as := c.RunAs; as != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID, Groups: as.Groups}
 	}
-	return cmd
+	p.cmd = cmd
 }
 
 // Find reports whether there is a program that could be started; an error says why
@@ -144,6 +157,9 @@ func (p *Process) Wait(ctx context.Context) Result {
 	r := Result{Duration: time.Since(p.begin)}
 	waited := p.cmd.Wait()
 	p.output.flush()
+	if p.end != nil {
+		_ = p.end.Close()
+	}
 
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		r.Signal = status.Signal()
@@ -180,6 +196,9 @@ func (p *Process) await(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		if p.end != nil && p.end.Wait() == nil {
+			return
+		}
 		for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 		}
 	}()

@@ -16,11 +16,11 @@ import (
 // What a program inherits although nobody gave it: ignored and blocked signals,
 // descriptors, and capabilities.
 
-// Settle makes the calling goroutine's thread one that programs can be started
+// settle makes the calling goroutine's thread one that programs can be started
 // from: from here on no descriptor of the process is inherited by any program, not
 // even those that the process itself was given by mistake; nor are the capabilities
 // of a daemon that is not root. The goroutine keeps the thread, which ends with it.
-func Settle() error {
+func settle() error {
 	runtime.LockOSThread()
 	return errors.Join(sealDescriptors(), dropInheritable())
 }

@@ -2,6 +2,7 @@ package child
 
 import (
 	"bytes"
+	"io"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ const (
 	LastLine = "[more output is dropped]"
 )
 
-// lines is an io.Writer that hands on whole lines, within the bounds. It always
+// lines is an io.Writer and io.ReaderFrom that hands on whole lines, within the bounds. It always
 // takes everything, so that a program never stops on a full pipe. One goroutine
 // at a time may use it.
 type lines struct {
@@ -42,6 +43,23 @@ func (l *lines) Write(p []byte) (int, error) {
 		}
 		l.end()
 		p = rest
+	}
+}
+
+// ReadFrom takes what there is to read with the little room that a line needs: io.Copy
+// would take 32 KiB for each program.
+func (l *lines) ReadFrom(r io.Reader) (n int64, err error) {
+	room := make([]byte, MaxLine)
+	for {
+		got, err := r.Read(room)
+		n += int64(got)
+		_, _ = l.Write(room[:got])
+		switch {
+		case err == io.EOF:
+			return n, nil
+		case err != nil:
+			return n, err
+		}
 	}
 }
 

@@ -62,39 +62,35 @@ func Try(ctx context.Context, path string, s *State) (*Tried, error) {
 			}
 		},
 	}
-	type outcome struct {
-		child.Result
-		err error
-	}
-	done := make(chan outcome, 1)
-	go func() { // whose thread ends with it
-		var o outcome
-		var p *child.Process
-		if o.err = child.Settle(); o.err == nil {
-			p, o.err = child.Start(c)
-		}
-		if o.err == nil {
-			o.Result = p.Wait(ctx)
-			o.err = o.Err
-		}
-		done <- o
-	}()
-	o := <-done
+	o := run(ctx, c)
 	for _, line := range said {
-		if v, ok := strings.CutPrefix(line, yes); ok && o.err == nil && v != "" {
+		if v, ok := strings.CutPrefix(line, yes); ok && o.Err == nil && v != "" {
 			return &Tried{v, path, file}, nil
 		}
 	}
 	why := strings.TrimPrefix(strings.Join(said, "; "), "vrrpd: ")
 	switch {
-	case o.err != nil && why == "":
-		return refuse(fmt.Errorf("%s: %w", path, o.err))
-	case o.err != nil && o.ExitCode > 0:
+	case o.Err != nil && why == "":
+		return refuse(fmt.Errorf("%s: %w", path, o.Err))
+	case o.Err != nil && o.ExitCode > 0:
 		return refuse(fmt.Errorf("%s cannot take over: %s", path, why))
-	case o.err != nil:
-		return refuse(fmt.Errorf("%s: %w: %s", path, o.err, why))
+	case o.Err != nil:
+		return refuse(fmt.Errorf("%s: %w: %s", path, o.Err, why))
 	}
 	return refuse(fmt.Errorf("%s does not know how to take over: it is no vrrpd, or one that has to be restarted", path))
+}
+
+// run runs a program to its end, and leaves no thread.
+func run(ctx context.Context, c child.Command) child.Result {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	starter := child.NewStarter()
+	go starter.Run(ctx)
+	p, err := starter.Start(ctx, c)
+	if err != nil {
+		return child.Result{Err: err}
+	}
+	return p.Wait(ctx)
 }
 
 // Asked returns the state that a program started with TryFlag was given.

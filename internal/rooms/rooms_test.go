@@ -17,7 +17,7 @@ import (
 
 // floors are the packages from the ground up: each imports only from floors below.
 var floors = [][]string{
-	{"election", "vrrp", "rtnl", "internal/footprint", "internal/realtime", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch"},
+	{"election", "vrrp", "rtnl", "internal/footprint", "internal/realtime", "internal/rundir", "internal/trusted", "internal/nftables", "internal/nlwatch", "internal/pidfd"},
 	{"lan", "internal/child"},
 	{"lease", "accept", "internal/reexec"},
 	{"grouplock/siblings", "vmacif", "control", "health", "hooks", "sysd", "config"},
