@@ -12,7 +12,7 @@ import (
 // here it becomes facts of the election, and repairs.
 func (d *Daemon) kernel(changes []rtnl.Change) {
 	touched := map[*parent]bool{}
-	at := d.placesFor(len(changes))
+	at := d.placesFor(changes)
 	addrs := false
 	for i := range changes {
 		c := &changes[i]
@@ -35,20 +35,25 @@ func (d *Daemon) kernel(changes []rtnl.Change) {
 	d.tellChecks(changes)
 }
 
-// places are the routers by the index of what carries their addresses; nil: it is not
-// worth looking up.
+// places are the routers by the index of what carries their addresses, as far as it is in
+// question; nil: it is not worth looking up.
 type places map[int][]*router
 
 // fewChanges are looked for among all routers one by one.
 const fewChanges = 8
 
-func (d *Daemon) placesFor(changes int) places {
-	if changes < fewChanges {
+func (d *Daemon) placesFor(changes []rtnl.Change) places {
+	if len(changes) < fewChanges {
 		return nil
 	}
-	at := make(places, len(d.routers))
+	at := make(places, len(changes))
+	for i := range changes {
+		at[changes[i].Index()] = nil
+	}
 	for _, r := range d.routers {
-		at[r.index] = append(at[r.index], r)
+		if whose, asked := at[r.index]; asked {
+			at[r.index] = append(whose, r)
+		}
 	}
 	return at
 }
