@@ -153,6 +153,7 @@ type Daemon struct {
 	// watchingOddities: the agenda has a look at what lasts.
 	watchingOddities bool
 	tidying          bool // the agenda has memory given back
+	looking          bool // the agenda looks for garbage
 
 	status   atomic.Pointer[control.Status] // the latest; for readers also when the loop is stuck
 	survey   *survey                        // the next one in the making; nil: none
@@ -173,7 +174,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 		instance: configName(cfg),
 		inbox:    &inbox{}, worker: newWorker(), asleep: asleep, done: make(chan struct{}),
 		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, watching: map[lease.Rung]bool{}, started: time.Now(),
-		hookLog: map[hookKey]*control.HookResult{}, scripts: make(chan struct{}, scriptsAtOnce),
+		hookLog: map[hookKey]*control.HookResult{}, scripts: make(chan struct{}, scriptsAtOnce), starter: child.NewStarter(),
 	}
 	d.announcer = d.newAnnouncer()
 	d.readers, d.stopReaders = context.WithCancel(context.Background())

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"runtime/debug"
 	"time"
 
 	"vrrpd/internal/footprint"
@@ -12,6 +11,13 @@ const (
 	manyRouters = 50
 	// tidyAfter is when that is over.
 	tidyAfter = 5 * time.Second
+	// garbageEach is how much garbage a change of sides makes per virtual router, when it is
+	// asked for its state meanwhile and has commands to run (measured: 50 KiB); garbageMost
+	// bounds the sum.
+	garbageEach = 64 << 10
+	garbageMost = 64 << 20
+	// litterLook is how often it is looked whether questions have left garbage.
+	litterLook = time.Minute
 )
 
 // tidyLater gives memory back to the machine when things are quiet again: a start, or a
@@ -27,12 +33,13 @@ func (d *Daemon) tidyLater() {
 	if many {
 		d.agenda.idly(boottime()+int64(tidyAfter), d.shrink)
 	}
+	headroom := min(uint64(len(d.routers))*garbageEach, garbageMost)
 	give := footprint.Release
 	switch {
 	case d.cfg.LockMemory:
-		give = func() error { debug.FreeOSMemory(); return nil }
+		give = func() error { footprint.Sweep(headroom); return nil }
 	case many:
-		give = footprint.Rest
+		give = func() error { return footprint.Rest(headroom) }
 	}
 	// When the loop has got again what it needs all the time.
 	d.agenda.idly(boottime()+int64(tidyAfter)+int64(d.interval())+int64(time.Second/2), func() {
@@ -42,6 +49,21 @@ func (d *Daemon) tidyLater() {
 				d.log.Debug("memory is not given back", "err", err)
 			}
 		})
+		if many && !d.looking {
+			d.looking = true
+			d.lookForLitter()
+		}
+	})
+}
+
+// lookForLitter has the garbage swept that gathers in a process that hardly makes any: the
+// collector runs by itself when there is a lot only.
+func (d *Daemon) lookForLitter() {
+	d.agenda.idly(boottime()+int64(litterLook), func() {
+		if footprint.Littered() {
+			d.tidyLater()
+		}
+		d.lookForLitter()
 	})
 }
 

@@ -1,5 +1,6 @@
-// Package footprint keeps a process that waits most of its life small. It must never be
-// used for memory that is locked, nor on the way to anything that is urgent.
+// Package footprint keeps a process that waits most of its life small, and the collector of
+// garbage out of the way while it does not. It must never be used on the way to anything
+// that is urgent; where memory is locked, Sweep alone.
 package footprint
 
 import (
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -17,21 +19,44 @@ const (
 	// startPercent: what a start leaves for good lies among what it needs for a moment,
 	// and the more of that there is at a time, the more memory is kept by it.
 	startPercent = 50
-	// restPercent lets little garbage gather. Hardly any is made at rest, so that the
-	// collector runs once in minutes.
-	restPercent = 25
+	// little garbage is left alone, bytes.
+	little = 1 << 20
 )
 
 // Begin is for the very start of a process. The user's GOGC is respected.
 func Begin() { collect(startPercent) }
 
-// Rest gives back to the machine what a time of activity has left: the garbage, and the
+// Rest is a Sweep that gives back to the machine what a time of activity has left: the garbage, and the
 // pages of the program that it has used. Those are in the page cache still, from where
 // what is needed comes back with a fault of half a microsecond for 64 KiB.
-func Rest() error {
-	collect(restPercent)
-	debug.FreeOSMemory()
+func Rest(headroom uint64) error {
+	Sweep(headroom)
 	return Release()
+}
+
+// Sweep gives back the garbage. It stops the world, which the collector does not again until
+// there is as much garbage as the headroom, bytes. Who hardly makes any at rest wants enough
+// of it for a change of sides: while commands are being started a stop of the world waits
+// each time for a thread that waits for a new process.
+func Sweep(headroom uint64) {
+	debug.FreeOSMemory()
+	live := measure("/gc/heap/live:bytes") + measure("/gc/scan/stack:bytes") + measure("/gc/scan/globals:bytes")
+	collect(int(headroom * 100 / max(live, 1<<20)))
+}
+
+// Littered reports whether garbage has gathered that is worth a Sweep.
+func Littered() bool {
+	return measure("/memory/classes/heap/objects:bytes") > measure("/gc/heap/live:bytes")+little
+}
+
+// measure reads one of the runtime's numbers, without stopping anything.
+func measure(name string) uint64 {
+	s := []metrics.Sample{{Name: name}}
+	metrics.Read(s)
+	if s[0].Value.Kind() != metrics.KindUint64 {
+		return 0 // a runtime that does not count it
+	}
+	return s[0].Value.Uint64()
 }
 
 func collect(percent int) {

@@ -3,6 +3,7 @@ package footprint
 import (
 	"bytes"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"testing"
@@ -49,6 +50,45 @@ func TestRelease(t *testing.T) {
 		t.Errorf("%d KB of files before, %d after", before, after)
 	}
 }
+
+// The collector rests while there is less garbage than the headroom, and after a Sweep there
+// is none.
+func TestSweep(t *testing.T) {
+	t.Setenv("GOGC", "")
+	const headroom = 16 << 20
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	Sweep(headroom)
+	if Littered() {
+		t.Error("garbage right after a Sweep")
+	}
+	runs := measure("/gc/cycles/total:gc-cycles")
+	for made := 0; made < headroom/2; made += len(litter) {
+		litter = make([]byte, 1<<16)
+	}
+	if now := measure("/gc/cycles/total:gc-cycles"); now != runs {
+		t.Errorf("the collector ran %d times for half of the headroom", now-runs)
+	}
+	if !Littered() {
+		t.Error("no garbage where much was made")
+	}
+	for made := 0; made < 4*headroom; made += len(litter) {
+		litter = make([]byte, 1<<16)
+	}
+	if now := measure("/gc/cycles/total:gc-cycles"); now == runs {
+		t.Error("the collector never runs")
+	}
+	Sweep(headroom)
+	if Littered() {
+		t.Error("garbage after a Sweep")
+	}
+	if measure("/no/such:bytes") != 0 {
+		t.Error("something is measured that there is not")
+	}
+}
+
+// litter is where garbage is made.
+var litter []byte
 
 // fileBacked is how much of this process is in memory that files have, too, in KB.
 func fileBacked(t *testing.T) int {
