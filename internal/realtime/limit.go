@@ -107,32 +107,61 @@ func setSpinning(l unix.Rlimit) error {
 	return nil
 }
 
-// Starting runs start, which starts a process that is not ours: it inherits the limit as
-// this process was given it, so that a command may be real-time if it wants to, and its nice value.
+// Starting runs start, which makes another program of this process: it inherits the limit as
+// this process was given it, so that a command may be real-time if it wants to, and its nice
+// value.
 func Starting(start func() error) error {
-	s := &spinning
-	s.Lock()
-	if !s.limited {
-		s.Unlock()
+	return spinning.lifted(func(nice int, favoured bool) error {
+		if favoured {
+			return ordinarily(nice, start)
+		}
 		return start()
+	})
+}
+
+// Spawning is Starting for a start that makes a process with a group of its own, and returns
+// its number.
+func Spawning(start func() (pid int, err error)) error {
+	return spinning.lifted(func(nice int, favoured bool) error {
+		pid := 0
+		own := func() (err error) {
+			pid, err = start()
+			return err
+		}
+		switch {
+		case favoured && renices():
+			if err := own(); err != nil {
+				return err
+			}
+			return unfavour(pid, nice)
+		case favoured:
+			return ordinarily(nice, own)
+		}
+		return own()
+	})
+}
+
+// lifted runs start without the limit. It is told the nice value that this process was
+// started with, and whether its threads have a better one.
+func (l *limit) lifted(start func(nice int, favoured bool) error) error {
+	l.Lock()
+	if !l.limited {
+		l.Unlock()
+		return start(0, false)
 	}
 	var err error
-	if s.forks++; s.forks == 1 {
-		err = setSpinning(s.original)
+	if l.forks++; l.forks == 1 {
+		err = setSpinning(l.original)
 	}
-	nice, favoured := s.nice, s.favoured
-	s.Unlock()
-	switch {
-	case err != nil:
-	case favoured:
-		err = ordinarily(nice, start)
-	default:
-		err = start()
+	nice, favoured := l.nice, l.favoured
+	l.Unlock()
+	if err == nil {
+		err = start(nice, favoured)
 	}
-	s.Lock()
-	defer s.Unlock()
-	if s.forks--; s.forks == 0 {
-		err = errors.Join(err, setSpinning(s.ours()))
+	l.Lock()
+	defer l.Unlock()
+	if l.forks--; l.forks == 0 {
+		err = errors.Join(err, setSpinning(l.ours()))
 	}
 	return err
 }

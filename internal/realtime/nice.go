@@ -57,6 +57,26 @@ func niceness() (int, error) {
 	return 20 - n, err // the system call cannot return a negative number
 }
 
+// renices reports whether this process may give what it has started, as whoever, another
+// nice value.
+func renices() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData // of 32 capabilities each
+	return unix.Capget(&header, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_SYS_NICE) != 0
+}
+
+// unfavour gives a process that has just been started, and what it may have started itself,
+// an ordinary nice value. It is started with that of the thread: until its program has begun
+// that thread waits, and the collector for the thread, with everybody else. A process of nice
+// 0 waited 30 ms and more beside threads of nice -20 that had work to do.
+func unfavour(group, original int) error {
+	// ESRCH: it has ended.
+	if err := unix.Setpriority(unix.PRIO_PGRP, group, original); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("set nice value of process %d: %w", group, err)
+	}
+	return nil
+}
+
 // ordinarily runs start on a thread with the nice value that the process was started with.
 func ordinarily(original int, start func() error) error {
 	runtime.LockOSThread()

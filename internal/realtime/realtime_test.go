@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,6 +201,36 @@ func TestFavour(t *testing.T) {
 	}
 	if n, err := niceness(); n != favour || err != nil {
 		t.Errorf("after a command a thread has nice %d, %v", n, err)
+	}
+	// A process of its own has the thread's until it is there, and what it starts has not.
+	cmd := exec.Command("sh", "-c", "read line; exec cat /proc/self/stat")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := Spawning(func() (int, error) {
+		if n, err := niceness(); renices() && (n != favour || err != nil) {
+			t.Errorf("a process is started with nice %d, %v", n, err)
+		}
+		err := cmd.Start()
+		return cmd.Process.Pid, err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("\n")); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if f := strings.Fields(out.String()); len(f) < 19 || f[18] != strconv.Itoa(before) {
+		t.Errorf("a process has nice %s, want %d", f, before)
+	}
+	if err := unfavour(cmd.Process.Pid, before); err != nil {
+		t.Errorf("of a process that has ended: %v", err)
 	}
 }
 

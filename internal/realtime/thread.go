@@ -17,15 +17,23 @@ const (
 	MaxPriority = 49
 )
 
-// spare is how many processors of the runtime are added; see Spare.
-const spare = 4
+// How many processors of the runtime are added; see Spare. Each keeps some memory for itself.
+// Where somebody has asked for real-time threads there is one for everybody who may ask for
+// the state at the same time, and for the commands: with four, adverts were 4 to 10 ms late
+// now and then, while the thread waited for one.
+const (
+	spare       = 4
+	spareUrgent = 24
+)
 
 // Spare gives the runtime more processors than the machine has, so that it is the kernel
 // which divides those. Who has waited has to find one that is free: else he waits until
 // another goroutine has been at work for 10 ms, with which the kernel, who knows that
 // he has waited, would have been through in one.
-func Spare() {
-	if want := runtime.NumCPU() + spare; runtime.GOMAXPROCS(0) < want {
+func Spare() { provide(spare) }
+
+func provide(more int) {
+	if want := runtime.NumCPU() + more; runtime.GOMAXPROCS(0) < want {
 		runtime.GOMAXPROCS(want)
 	}
 }
@@ -53,6 +61,7 @@ func NewThreads(priority int) (*Threads, error) {
 	if err := limitSpinning(); err != nil {
 		return nil, err
 	}
+	provide(spareUrgent)
 	return &Threads{priority: priority, window: spinning.window(), members: map[int]struct{}{}}, nil
 }
 
