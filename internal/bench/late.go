@@ -9,15 +9,11 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	vrrpdcontrol "vrrpd/control"
 	"vrrpd/internal/netlab"
@@ -28,9 +24,7 @@ import (
 // promoted when the other machine stops, with a command for each of its virtual routers,
 // and one virtual router that is MASTER all the time, whose adverts, every 10 ms, are looked
 // at: each point of their grid tells how late somebody would have been who had to speak
-// there. Beside it, in each window, is how late a thread of this program was that does
-// nothing but wake up at as many points of time, with the same priority: what the machine
-// that both run on does to everybody.
+// there. Beside it, in each window, is how late a metronome was.
 
 const (
 	steadyInterval = 10 * time.Millisecond
@@ -304,7 +298,8 @@ func (l *lateLab) window(ctx context.Context, row *lateness, asking bool, happen
 	stop := make(chan struct{})
 	var beside sync.WaitGroup
 	var floor sample
-	beside.Go(func() { floor = metronome(steadyInterval, stop) })
+	var untold error
+	beside.Go(func() { floor, untold = metronome(steadyInterval, row.Realtime, stop) })
 	asked := make(chan int, 1)
 	if asking {
 		beside.Go(func() { asked <- l.interrogate(questions, stop) })
@@ -316,7 +311,7 @@ func (l *lateLab) window(ctx context.Context, row *lateness, asking bool, happen
 	end := time.Now()
 	close(stop)
 	beside.Wait()
-	errs = append(errs, pass(ctx, 2*crowdInterval)) // the advert that was due at the end
+	errs = append(errs, untold, pass(ctx, 2*crowdInterval)) // the advert that was due at the end
 	for _, s := range sniffers {
 		errs = append(errs, s.Close())
 	}
@@ -405,30 +400,6 @@ func lateByRouter(frames []netlab.Frame, interval time.Duration, end time.Time) 
 		last[a.VRID] = f.At
 	}
 	return late
-}
-
-// metronome is how late a thread wakes up, at every interval.
-func metronome(interval time.Duration, stop <-chan struct{}) (late sample) {
-	runtime.LockOSThread() // and never unlock: its timer slack is not for others
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, unix.Gettid(), -10) // that of the daemons
-	now := func() int64 {
-		var ts unix.Timespec
-		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-		return ts.Nano()
-	}
-	for due := now(); ; {
-		select {
-		case <-stop:
-			return late
-		default:
-		}
-		due += int64(interval)
-		until := unix.NsecToTimespec(due)
-		for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil) == unix.EINTR {
-		}
-		late = append(late, time.Duration(now()-due))
-	}
 }
 
 // interrogate asks for the status at every interval, and returns how often that was

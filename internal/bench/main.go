@@ -28,6 +28,13 @@ import (
 )
 
 func main() {
+	if order := os.Getenv(metronomeEnv); order != "" {
+		if err := beMetronome(order); err != nil {
+			fmt.Fprintln(os.Stderr, "metronome:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	netlab.Hook()
 	if len(os.Args) > 3 && os.Args[1] == floorName {
 		fmt.Fprintln(os.Stderr, "floor:", floor(os.Args[2:]))
