@@ -3,6 +3,7 @@ package lease
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 )
 
 // Guard is the guard of one interface. Renew, Close and Deadline are for the
@@ -11,8 +12,10 @@ import (
 type Guard struct {
 	target
 	g       *Guards
-	rung    Rung
+	now     atomic.Uint32 // the Rung; Lighten and Repair change it, under g.mu
 	skipped []Skip
+	// left: Repair may have left programs of TCX beside the filters; under g.mu.
+	left bool
 
 	// deadline[slot] is in the kernel for Clsact and TCX, and a memory of the
 	// process for the others.
@@ -20,11 +23,18 @@ type Guard struct {
 	slot     int
 }
 
+// newGuard is a guard that nothing is installed of yet.
+func newGuard(g *Guards, r Rung, on target, skipped []Skip) *Guard {
+	t := &Guard{g: g, target: on, skipped: skipped}
+	t.now.Store(uint32(r))
+	return t
+}
+
 // attach installs the guard closed and removes those of other rungs; the caller
 // holds g.mu.
 func (t *Guard) attach() error {
 	t.deadline, t.slot = &cells{words: make([]int64, 1)}, 0
-	switch t.rung {
+	switch t.Rung() {
 	case Nftables:
 		if t.target.direct() {
 			return errParent
@@ -57,18 +67,18 @@ func (t *Guard) claim() error {
 }
 
 func (t *Guard) install() error {
-	h := t.g.hold(t.rung)
+	h := t.g.hold(t.Rung())
 	if err := h.install(t.target); err != nil {
 		return err
 	}
-	if err := t.g.removeAll(t.target, t.rung); err != nil {
+	if err := t.g.removeAll(t.target, t.Rung()); err != nil {
 		return err
 	}
 	return h.check(t.target)
 }
 
-// Rung returns how this guard works.
-func (t *Guard) Rung() Rung { return t.rung }
+// Rung returns how this guard works, at present: see Lighten.
+func (t *Guard) Rung() Rung { return Rung(t.now.Load()) }
 
 // Skipped tells why the rungs above are not the one in force.
 func (t *Guard) Skipped() []Skip { return slices.Clone(t.skipped) }
@@ -84,7 +94,7 @@ func (t *Guard) Index() int { return t.index }
 // transaction of the kernel.
 func (t *Guard) Renew(until int64) error {
 	t.deadline.store(t.slot, until)
-	if t.rung == Nftables {
+	if t.Rung() == Nftables {
 		return t.g.nft.set(t.name, until)
 	}
 	return nil
@@ -99,16 +109,19 @@ func (t *Guard) Deadline() int64 { return t.deadline.load(t.slot) }
 
 // Verify tells what is wrong if the guard in the kernel is not, or no longer,
 // the one that this process renews: somebody has removed or replaced it, or the
-// interface has gone. It takes some 50 us.
+// interface has gone. It takes some 50 us; with TCX, where only looking helps, less.
 func (t *Guard) Verify() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
+	if t.Rung() == TCX && t.g.tcx.check(t.target) == nil {
+		return nil // on an interface that does not exist there are no programs
+	}
 	name, err := t.g.guardable(t.index, t.direct())
-	if err == nil && name != t.name && t.rung == Nftables { // whose hooks go by the name
+	if err == nil && name != t.name && t.Rung() == Nftables { // whose hooks go by the name
 		err = fmt.Errorf("the interface is called %s now", name)
 	}
 	if err == nil {
-		err = t.g.hold(t.rung).check(t.target)
+		err = t.g.hold(t.Rung()).check(t.target)
 	}
 	if err != nil {
 		return fmt.Errorf("guard of %s: %w", t.name, err)
@@ -121,16 +134,23 @@ func (t *Guard) Verify() error {
 //
 // Attaching to TCX waits for two grace periods of the kernel's RCU, some 25 ms. So
 // that the interface is not without a guard meanwhile, the same program stands there
-// as the filters of Clsact until then, where that can be had.
+// as the filters of Clsact until then, where that can be had. A guard that Lighten has
+// made one of TCX is one of Clsact after it, and waits for nothing.
 func (t *Guard) Repair() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
-	if t.rung == TCX {
+	if t.Rung() == TCX {
 		// If it fails, there is no guard for that time; install tells why, or helps.
-		_ = t.g.hold(Clsact).install(t.target)
+		err := t.g.hold(Clsact).install(t.target)
+		if err == nil && t.lightened() && t.g.hold(Clsact).check(t.target) == nil {
+			// What is left of the other, on one side perhaps, has the same deadline.
+			t.left = true
+			t.now.Store(uint32(Clsact))
+			return nil
+		}
 	}
 	err := t.install()
-	for again := t.rung == Nftables; err == nil && again; {
+	for again := t.Rung() == Nftables; err == nil && again; {
 		// A Renew or Close of the loop that came in between must have the last
 		// word: its store is seen here, or its own transaction comes later.
 		until := t.Deadline()
@@ -138,7 +158,7 @@ func (t *Guard) Repair() error {
 		again = t.Deadline() != until
 	}
 	if err != nil {
-		return fmt.Errorf("repair the guard of %s: %w", t.name, advise(t.rung, err))
+		return fmt.Errorf("repair the guard of %s: %w", t.name, advise(t.Rung(), err))
 	}
 	return nil
 }
@@ -150,7 +170,11 @@ func (t *Guard) Detach() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
 	t.deadline.store(t.slot, 0)
-	if err := t.g.hold(t.rung).remove(t.target); err != nil && !gone(err) {
+	err := t.g.hold(t.Rung()).remove(t.target)
+	if err == nil && t.left {
+		err = t.g.tcx.remove(t.target)
+	}
+	if err != nil && !gone(err) {
 		return fmt.Errorf("remove the guard of %s: %w", t.name, err)
 	}
 	return nil

@@ -266,10 +266,9 @@ func (g *Guards) Attach(index int) (*Guard, error) {
 func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 	skipped := slices.Clone(g.skipped)
 	for _, r := range ladder {
-		t := &Guard{g: g, rung: r, target: on}
+		t := newGuard(g, r, on, slices.Clone(skipped))
 		err := t.attach()
 		if err == nil {
-			t.skipped = skipped
 			return t, nil
 		}
 		err = fmt.Errorf("guard %s: %w", on.name, advise(r, err))

@@ -19,6 +19,8 @@ const helperEnv = "VRRPD_LEASE_TEST_HELPER"
 //
 //	attach RUNG INDEX   (RUNG may be "any")
 //	renew UNTIL
+//	lighten
+//	half                (as lighten, as far as a moment before its end)
 //	remove INDEX
 func helper() {
 	var t *Guard
@@ -37,6 +39,10 @@ func helper() {
 			if _, err = fmt.Sscan(line, &verb, &number); err == nil {
 				err = t.Renew(number)
 			}
+		case line == "lighten":
+			err = t.Lighten()
+		case line == "half":
+			err = t.g.tcx.install(t.target)
 		case strings.HasPrefix(line, "remove"):
 			if _, err = fmt.Sscan(line, &verb, &number); err == nil {
 				var g *Guards

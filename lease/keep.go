@@ -175,7 +175,7 @@ type KeptGuard struct {
 
 // Keep says what the next program needs of the guard, besides what its Guards keep.
 func (t *Guard) Keep() KeptGuard {
-	k := KeptGuard{Index: t.index, Name: t.name, Rung: t.rung, Skipped: keptSkips(t.skipped), Until: t.Deadline()}
+	k := KeptGuard{Index: t.index, Name: t.name, Rung: t.Rung(), Skipped: keptSkips(t.skipped), Until: t.Deadline()}
 	if t.direct() {
 		k.Family, k.VRID = uint8(t.handle>>8), uint8(t.handle)
 	}
@@ -187,7 +187,7 @@ func (t *Guard) Keep() KeptGuard {
 func (g *Guards) Resume(k KeptGuard) (*Guard, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	t := &Guard{target: g.target(k.Index), g: g, rung: k.Rung, skipped: skips(k.Skipped)}
+	t := newGuard(g, k.Rung, g.target(k.Index), skips(k.Skipped))
 	if k.Family != 0 {
 		t.target = place{k.Index, k.Family, k.VRID}.target(g)
 	}

@@ -55,7 +55,7 @@ func (g *Guards) attachNew(ifaces []New, guards []*Guard) (done int) {
 	for some := range slices.Chunk(ifaces, together) {
 		var batch []netlink.Message
 		for i, n := range some {
-			t := &Guard{g: g, rung: Clsact, target: g.target(n.Index), skipped: g.skipped}
+			t := newGuard(g, Clsact, g.target(n.Index), g.skipped)
 			t.name = n.Name
 			if err := t.claim(); err != nil {
 				return done
