@@ -184,6 +184,7 @@ func (d *Daemon) promote(r *router, epoch uint64) {
 	ready := r.prepared
 	r.wanted, r.prepared = true, false
 	r.masters++
+	d.lookAtLight()
 	if d.passed(epoch) && !d.board.Load().State().Serving() {
 		return // the step that obeys the new epoch takes it down anyway
 	}

@@ -65,6 +65,7 @@ func (d *Daemon) attachGuard(r *router) error {
 func (d *Daemon) takeGuard(r *router, guard *lease.Guard) {
 	r.guard = guard
 	d.watchGuards(guard.Rung())
+	d.lightenSoon()
 }
 
 func (d *Daemon) attachAnew(r *router) (*lease.Guard, error) {
@@ -229,6 +230,8 @@ func (d *Daemon) mended(r *router) bool {
 	err := r.guard.Repair()
 	if err != nil {
 		err = d.attachGuard(r)
+	} else {
+		d.takeGuard(r, r.guard) // perhaps it is of another kind now
 	}
 	if err != nil {
 		d.setFault(r, election.FaultInterface, true, err.Error())
@@ -320,7 +323,8 @@ func (d *Daemon) guardBroken(r *router, guard *lease.Guard, found error) {
 			case err != nil:
 				d.guardLost(r, err)
 			default:
-				d.checkGuard(r) // what was found meanwhile was left alone
+				d.takeGuard(r, guard) // perhaps it is of another kind now
+				d.checkGuard(r)       // what was found meanwhile was left alone
 			}
 		})
 	})

@@ -333,6 +333,7 @@ func (d *Daemon) renumber() {
 
 // finish adds what is new; done is told what went wrong. It runs on the loop.
 func (d *Daemon) finish(p *plan, done func(error)) {
+	d.lightenSoon() // the interval, or the number of routers, may be another one
 	if len(p.add) == 0 {
 		d.hands.Expect(d.specs())
 		done(nil)
@@ -401,8 +402,7 @@ func (d *Daemon) join1(r *router, c carrier, guard *lease.Guard, err error) {
 		d.retryInterface(r)
 		return
 	}
-	r.guard = guard
-	d.watchGuards(guard.Rung())
+	d.takeGuard(r, guard)
 	d.log.Info("lease: "+guard.Rung().String(), d.about(r)...)
 	d.followSettings(r)
 }

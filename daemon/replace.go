@@ -305,6 +305,8 @@ func (d *Daemon) putDown() paused {
 func (d *Daemon) pause() {
 	all := d.pausing
 	d.pausing = nil
+	d.standing = true
+	defer func() { d.standing = false }()
 	if why := d.underWay(); why != "" {
 		all.answers <- paused{name: d.instance, why: why}
 		return

@@ -132,7 +132,7 @@ func (d *Daemon) settledIn(h *heir) {
 	d.heir = nil
 	for _, r := range d.routers {
 		if r.guard != nil {
-			d.watchGuards(r.guard.Rung())
+			d.takeGuard(r, r.guard)
 		}
 		if r.filter != nil {
 			if err := d.watchFilters(); err != nil {
@@ -144,6 +144,7 @@ func (d *Daemon) settledIn(h *heir) {
 		// nobody has listened.
 		d.checkGuard(r)
 	}
+	d.lookAtLight()
 	for i := range d.checks {
 		if name := d.checks[i].Interface; name != "" {
 			d.tellInterface(name)

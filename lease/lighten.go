@@ -26,6 +26,10 @@ var errNobodys = errors.New("without CAP_SYS_ADMIN nobody could tell whose it is
 // virtual interface, and TCX is on the ladder.
 func (t *Guard) Lighter() bool { return t.Rung() == Clsact && t.lightened() }
 
+// Light reports whether the guard is one of TCX that would be one of Clsact after Repair,
+// as it is after Lighten.
+func (t *Guard) Light() bool { return t.Rung() == TCX && t.lightened() }
+
 // lightened reports whether the guard is one that changes between Clsact and TCX.
 func (t *Guard) lightened() bool {
 	return !t.direct() && t.g.tcx.absent == nil && slices.Contains(t.g.below, Clsact) && slices.Contains(t.g.below, TCX)

@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vrrpd/lease"
+)
+
+// With adverts every 10 ms no deadline is ever far away, and clsact would cost a frame
+// more than 150 ns (lease.Near). So there a guard changes over to TCX when it serves; an
+// interface that is made again, and a guard that is repaired, begin on clsact and wait
+// for nothing.
+const (
+	// lightRouters is how many virtual routers a process may have for that: each change
+	// keeps the kernel's RTNL mutex from everybody for 20 ms, and so does the end of
+	// the interface.
+	lightRouters = 8
+	// lightenPause is how long it waits after whatever has happened to guards, and
+	// between two changes.
+	lightenPause = 500 * time.Millisecond
+	// lightLook is how often a light guard of a machine that serves is looked at, of
+	// which the kernel tells nobody. A look costs some 10 us.
+	lightLook = 10 * time.Millisecond
+)
+
+// brief reports whether deadlines are always near, and the routers few.
+func (d *Daemon) brief() bool {
+	const least = 2 // intervals; see config.Config
+	left := time.Duration(max(d.cfg.LeaseIntervals, least)-1) * d.interval()
+	return len(d.routers) > 0 && len(d.routers) <= lightRouters && lease.Near(left)
+}
+
+// lightenSoon has guards changed over, one after the other, that it is worth for.
+func (d *Daemon) lightenSoon() {
+	if d.lightening || !d.brief() {
+		return
+	}
+	d.lightening = true
+	d.agenda.idly(boottime()+int64(lightenPause), func() {
+		d.lightening = false
+		d.lighten()
+	})
+}
+
+// lighten has the worker do so for the next one, unless the kernel's mutex is needed for
+// something else just now.
+func (d *Daemon) lighten() {
+	i := slices.IndexFunc(d.routers, func(r *router) bool {
+		return r.guard != nil && r.index != 0 && r.guard != r.heavy && r.guard.Lighter()
+	})
+	if i < 0 || d.exit || !d.brief() {
+		return
+	}
+	r := d.routers[i]
+	if !d.ready || d.heir != nil || !d.machine.Settled() || r.mending || r.prepared || r.lowering > 0 {
+		d.lightenSoon()
+		return
+	}
+	guard := r.guard
+	r.mending = true
+	d.work(func() {
+		err := guard.Lighten()
+		d.inbox.call(func() {
+			r.mending = false
+			d.lightened(r, guard, err)
+		})
+	})
+}
+
+// lightened: the guard has changed over, or will not.
+func (d *Daemon) lightened(r *router, guard *lease.Guard, err error) {
+	d.lightenSoon()
+	switch {
+	case r.guard != guard || r.index == 0 || errors.Is(err, unix.ENODEV):
+		return
+	case err != nil:
+		r.heavy = guard
+		d.log.Warn(fmt.Sprintf("lease: stays %v: %v", guard.Rung(), err), d.about(r)...)
+	default:
+		d.log.Info(fmt.Sprintf("lease: %v, which costs a frame less at adverts every %v", guard.Rung(), d.interval()), d.about(r)...)
+	}
+	d.checkGuard(r) // what was found meanwhile was left alone
+	d.lookAtLight()
+}
+
+// lookAtLight looks at the light guards of a machine that serves, again and again. While
+// it does not serve, nothing passes an interface, and who prepares looks (mended).
+func (d *Daemon) lookAtLight() {
+	if d.looking || !slices.ContainsFunc(d.routers, (*router).litUp) {
+		return
+	}
+	d.looking = true
+	d.agenda.idly(boottime()+int64(lightLook), func() {
+		d.looking = false
+		for _, r := range d.routers {
+			// A loop that is about to stand still leaves the worker nothing to do.
+			if r.litUp() && !d.standing {
+				d.checkGuard(r)
+			}
+		}
+		d.lookAtLight()
+	})
+}
+
+// litUp reports whether the router serves behind a light guard.
+func (r *router) litUp() bool { return r.wanted && r.guard != nil && r.guard.Light() }
