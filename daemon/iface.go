@@ -127,7 +127,13 @@ func (d *Daemon) repair(r *router, found string) {
 	}
 	if !r.repairPending {
 		r.repairPending = true
-		d.afterStep = append(d.afterStep, func() { d.repairNow(r) })
+		d.afterStep = append(d.afterStep, func() {
+			if r.guard != nil && d.brief() {
+				d.awaitKernel(r, func() { d.repairNow(r) })
+				return
+			}
+			d.repairNow(r)
+		})
 	}
 }
 

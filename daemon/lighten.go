@@ -20,29 +20,38 @@ const (
 	// keeps the kernel's RTNL mutex from everybody for 20 ms, and so does the end of
 	// the interface.
 	lightRouters = 8
-	// lightenPause is how long it waits after whatever has happened to guards, and
-	// between two changes.
-	lightenPause = 500 * time.Millisecond
+	// lightenPause is for how long nothing must have happened to guards, and no machine
+	// have changed sides, before that is done.
+	lightenPause = time.Second
 	// lightLook is how often a light guard of a machine that serves is looked at, of
 	// which the kernel tells nobody. A look costs some 10 us.
 	lightLook = 10 * time.Millisecond
 )
 
-// brief reports whether deadlines are always near, and the routers few.
+// brief reports whether deadlines are always near.
 func (d *Daemon) brief() bool {
 	const least = 2 // intervals; see config.Config
-	left := time.Duration(max(d.cfg.LeaseIntervals, least)-1) * d.interval()
-	return len(d.routers) > 0 && len(d.routers) <= lightRouters && lease.Near(left)
+	return lease.Near(time.Duration(max(d.cfg.LeaseIntervals, least)-1) * d.interval())
+}
+
+// lightly reports whether guards are to change over.
+func (d *Daemon) lightly() bool {
+	return len(d.routers) > 0 && len(d.routers) <= lightRouters && d.brief()
 }
 
 // lightenSoon has guards changed over, one after the other, that it is worth for.
 func (d *Daemon) lightenSoon() {
-	if d.lightening || !d.brief() {
+	if d.lightening || !d.lightly() {
 		return
 	}
 	d.lightening = true
+	began := d.board.Load()
 	d.agenda.idly(boottime()+int64(lightenPause), func() {
 		d.lightening = false
+		if d.board.Load() != began {
+			d.lightenSoon()
+			return
+		}
 		d.lighten()
 	})
 }
@@ -53,7 +62,7 @@ func (d *Daemon) lighten() {
 	i := slices.IndexFunc(d.routers, func(r *router) bool {
 		return r.guard != nil && r.index != 0 && r.guard != r.heavy && r.guard.Lighter()
 	})
-	if i < 0 || d.exit || !d.brief() {
+	if i < 0 || d.exit || !d.lightly() {
 		return
 	}
 	r := d.routers[i]
@@ -104,6 +113,19 @@ func (d *Daemon) lookAtLight() {
 			}
 		}
 		d.lookAtLight()
+	})
+}
+
+// awaitKernel has f done on the loop when nobody keeps the kernel's RTNL mutex any more.
+// Whoever deletes an interface does so for 10 ms, and 20 ms longer if its guard is a light
+// one, and at the beginning the kernel says that it has gone down: a loop that brought it
+// up then would stand still for that long, and siblings that speak every 10 ms would take
+// it for stuck.
+func (d *Daemon) awaitKernel(r *router, f func()) {
+	guard := r.guard
+	d.work(func() {
+		_ = guard.Verify()
+		d.inbox.call(func() { d.afterStep = append(d.afterStep, f) })
 	})
 }
 

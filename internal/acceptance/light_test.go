@@ -1,0 +1,127 @@
+package acceptance
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+
+	"vrrpd/control"
+	"vrrpd/internal/netlab"
+)
+
+// waitLight waits until the guard of an interface is one of TCX and nothing else.
+func (r *router) waitLight(l lan) {
+	r.site.t.Helper()
+	netlab.Eventually(r.site.t, patience, func() (bool, string) {
+		p, f := r.programs(l, nil), r.filters(l)
+		return p == 2 && f == 0, fmt.Sprintf("%s has %d programs of TCX and %d filters", l.vrrp(), p, f)
+	})
+	r.waitStatus(l, "its lease is tcx", func(st control.Status) bool { return st.Routers[0].Lease.Rung == "tcx" })
+}
+
+// At adverts every 10 ms the guards change over to TCX by themselves. Somebody who
+// removes one, and the kernel tells nobody, finds it back within 20 ms in the median, and
+// so does who deletes the interface: clsact stands in. When the machine dies, it is silent
+// before the other one speaks, and the next start makes it right again.
+func TestGuard_Light(t *testing.T) {
+	// Not parallel: it speaks every 10 ms.
+	p := paces[2]
+	s := pair(t, options{interval: p.interval})
+	r := s.r1
+	for _, r := range s.routers() {
+		for _, l := range lans {
+			r.waitLight(l)
+		}
+	}
+	r.syslog.waitFor(t, 0, "the change", containing("lease: tcx, which costs a frame less"))
+	if got := r.typed("atropos --state"); !strings.Contains(got.Stdout, "tcx") {
+		t.Errorf("atropos --state does not show the lease:\n%s", got.Stdout)
+	}
+
+	guarded := func() bool {
+		n := 0 // parts of a guard; in the meantime there may be no interface
+		check(t, r.DoNet(func() error {
+			k, err := r.Netlink().LinkByName(lanA.vrrp())
+			if err != nil || k.Attrs().Flags&net.FlagUp == 0 {
+				return nil
+			}
+			for i, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+				res, err := link.QueryPrograms(link.QueryOptions{Target: k.Attrs().Index, Attach: at})
+				if err == nil && len(res.Programs) > 0 {
+					n++
+					continue
+				}
+				parent := []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS}[i]
+				if list, err := r.Netlink().FilterList(k, parent); err == nil && len(list) > 0 {
+					n++
+				}
+			}
+			return nil
+		}))
+		return n == 2
+	}
+	measure := func(what string, times int, harm func()) {
+		var took []time.Duration
+		for range times {
+			r.waitServing(lanA)
+			r.waitLight(lanA)
+			harm()
+			at := time.Now()
+			for !guarded() && time.Since(at) < patience {
+			}
+			took = append(took, time.Since(at))
+		}
+		slices.Sort(took)
+		t.Logf("%s: guarded again after %v", what, took)
+		if m := took[len(took)/2]; m > swift {
+			t.Errorf("%s: guarded again after %v in the median, want %v", what, m, swift)
+		}
+	}
+	// Together fewer than a machine may repair within a minute.
+	measure("programs removed", 9, func() {
+		r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
+			return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
+		})
+	})
+	measure("interface deleted", 5, func() {
+		k, err := r.Netlink().LinkByName(lanA.vrrp())
+		check(t, err)
+		check(t, r.Netlink().LinkDel(k))
+	})
+
+	s.settled(r, s.r2)
+	r.waitLight(lanA)
+	watch := s.watch(p.ask)
+	killTogether(t, r.processes())
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+	s.r2.pass(5*p.iv, p.iv)
+	s.neverTwo(watch)
+	r.startAll()
+	s.settled(r, s.r2)
+	for _, l := range lans {
+		r.waitLight(l)
+	}
+}
+
+// At other intervals, and where somebody has chosen, it stays what it is.
+func TestGuard_StaysHeavy(t *testing.T) {
+	t.Parallel()
+	for _, c := range []options{{interval: "0.1"}, {interval: "0.01", flags: "--lease clsact"}} {
+		s := newSite(t, c)
+		s.r1.startLine(fmt.Sprintf("vrrpd -i eth0 -v 51 10.16.1.200 -d %s %s", c.interval, c.flags))
+		s.r1.waitServing(lanA)
+		s.r1.pass(2*time.Second, 100*time.Millisecond)
+		if f, p := s.r1.filters(lanA), s.r1.programs(lanA, nil); f != 2 || p != 0 {
+			t.Errorf("%+v: %d filters and %d programs", c, f, p)
+		}
+	}
+}
