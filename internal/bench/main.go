@@ -3,7 +3,7 @@
 // docs/outages.svg. "make bench-peers" runs it.
 //
 // What is measured lies in failover.go (what a client loses, by cause), scale.go (many
-// virtual routers), path.go (forwarded packets) and late.go (lateness of adverts); what is
+// virtual routers), path.go (forwarded packets), toll.go (the lease) and late.go (lateness of adverts); what is
 // written (report.go, latetext.go, chart.go) is a pure function of the result (result.go), which is kept as JSON.
 package main
 
@@ -180,7 +180,7 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		{"failover", func() error { return r.failovers(ctx, list, intervals) }},
 		{"scale", func() error { return r.scales(ctx, list, crowds, intervals) }},
 		{"path", func() error {
-			r.Path, err = measurePath(ctx, list, pathTime)
+			r.Path, r.Tolls, err = measurePath(ctx, list, pathTime)
 			return err
 		}},
 		{"late", func() error {

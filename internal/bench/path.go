@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"runtime"
@@ -23,8 +24,9 @@ import (
 // turn a handful of frames for a host behind it: a veth pair delivers within the system
 // call that sends, so the time that the call takes is that of the whole way, bridges
 // included. Before anything is started the same is measured once: by what the machines
-// differ then is subtracted afterwards. The quickest turns count, because others use the
-// processors, too.
+// differ then is subtracted afterwards. Two machines are compared turn by turn, and the
+// median of the differences counts, because others use the processors, too, and the clock
+// of a processor changes.
 
 // Ways through a machine.
 const (
@@ -45,8 +47,10 @@ var behind = crowdAddr(1, 200)
 type stall struct {
 	name string
 	run  *contender // nil: nothing
-	h    *netlab.Host
-	vrid byte
+	// interval is that of its adverts.
+	interval time.Duration
+	h        *netlab.Host
+	vrid     byte
 }
 
 // pathLab is all of them.
@@ -63,11 +67,11 @@ type pathLab struct {
 }
 
 // measurePath measures what a packet costs with nothing running, with each contender,
-// and with vrrpd on each rung of its lease.
-func measurePath(ctx context.Context, list []contender, budget time.Duration) (rows []pathRow, err error) {
+// and with vrrpd on each rung of its lease; and what each of these adds by itself.
+func measurePath(ctx context.Context, list []contender, budget time.Duration) (rows []pathRow, tolls []toll, err error) {
 	lab, err := netlab.New()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
 	p := &pathLab{lab: lab, fd: -1}
@@ -79,7 +83,7 @@ func measurePath(ctx context.Context, list []contender, budget time.Duration) (r
 	p.stalls = []*stall{{name: bareName}}
 	for _, c := range list {
 		if c.name != ourName {
-			p.stalls = append(p.stalls, &stall{name: c.name, run: &c})
+			p.stalls = append(p.stalls, &stall{name: c.name, run: &c, interval: time.Second})
 			continue
 		}
 		for _, rung := range rungs() {
@@ -87,11 +91,15 @@ func measurePath(ctx context.Context, list []contender, budget time.Duration) (r
 			leased.commands = func(_ *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
 				return []netlab.Command{{Path: c.path, Args: append(routerArgs(routers[0]), "--lease", rung)}}, nil
 			}
-			p.stalls = append(p.stalls, &stall{name: ourName + ", " + rung, run: &leased})
+			p.stalls = append(p.stalls, &stall{name: ourName + ", " + rung, run: &leased, interval: time.Second})
+		}
+		// What it chooses itself.
+		for _, interval := range tollIntervals()[1:] {
+			p.stalls = append(p.stalls, &stall{name: fmt.Sprintf("%s, adverts every %v", ourName, interval), run: &c, interval: interval})
 		}
 	}
 	if err := p.layOut(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var ways []way
 	for _, s := range p.stalls {
@@ -99,10 +107,10 @@ func measurePath(ctx context.Context, list []contender, budget time.Duration) (r
 	}
 	alone, err := p.race(ctx, ways, budget/3)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := p.serve(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, s := range p.stalls {
 		if s.run != nil {
@@ -111,9 +119,16 @@ func measurePath(ctx context.Context, list []contender, budget time.Duration) (r
 	}
 	busy, err := p.race(ctx, ways, budget*2/3)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return compare(p.stalls, alone, busy), nil
+	if tolls, err = p.tolls(ctx, budget*3/2); err != nil {
+		return nil, nil, err
+	}
+	rows = compare(p.stalls, alone, busy)
+	for _, row := range rows {
+		tell("%-16s %-28s %4d ns, %s", row.Way, row.Contender, row.Quick.Nanoseconds(), row.more())
+	}
+	return rows, tolls, nil
 }
 
 // bareName is the machine on which nothing runs, noLease the one without a guard.
@@ -229,7 +244,7 @@ func (p *pathLab) serve(ctx context.Context) error {
 			continue
 		}
 		m := &machine{Host: s.h, contender: *s.run, routers: []peers.Router{{
-			Parent: "eth0", VRID: s.vrid, Priority: priorities[0], Interval: time.Second,
+			Parent: "eth0", VRID: s.vrid, Priority: priorities[0], Interval: s.interval,
 			VIPs: []netip.Addr{crowdAddr(0, s.vrid)}, VMAC: fmt.Sprint("vrrp", s.vrid),
 		}}}
 		if _, err := m.start(); err != nil {
@@ -250,7 +265,7 @@ func (p *pathLab) serve(ctx context.Context) error {
 			return fmt.Errorf("%s serves with %v, not with its virtual MAC", s.name, mac)
 		}
 	}
-	return pass(ctx, 2*time.Second) // announcements, and adverts that tell the switch
+	return pass(ctx, 3*time.Second) // announcements, adverts that tell the switch, a lease that changes over
 }
 
 // race gives each way its turn, again and again, and returns the time of a packet in
@@ -350,11 +365,32 @@ func compare(stalls []*stall, alone, busy map[way]sample) (rows []pathRow) {
 			row := pathRow{Contender: s.name, Way: to, Turns: len(busy[w]), Quick: busy[w].quick(), Median: busy[w].median()}
 			// The others have no lease that could be compared with none.
 			if w != base && (to == toParent || strings.HasPrefix(s.name, ourName)) {
-				bias := alone[way{s, toParent}].quick() - alone[way{base.stall, toParent}].quick()
-				row.Base, row.More = base.name, row.Quick-busy[base].quick()-bias
+				row.Base = base.name
+				row.Low, row.More, row.High = paired(busy[w], busy[base], alone[way{s, toParent}], alone[way{base.stall, toParent}])
 			}
 			rows = append(rows, row)
 		}
 	}
 	return rows
+}
+
+// paired is how much more one way takes than another one, beyond what they differed by
+// before: medians of the differences turn by turn, and the bounds for both together.
+func paired(with, without, before, beforeWithout sample) (low, more, high time.Duration) {
+	l, m, h := with.less(without).confidence()
+	bl, bm, bh := before.less(beforeWithout).confidence()
+	more = m - bm
+	return more - hypot(m-l, bh-bm), more, more + hypot(h-m, bm-bl)
+}
+
+// less is the sample less another one, item by item.
+func (s sample) less(other sample) (d sample) {
+	for i := range min(len(s), len(other)) {
+		d = append(d, s[i]-other[i])
+	}
+	return d
+}
+
+func hypot(a, b time.Duration) time.Duration {
+	return time.Duration(math.Hypot(float64(a), float64(b)))
 }

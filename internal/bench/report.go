@@ -44,6 +44,9 @@ func document(r result) string {
 	if len(r.Path) > 0 {
 		b.WriteString(pathText(r))
 	}
+	if len(r.Tolls) > 0 {
+		b.WriteString(tollText(r))
+	}
 	if len(r.Late) > 0 {
 		b.WriteString(lateText(r))
 	}
@@ -322,19 +325,23 @@ func pathText(r result) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("## Forwarded packets")
 	p("")
-	p("Small packets from one LAN to the other through a machine that is MASTER, on one\nprocessor: bridge, veth, the machine, veth, bridge. The quickest twentieth of %d turns of %d\npackets counts, the machines by turns. \"More\" is compared with what is in brackets on the\nsame way; by what the machines differed before anything was started has been taken off.\nFor the card that is the cost of hearing adverts, for the virtual MAC that of the lease\n(`--lease`), which silences a dead MASTER.", r.Path[0].Turns, handful)
+	p("Small packets from one LAN to the other through a machine that is MASTER, on one\nprocessor: bridge, veth, the machine, veth, bridge. The quickest twentieth of %d turns of %d\npackets counts, the machines by turns. \"More\" is the median of the differences, turn by\nturn, to what stands beside it, on the same way, with the bounds that hold it in 19 cases of\n20; by what the machines differed before anything was started has been taken off.\nFor the card that is the cost of hearing adverts, for the virtual MAC that of the lease\n(`--lease`), which silences a dead MASTER.", r.Path[0].Turns, handful)
 	p("")
 	p("| addressed to the | through a machine with | ns per packet | packets per second | more, ns |")
 	p("|---|---|---|---|---|")
 	for _, w := range r.Path {
-		more := "–"
-		if w.Base != "" {
-			more = fmt.Sprintf("%+d (%s)", w.More.Nanoseconds(), w.Base)
-		}
-		p("| %s | %s | %d | %d 000 | %s |", w.Way, w.Contender, w.Quick.Nanoseconds(), int(time.Second/w.Quick)/1000, more)
+		p("| %s | %s | %d | %d 000 | %s |", w.Way, w.Contender, w.Quick.Nanoseconds(), int(time.Second/w.Quick)/1000, w.more())
 	}
 	p("")
 	return b.String()
+}
+
+// more is how much a packet takes more, and than where.
+func (w pathRow) more() string {
+	if w.Base == "" {
+		return "–"
+	}
+	return fmt.Sprintf("%+d (%+d to %+d), %s", w.More.Nanoseconds(), w.Low.Nanoseconds(), w.High.Nanoseconds(), w.Base)
 }
 
 // method says how it was done; what changes from run to run is elsewhere.

@@ -46,7 +46,7 @@ func figuresForTest() result {
 		},
 		Path: []pathRow{
 			{Contender: bareName, Way: toParent, Turns: 900, Quick: 4000, Median: 4100},
-			{Contender: ourName + ", clsact", Way: toParent, Turns: 900, Quick: 4500, Median: 4600, Base: bareName, More: 480},
+			{Contender: ourName + ", clsact", Way: toParent, Turns: 900, Quick: 4500, Median: 4600, Base: bareName, More: 480, Low: 470, High: 495},
 			{Contender: "keepalived", Way: toParent, Turns: 900, Quick: 4050, Median: 4600, Base: bareName, More: 40},
 			{Contender: "FRR", Way: toParent, Turns: 900, Quick: 4450, Median: 4600, Base: bareName, More: 440},
 		},
@@ -81,7 +81,7 @@ func TestDocument(t *testing.T) {
 		"| 1 | 1s | keepalived | 60.0 | 30.0 | 13.0 | 3.0 | 300 | 0.0 | 0.0 |",
 		"| 1 | 1s | FRR | 60.0 | 5.0 | 20.0 | 20.0 | 0.0 | 1 of 1 within 30s | not all |",
 		"| 1000 | 1s | vrrpd | not measured: why |",
-		"| MAC of the card | vrrpd, clsact | 4500 | 222 000 | +480 (nothing) |",
+		"| MAC of the card | vrrpd, clsact | 4500 | 222 000 | +480 (+470 to +495), nothing |",
 		"| 1 | 1s | keepalived : vrrpd | 0.2 | 6 | 1.3 | 0.5 | > 15 | ≈ |", "| 1 | 1s | FRR : vrrpd | 0.2 | 1 | 2 | 3.3 | ≈ | ∞ |",
 		"- the cat was on the keyboard",
 	)
@@ -264,4 +264,52 @@ addresses = ["192.0.2.100"]
 	if a := crowdAddr(3, 7); a != netip.MustParseAddr("198.18.3.7") {
 		t.Error(a)
 	}
+}
+
+// The bounds are those of the sign test, and hold for whatever a few are.
+func TestConfidence(t *testing.T) {
+	var s sample
+	for n := range 100 {
+		s = append(s, time.Duration((n*37)%100)) // 0 to 99, mixed
+	}
+	s[3] = never
+	low, middle, high := s.confidence()
+	if low < 38 || low > 41 || middle < 48 || middle > 51 || high < 59 || high > 62 {
+		t.Errorf("%d, %d to %d", middle, low, high)
+	}
+	if low, middle, high := (sample{5, 7}).confidence(); low != 5 || middle != 5 || high != 7 {
+		t.Errorf("of two: %d, %d to %d", middle, low, high)
+	}
+}
+
+// What the machines differed by before is taken off, a turn that was interrupted is one of
+// many, and the doubt about either counts.
+func TestPaired(t *testing.T) {
+	var with, without, before, beforeWithout sample
+	for n := range 101 {
+		slow := time.Duration(n) * 1000 // both, more and more
+		with, without = append(with, 5000+slow+time.Duration(n%5)), append(without, 4880+slow)
+		before, beforeWithout = append(before, 4020+slow), append(beforeWithout, 4000+slow)
+	}
+	with[7] = time.Second
+	low, more, high := paired(with, without, before, beforeWithout)
+	if more != 102 || low < 101 || low > more || high > 103 || high < more {
+		t.Errorf("%d, %d to %d", more, low, high)
+	}
+	for n := range before {
+		before[n] += time.Duration(n%2) * 100 // now that is in doubt
+	}
+	if l, _, h := paired(with, without, before, beforeWithout); h-l < 99 {
+		t.Errorf("%d to %d", l, h)
+	}
+}
+
+func TestTollText(t *testing.T) {
+	r := result{Tolls: []toll{
+		{Rung: "clsact", Interval: time.Second, Chosen: true, Pairs: 300, More: 116, Low: 110, High: 121},
+		{Rung: "clsact", Interval: 10 * time.Millisecond, Pairs: 300, More: 165, Low: -3, High: 170},
+	}}
+	wants(t, tollText(r),
+		"| 1s | **clsact** | **+116 (+110 to +121)** | 300 |",
+		"| 10ms | clsact | +165 (-3 to +170) | 300 |")
 }
