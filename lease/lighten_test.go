@@ -267,6 +267,30 @@ func TestLightenedByADeadInstance(t *testing.T) {
 	}
 }
 
+// Another process silences one that hangs, and whoever wakes up notices.
+func TestLightenedSleeper(t *testing.T) {
+	l := newLab(t)
+	g := l.light()
+	until := boottime() + hour
+	l.renew(g, until)
+	p := l.start()
+	p.do("attach any %d", l.index)
+	l.want("silenced by another process", false)
+	l.renew(g, until)
+	l.want("the same, when the sleeper renews", false)
+	if err := g.Verify(); err == nil || !strings.Contains(err.Error(), "missing") {
+		t.Errorf("Verify says %v", err)
+	}
+	l.must(g.Repair())
+	l.must(g.Verify())
+	l.want("repaired by the sleeper", true)
+	l.must(g.Lighten())
+	l.want("light again", true)
+	if f, n := l.filtersOn(); f != 0 || n != 2 {
+		t.Errorf("%d filters and %d programs", f, n)
+	}
+}
+
 // The next program goes on with a guard whichever it is just then.
 func TestLightenedIsKept(t *testing.T) {
 	l := newLab(t)
