@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vrrpd/election"
 	"vrrpd/lease"
 )
 
@@ -28,10 +29,10 @@ const (
 	lightLook = 10 * time.Millisecond
 )
 
-// brief reports whether deadlines are always near.
+// brief reports whether deadlines are near already when the next advert renews them.
 func (d *Daemon) brief() bool {
-	const least = 2 // intervals; see config.Config
-	return lease.Near(time.Duration(max(d.cfg.LeaseIntervals, least)-1) * d.interval())
+	left := election.LeaseIntervals(d.cfg.LeaseIntervals, d.interval()) - 1
+	return lease.Near(time.Duration(left) * d.interval())
 }
 
 // lightly reports whether guards are to change over.

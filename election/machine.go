@@ -356,17 +356,23 @@ func (m *Machine) interval() int64 {
 	return m.lastInterval
 }
 
+// LeaseIntervals is the length of a lease in advertisement intervals, as configured; 0: two,
+// or three where intervals are so short that stalls are normal.
+func LeaseIntervals(configured int, interval time.Duration) int {
+	switch {
+	case configured != 0:
+		return configured
+	case interval < 100*time.Millisecond:
+		return 3
+	}
+	return 2
+}
+
 // leaseSpan is how long one advert that was really sent lets us serve, in ns:
 // shorter than any peer's master-down interval, so that a dead master is silent
 // before a new one speaks.
 func (m *Machine) leaseSpan() int64 {
-	n := int64(m.cfg.LeaseIntervals)
-	if n == 0 {
-		n = 2
-		if m.interval() < int64(100*time.Millisecond) {
-			n = 3
-		}
-	}
+	n := int64(LeaseIntervals(m.cfg.LeaseIntervals, time.Duration(m.interval())))
 	if m.off(RuleLease) {
 		n += 2
 	}

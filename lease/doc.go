@@ -30,7 +30,8 @@
 //   - TCX: the same program attached by BPF_PROG_ATTACH. Linux 6.6. Each
 //     attachment waits for a grace period of RCU under the RTNL mutex (9 ms and
 //     more), and so does the deletion of the interface: one VR does not notice, a
-//     thousand do. Per frame it is the cheaper one.
+//     thousand do. Per frame it is the cheaper one, and a guard that began as Clsact
+//     can change to it while it is in force (Lighten).
 //   - Nftables: a netdev table whose chains accept while a set has an element,
 //     which has a timeout. Linux 5.16, CAP_NET_ADMIN only. See below.
 //   - None: the deadline is remembered and nobody enforces it.
@@ -58,7 +59,7 @@
 // is late can be wrong by (program.go). From then on it reads it for every frame: a
 // lease ends to the microsecond. A machine that sends every 0.1 s is never so near
 // its deadline while it lives; one that sends every 10 ms always is, with ticks of 4
-// ms. With other work on the machine everything takes up to twice as long.
+// ms (Near), and there the guard changes to TCX. With other work on the machine everything takes up to twice as long.
 //
 // Each guard on a parent has programs and an array of its own, because others stand
 // there, too, of this process and of others. They are filters with names and handles
@@ -82,7 +83,8 @@
 // its table stays.
 //
 // Repair: Verify tells whether the guard is still there, Repair puts it back
-// with the deadline that it has. The kernel reports changes of filters and
+// with the deadline that it has; one that Lighten has made a guard of TCX is one of
+// Clsact after that, until Lighten is called again. The kernel reports changes of filters and
 // queueing disciplines to the multicast group RTNLGRP_TC, those of nftables to
 // NFNLGRP_NFTABLES, those of TCX to nobody; Watch listens to them. The guard stays in place while an
 // interface goes down and up; an interface that was deleted and made again has

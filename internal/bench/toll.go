@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vrrpd/election"
 	"vrrpd/internal/netlab"
 	"vrrpd/lease"
 )
@@ -24,7 +25,7 @@ import (
 // toll is what a guard adds to a frame to the virtual MAC.
 type toll struct {
 	Rung     string
-	Interval time.Duration // between renewals, for two of them each
+	Interval time.Duration // between renewals
 	Chosen   bool          // by vrrpd, if nobody says otherwise
 	Bare     time.Duration // what such a frame takes without
 	Pairs    int
@@ -65,7 +66,7 @@ func (p *pathLab) tolls(ctx context.Context, budget time.Duration) (all []toll, 
 				continue
 			}
 			t := toll{Rung: rung.String(), Interval: interval, Chosen: rung == lease.Clsact}
-			if lease.Near(interval) {
+			if lease.Near(time.Duration(election.LeaseIntervals(0, interval)-1) * interval) {
 				t.Chosen = rung == lease.TCX
 			}
 			share := budget / 16
@@ -107,7 +108,7 @@ func (p *pathLab) toll(ctx context.Context, index int, to netlab.MAC, rung lease
 		var next int64
 		for range coldTurns + n {
 			if now := boottime(); g != nil && now >= next {
-				if err := g.Renew(now + 2*int64(t.Interval)); err != nil {
+				if err := g.Renew(now + int64(election.LeaseIntervals(0, t.Interval))*int64(t.Interval)); err != nil {
 					return 0, err
 				}
 				next = now + int64(t.Interval)
