@@ -125,3 +125,46 @@ func TestGuard_StaysHeavy(t *testing.T) {
 		}
 	}
 }
+
+// The next program goes on with a light guard, looks after it, and makes one light again
+// that it had to repair.
+func TestGuard_LightIsReplaced(t *testing.T) {
+	// Not parallel: it speaks every 10 ms.
+	s := newSite(t, options{interval: paces[2].interval, program: ownProgram})
+	for _, r := range s.routers() {
+		r.install("")
+	}
+	s.open()
+	s.opened()
+	r := s.r1
+	for _, l := range lans {
+		r.waitLight(l)
+	}
+	programs := func() (ids []ebpf.ProgramID) {
+		r.programs(lanA, func(_ int, _ ebpf.AttachType, p *ebpf.Program) error {
+			info, err := p.Info()
+			if err == nil {
+				id, _ := info.ID()
+				ids = append(ids, id)
+			}
+			return err
+		})
+		return ids
+	}
+	was := programs()
+	for range 3 {
+		r.reexec(0)
+		if now := programs(); !slices.Equal(now, was) || r.filters(lanA) != 0 {
+			t.Fatalf("programs %v, were %v; %d filters", now, was, r.filters(lanA))
+		}
+	}
+	mark := r.syslog.mark()
+	r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
+		return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
+	})
+	r.syslog.waitFor(t, mark, "the repair", containing("repairing: guard of vrrp51"))
+	r.waitLight(lanA)
+	if now := programs(); !slices.Equal(now, was) {
+		t.Errorf("programs %v, were %v", now, was)
+	}
+}
