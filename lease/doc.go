@@ -49,7 +49,7 @@
 //	                     clsact    tcx       nftables
 //	renew, with clock    0.22 us   0.22 us   17 us        (the clock: 0.22 us)
 //	attach               0.5 ms    31 ms     0.7 ms       (clsact: 0.19 ms of it are the three messages)
-//	verify               0.08 ms   0.04 ms   0.09 ms
+//	verify               0.08 ms   0.003 ms  0.09 ms      (a guard that is in place)
 //	per frame            120 ns    55 ns     230 ns       (a filter that does nothing: 120 ns, TCX 53 ns)
 //	  near the deadline  165 ns    100 ns
 //

@@ -109,7 +109,7 @@ func (t *Guard) Deadline() int64 { return t.deadline.load(t.slot) }
 
 // Verify tells what is wrong if the guard in the kernel is not, or no longer,
 // the one that this process renews: somebody has removed or replaced it, or the
-// interface has gone. It takes some 50 us; with TCX, where only looking helps, less.
+// interface has gone. It takes some 50 us; with TCX, where only looking helps, 3.
 func (t *Guard) Verify() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()

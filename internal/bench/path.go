@@ -87,16 +87,14 @@ func measurePath(ctx context.Context, list []contender, budget time.Duration) (r
 			continue
 		}
 		for _, rung := range rungs() {
-			leased := c
-			leased.commands = func(_ *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
-				return []netlab.Command{{Path: c.path, Args: append(routerArgs(routers[0]), "--lease", rung)}}, nil
-			}
-			p.stalls = append(p.stalls, &stall{name: ourName + ", " + rung, run: &leased, interval: time.Second})
+			p.stalls = append(p.stalls, &stall{name: ourName + ", " + rung, run: c.leased(rung), interval: time.Second})
 		}
-		// What it chooses itself.
+		// What it chooses itself, and what that is instead of.
 		for _, interval := range tollIntervals()[1:] {
 			p.stalls = append(p.stalls, &stall{name: fmt.Sprintf("%s, adverts every %v", ourName, interval), run: &c, interval: interval})
 		}
+		least := tollIntervals()[2]
+		p.stalls = append(p.stalls, &stall{name: fmt.Sprintf("%s, clsact, adverts every %v", ourName, least), run: c.leased("clsact"), interval: least})
 	}
 	if err := p.layOut(ctx); err != nil {
 		return nil, nil, err
@@ -126,9 +124,18 @@ func measurePath(ctx context.Context, list []contender, budget time.Duration) (r
 	}
 	rows = compare(p.stalls, alone, busy)
 	for _, row := range rows {
-		tell("%-16s %-28s %4d ns, %s", row.Way, row.Contender, row.Quick.Nanoseconds(), row.more())
+		tell("%-16s %-34s %4d ns, %s", row.Way, row.Contender, row.Quick.Nanoseconds(), row.more())
 	}
 	return rows, tolls, nil
+}
+
+// leased is vrrpd with a rung of its lease.
+func (c contender) leased(rung string) *contender {
+	run := c
+	run.commands = func(_ *netlab.Host, routers []peers.Router, _ bool) ([]netlab.Command, error) {
+		return []netlab.Command{{Path: c.path, Args: append(routerArgs(routers[0]), "--lease", rung)}}, nil
+	}
+	return &run
 }
 
 // bareName is the machine on which nothing runs, noLease the one without a guard.
