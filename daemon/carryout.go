@@ -168,6 +168,7 @@ func (d *Daemon) sendBatch(p *parent) {
 func (d *Daemon) advertised(r *router, a *election.Action, before, after int64) {
 	if a.Lease > 0 {
 		d.renew(r, a.Epoch, before+int64(a.Lease))
+		d.lookAtLight(r)
 	}
 	d.results = append(d.results, election.Event{
 		Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
@@ -184,7 +185,6 @@ func (d *Daemon) promote(r *router, epoch uint64) {
 	ready := r.prepared
 	r.wanted, r.prepared = true, false
 	r.masters++
-	d.lookAtLight()
 	if d.passed(epoch) && !d.board.Load().State().Serving() {
 		return // the step that obeys the new epoch takes it down anyway
 	}

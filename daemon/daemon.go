@@ -89,7 +89,6 @@ type Daemon struct {
 	// watching: somebody listens to what the kernel tells of that kind of guard.
 	watching        map[lease.Rung]bool
 	lightening      bool // guards are to change over: it is on the agenda
-	looking         bool // so is a look at those that have
 	standing        bool // the loop is about to stand still
 	watchingFilters bool
 	settings        *vmacif.SettingsWatch // nil: nobody tells of sysctls

@@ -24,9 +24,6 @@ const (
 	// lightenPause is for how long nothing must have happened to guards, and no machine
 	// have changed sides, before that is done.
 	lightenPause = time.Second
-	// lightLook is how often a light guard of a machine that serves is looked at, of
-	// which the kernel tells nobody. A look costs some 10 us.
-	lightLook = 10 * time.Millisecond
 )
 
 // brief reports whether deadlines are near already when the next advert renews them.
@@ -95,26 +92,15 @@ func (d *Daemon) lightened(r *router, guard *lease.Guard, err error) {
 		d.log.Info(fmt.Sprintf("lease: %v, which costs a frame less at adverts every %v", guard.Rung(), d.interval()), d.about(r)...)
 	}
 	d.checkGuard(r) // what was found meanwhile was left alone
-	d.lookAtLight()
 }
 
-// lookAtLight looks at the light guards of a machine that serves, again and again. While
-// it does not serve, nothing passes an interface, and who prepares looks (mended).
-func (d *Daemon) lookAtLight() {
-	if d.looking || !slices.ContainsFunc(d.routers, (*router).litUp) {
-		return
+// lookAtLight looks after an advert at a guard of which the kernel tells nobody. While
+// the machine does not serve, nothing passes the interface, and who prepares looks (mended).
+func (d *Daemon) lookAtLight(r *router) {
+	// A loop that is about to stand still leaves the worker nothing to do.
+	if r.guard != nil && r.guard.Light() && !d.standing {
+		d.checkGuard(r)
 	}
-	d.looking = true
-	d.agenda.idly(boottime()+int64(lightLook), func() {
-		d.looking = false
-		for _, r := range d.routers {
-			// A loop that is about to stand still leaves the worker nothing to do.
-			if r.litUp() && !d.standing {
-				d.checkGuard(r)
-			}
-		}
-		d.lookAtLight()
-	})
 }
 
 // awaitKernel has f done on the loop when nobody keeps the kernel's RTNL mutex any more.
@@ -129,6 +115,3 @@ func (d *Daemon) awaitKernel(r *router, f func()) {
 		d.inbox.call(func() { d.afterStep = append(d.afterStep, f) })
 	})
 }
-
-// litUp reports whether the router serves behind a light guard.
-func (r *router) litUp() bool { return r.wanted && r.guard != nil && r.guard.Light() }

@@ -144,7 +144,6 @@ func (d *Daemon) settledIn(h *heir) {
 		// nobody has listened.
 		d.checkGuard(r)
 	}
-	d.lookAtLight()
 	for i := range d.checks {
 		if name := d.checks[i].Interface; name != "" {
 			d.tellInterface(name)
