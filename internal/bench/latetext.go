@@ -42,7 +42,7 @@ func lateText(r result) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("## How late adverts are")
 	p("")
-	p("One vrrpd with two groups: a virtual router that is MASTER all the time, with adverts every\n%v, and a crowd of %d, which is promoted when the other machine stops. For each point of\nthe first one's grid, how much later the next advert came, in ms: the median, the 99th\npercentile, the 99.9th, the worst. Beside it the same of a process that\nonly wakes up at as many points of time, with the priority of the daemons (with `--realtime`\nthat of the loop): what the computer, which the daemons, their commands and who asks share,\ndoes to everybody; and of each advert of the crowd but the first, how much more than an\ninterval after the one before.",
+	p("One vrrpd with two groups: a virtual router that is MASTER all the time, with adverts every\n%v, and a crowd of %d, which is promoted when the other machine dies. For each point of\nthe first one's grid, how much later the next advert came, in ms: the median, the 99th\npercentile, the 99.9th, the worst. Beside it the same of a process that\nonly wakes up at as many points of time, with the priority of the daemons (with `--realtime`\nthat of the loop): what the computer, which the daemons, their commands and who asks share,\ndoes to everybody; and of each advert of the crowd but the first, how much more than an\ninterval after the one before.",
 		steadyInterval, r.Late[0].Routers)
 	p("")
 	p("| while | points | adverts late by, ms | a process that wakes up | the crowd | answers |")
