@@ -30,7 +30,7 @@ var floors = [][]string{
 // scaffold is for tests and demonstrations; none of the floors may lean on it.
 var scaffold = []string{
 	"control/controltest",
-	"internal/acceptance", "internal/bench", "internal/compliance", "internal/demo", "internal/interleave", "internal/interop",
+	"internal/acceptance", "internal/bench", "internal/compliance", "internal/demo", "internal/heapsites", "internal/interleave", "internal/interop",
 	"internal/manpage", "internal/netlab", "internal/peers", "internal/promtext", "internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm",
 	"internal/vm/guest", "lan/lantest",
 }
