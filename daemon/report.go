@@ -97,10 +97,14 @@ func (d *Daemon) report(a *election.Action) {
 
 // record keeps a transition for atropos --why, and counts it.
 func (d *Daemon) record(t control.Transition) {
-	d.history = append(d.history, t)
-	if len(d.history) > historyLength {
-		d.history = d.history[1:]
+	if len(d.history) >= historyLength {
+		// Moved down: a window that wanders through its array needs twice the room, and
+		// another array each time that it comes to the end of it.
+		n := copy(d.history, d.history[len(d.history)-historyLength+1:])
+		clear(d.history[n:])
+		d.history = d.history[:n]
 	}
+	d.history = append(d.history, t)
 	d.count(control.TransitionCount{To: t.To, Reason: t.Reason, Count: 1})
 }
 

@@ -173,14 +173,24 @@ func TestForeignPacketsAreCountedOnce(t *testing.T) {
 // A transition says whose fault it was, and every one is counted.
 func TestTransitionsAreCounted(t *testing.T) {
 	d := many(2)
+	room := 0
 	for range historyLength + 5 {
 		d.record(control.Transition{To: "HELD", Reason: "link-down"})
 		d.record(control.Transition{To: "BACKUP", Reason: "recovered"})
+		room = max(room, cap(d.history))
 	}
 	s := d.snapshot()
 	want := []control.TransitionCount{{To: "HELD", Reason: "link-down", Count: historyLength + 5}, {To: "BACKUP", Reason: "recovered", Count: historyLength + 5}}
 	if len(s.Transitions) != historyLength || !slices.Equal(s.Counts, want) {
 		t.Errorf("%d transitions, %+v", len(s.Transitions), s.Counts)
+	}
+	for i, tr := range s.Transitions {
+		if want := []string{"HELD", "BACKUP"}[i%2]; tr.To != want {
+			t.Errorf("transition %d of those that are remembered is to %s, want %s", i, tr.To, want)
+		}
+	}
+	if room > historyLength*3/2 {
+		t.Errorf("%d transitions are remembered, with room for %d", len(d.history), room)
 	}
 	r := d.routers[1]
 	r.faults, r.detail = election.FaultLinkDown, "no carrier"
