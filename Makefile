@@ -64,7 +64,7 @@ vm: ## VLAN and bond parents on a kernel that has them (qemu-system-x86; two min
 
 SOAK ?= 10m
 soak: ## faults at random on two machines with a client, for SOAK (root)
-	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run TestSoak -soak=$(SOAK) -timeout 0 -v
+	NETLAB_REQUIRED=1 $(GO) test ./internal/acceptance -count=1 -run 'TestSoak$$' -soak=$(SOAK) -timeout 0 -v
 
 RELOADS ?= 1000
 reloads: ## RELOADS reloads at 100 ms adverts on two machines: nobody moves (root)

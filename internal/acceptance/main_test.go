@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -75,15 +76,17 @@ const programsEnv = "VRRPD_TEST_PROGRAMS"
 
 // build makes the programs as make build does, into dir.
 func build(dir string) error {
-	for _, program := range []string{"vrrpd", "atropos"} {
-		args := []string{"build", "-ldflags", "-X main.version=" + version}
-		if *raceBinaries {
-			args = append(args, "-race")
-		}
-		args = append(args, "-o", filepath.Join(dir, program), "vrrpd/cmd/"+program)
-		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", program, err, out)
-		}
+	return errors.Join(buildOne(dir, "vrrpd"), buildOne(dir, "atropos"))
+}
+
+func buildOne(dir, program string, flags ...string) error {
+	args := append([]string{"build", "-ldflags", "-X main.version=" + version}, flags...)
+	if *raceBinaries {
+		args = append(args, "-race")
+	}
+	args = append(args, "-o", filepath.Join(dir, program), "vrrpd/cmd/"+program)
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s: %w\n%s", program, err, out)
 	}
 	return nil
 }

@@ -1,18 +1,16 @@
 package acceptance
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"vrrpd/control"
 	"vrrpd/internal/netlab"
@@ -46,19 +44,7 @@ func TestSoak(t *testing.T) {
 	}
 	dice := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
-	// The daemons collect garbage all the time: then what they say is in use is, and
-	// what they occupy is little more.
-	t.Setenv("GOGC", "10")
-	s := newSite(t, options{priority: [2]string{"100", "100"}, flags: "-s"})
-	attacker, err := s.lab.Host("attacker", netlab.HostOptions{NoForward: true})
-	check(t, err)
-	c, err := s.lab.Connect(attacker, "eth0", s.switches[0], netlab.CableOptions{Addrs: []netip.Prefix{lanA.host(99)}})
-	check(t, err)
-	// The witnesses have the switch forget the virtual MAC; what the attacker sends
-	// must not teach it.
-	port, err := s.switches[0].Netlink().LinkByName(c.Port)
-	check(t, err)
-	check(t, s.switches[0].Netlink().LinkSetLearning(port, false))
+	s, attacker := newSoak(t)
 	// A question that falls into a short hole is asked again soon, and not after a
 	// second: what is measured is the machines' hole.
 	check(t, s.client.SetSysctl("net/ipv4/neigh/eth0/retrans_time_ms", "10"))
@@ -88,7 +74,10 @@ func TestSoak(t *testing.T) {
 			t.Logf("%s: %s (MASTER %s)", began.Format("05.000"), trouble.name, master.Name())
 			trouble.cause(x)
 			master = s.restless(x)
-			check(t, ping.WaitAnswer(within(t, patience), time.Now()))
+			if err := ping.WaitAnswer(within(t, patience), time.Now()); err != nil {
+				s.autopsy()
+				t.Fatal(err)
+			}
 		})
 		s.neverTwoQuietly(watch, trouble)
 		// What went before is the client, which looks for its gateway.
@@ -120,6 +109,27 @@ func TestSoak(t *testing.T) {
 		r.stop(lans...)
 		before[r].same(t, r.Name()+" was stopped after the soak", r.machine())
 	}
+}
+
+// newSoak lays out a network for the troubles, in which nothing runs yet. The daemons on it
+// say what they have in use.
+func newSoak(t *testing.T) (s *site, attacker *netlab.Host) {
+	t.Helper()
+	// They collect garbage all the time: then what they occupy is little more than what
+	// they use.
+	t.Setenv("GOGC", "10")
+	counted(t)
+	s = newSite(t, options{priority: [2]string{"100", "100"}, flags: "-s"})
+	attacker, err := s.lab.Host("attacker", netlab.HostOptions{NoForward: true})
+	check(t, err)
+	c, err := s.lab.Connect(attacker, "eth0", s.switches[0], netlab.CableOptions{Addrs: []netip.Prefix{lanA.host(99)}})
+	check(t, err)
+	// The witnesses have the switch forget the virtual MAC; what the attacker sends
+	// must not teach it.
+	port, err := s.switches[0].Netlink().LinkByName(c.Port)
+	check(t, err)
+	check(t, s.switches[0].Netlink().LinkSetLearning(port, false))
+	return s, attacker
 }
 
 // other is the machine that r is not.
@@ -154,9 +164,9 @@ func (s *site) restless(x *scene) (master *router) {
 				backups++
 			case "HELD":
 				if time.Since(asked) > 5*time.Second {
-					asked = time.Now()
 					r.stop(lans...)
 					r.startAll()
+					asked = time.Now() // a start takes seconds where others use the processors
 				}
 			}
 		}
@@ -176,110 +186,26 @@ func (s *site) neverTwoQuietly(all []*witness, tr trouble) {
 	}
 }
 
-// vitals are what the processes that live for long use, by process.
-type vitals map[int][]vital
-
-type vital struct {
-	fds, threads, goroutines int
-	heap, rss                int64 // bytes: in use after the last collection; resident and not of a file
-}
-
-// look takes a sample of every process. The machines are at rest.
-func (v vitals) look(s *site) {
+// autopsy shows what there is to see when nobody answers any more, as far as the machine
+// that the tests run on has programs that show it.
+func (s *site) autopsy() {
 	s.t.Helper()
 	for _, r := range s.routers() {
-		for _, l := range lans {
-			st, err := r.tryStatus(l)
-			check(s.t, err)
-			p := r.daemon(l)
-			one := vital{goroutines: st.Goroutines, heap: int64(st.HeapLive)}
-			fds, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.PID), "fd"))
-			check(s.t, err)
-			one.fds = len(fds)
-			text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.PID), "status"))
-			check(s.t, err)
-			for line := range strings.Lines(string(text)) {
-				if f := strings.Fields(line); len(f) > 1 {
-					n, _ := strconv.Atoi(f[1])
-					switch f[0] {
-					case "Threads:":
-						one.threads = n
-					case "RssAnon:":
-						one.rss = int64(n) << 10
-					}
-				}
-			}
-			v[p.PID] = append(v[p.PID], one)
+		got := r.typed(`for d in eth0 eth1 vrrp51 vrrp52; do ip -s addr show $d; tc filter show dev $d ingress; tc filter show dev $d egress; done
+			grep -H prog_id /proc/[0-9]*/fdinfo/*; ip neigh; ip route show table all
+			grep . /proc/sys/net/ipv4/conf/*/forwarding /proc/sys/net/ipv4/conf/*/rp_filter /proc/sys/net/ipv4/conf/*/arp_ignore`)
+		s.t.Logf("%s:\n%s%s", r.Name(), got.Stdout, got.Stderr)
+	}
+	for _, sw := range s.switches {
+		known, err := sw.Netlink().NeighList(0, unix.AF_BRIDGE)
+		s.t.Logf("%s: %v", sw.Name(), err)
+		for _, n := range known {
+			s.t.Logf("%v at port %d", n.HardwareAddr, n.LinkIndex)
 		}
 	}
-}
-
-// Growth is measured from the second quarter of a process's life, in which it has
-// seen everything once, to the last; of each quarter the least counts, because what
-// leaks is there at every moment.
-const (
-	// longLife is how many faults a process must have seen for that: by then what
-	// it keeps of the past is full.
-	longLife = 40
-	// Of what is counted one by one none may be left behind.
-	moreFDs, moreGoroutines, moreThreads = 1, 2, 4
-	// heapPerFault is what may stay in use for each fault in the mean of all
-	// processes: less than any goroutine, timer with its closure and buffer, or log
-	// record that is left behind at each.
-	heapPerFault = 512
-	// heapFaults is how many faults are needed to say so: what a process keeps of the
-	// past is a few tens of kilobytes.
-	heapFaults = 300
-	// moreResident is what one process may grow by: stacks and the pools of the
-	// runtime, which it gives back late.
-	moreResident = 3 << 20
-)
-
-// judge compares the quarters.
-func (v vitals) judge(t *testing.T) {
-	t.Helper()
-	judged, faults := 0, 0
-	var heap, resident int64
-	for pid, list := range v {
-		if len(list) < longLife {
-			continue
-		}
-		judged++
-		n := len(list)
-		early, late := list[n/4:n/2], list[3*n/4:]
-		growth := func(of func(vital) int64) int64 {
-			least := func(list []vital) int64 {
-				return of(slices.MinFunc(list, func(a, b vital) int { return cmp.Compare(of(a), of(b)) }))
-			}
-			return least(late) - least(early)
-		}
-		for _, c := range []struct {
-			what string
-			of   func(vital) int64
-			more int64
-		}{
-			{"descriptors", func(x vital) int64 { return int64(x.fds) }, moreFDs},
-			{"goroutines", func(x vital) int64 { return int64(x.goroutines) }, moreGoroutines},
-			{"threads", func(x vital) int64 { return int64(x.threads) }, moreThreads},
-			{"resident bytes", func(x vital) int64 { return x.rss }, moreResident},
-		} {
-			if g := growth(c.of); g > c.more {
-				t.Errorf("process %d: %s grow by %d within %d faults", pid, c.what, g, n)
-			}
-		}
-		t.Logf("process %d: %d faults, heap %d and %d bytes, resident %d and %d", pid, n, early[0].heap, late[len(late)-1].heap, early[0].rss, late[len(late)-1].rss)
-		// From the middle of one quarter to that of the other.
-		faults += n / 2
-		heap += growth(func(x vital) int64 { return x.heap })
-		resident += growth(func(x vital) int64 { return x.rss })
-	}
-	t.Logf("%d of %d processes lived long enough to be judged", judged, len(v))
-	if judged == 0 {
-		return
-	}
-	t.Logf("for each of %d faults their heaps have grown by %d bytes, and they by %d bytes", faults, heap/int64(faults), resident/int64(faults))
-	if faults >= heapFaults && heap > heapPerFault*int64(faults) {
-		t.Errorf("the heaps of %d processes grow by %d bytes within %d faults", judged, heap, faults)
+	for _, h := range []*netlab.Host{s.client, s.server} {
+		known, err := h.Netlink().NeighList(0, unix.AF_INET)
+		s.t.Logf("%s: %v, %v", h.Name(), known, err)
 	}
 }
 
