@@ -236,6 +236,26 @@ func TestAttachSilencesASleeper(t *testing.T) {
 	})
 }
 
+// The owner makes its interface again while a sibling takes it to be stuck and puts
+// another guard on it: neither may come to the conclusion that this kind of guard cannot
+// be had. Who has none sees nothing of the other's, which drops every frame for good.
+func TestAttachAtOnce(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	owner, sibling := l.start(), l.start()
+	for n := range 40 {
+		said := make(chan string, 2)
+		for _, p := range []*process{owner, sibling} {
+			go func() { said <- p.tell("attach any %d", l.index) }()
+		}
+		for range 2 {
+			if got := <-said; !strings.HasPrefix(got, "ok clsact ") {
+				t.Fatalf("attachment %d: %s", n, got)
+			}
+		}
+	}
+}
+
 func TestAttachTwice(t *testing.T) {
 	eachRung(t, func(l *lab, r Rung) {
 		g := l.guards(r)

@@ -267,7 +267,7 @@ func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 	skipped := slices.Clone(g.skipped)
 	for _, r := range ladder {
 		t := newGuard(g, r, on, slices.Clone(skipped))
-		err := t.attach()
+		err := t.attachAlone()
 		if err == nil {
 			return t, nil
 		}
@@ -281,6 +281,24 @@ func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 		skipped = append(skipped, Skip{r, err})
 	}
 	return nil, fmt.Errorf("guard %s: %w", on.name, errNo(skipped))
+}
+
+// disputed is how often a guard is put on an interface that another process puts its own
+// on at the same time. The first of the two to look whether all is in place is done, and
+// leaves the other alone with it; that they are equally fast is a matter of chance, every
+// time anew.
+const disputed = 20
+
+// attachAlone is attach, again if another process had its hand in it: a sibling that takes
+// the owner of the interface to be stuck, or the owner. That is no sign that a rung cannot
+// be had, and who stepped down would not see what the other leaves on the rung above,
+// which drops every frame.
+func (t *Guard) attachAlone() error {
+	err := t.attach()
+	for n := 1; n < disputed && (errors.Is(err, errForeign) || errors.Is(err, errMissing)); n++ {
+		err = t.attach()
+	}
+	return err
 }
 
 // guardable returns the name of an interface that may have a guard. One that lets
