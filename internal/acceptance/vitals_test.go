@@ -123,7 +123,7 @@ const (
 // on it is level but for what leaks. Of each half of the rest the least counts.
 const (
 	// heapSettled is after how many faults that is. What fills is, of some 480 kB, the
-	// history (32 transitions, of which most faults make one or two: 15 kB with the
+	// history (32 transitions, of which most faults make one or two: 10 kB with the
 	// copy in the last status), what is known of 32 sources of forged adverts (3 kB),
 	// and the encoder's tables of what is asked for the first time.
 	heapSettled = 60
