@@ -56,7 +56,7 @@ func TestSoak(t *testing.T) {
 	}
 	master := s.restless(nil)
 	din := listenToNoise(t, s.server)
-	life, excused := vitals{}, 0
+	life, excused, settled := vitals{}, 0, false
 	tally := map[string][]time.Duration{}
 	gentle := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool { return !harmless[tr.name] })
 	start := time.Now()
@@ -65,6 +65,12 @@ func TestSoak(t *testing.T) {
 		choice := troubles
 		if time.Since(start) > *soakFlag/2 {
 			choice = gentle
+			if !settled {
+				settled = true
+				master = s.fillHistories(x)
+				life.settle()
+				x.master, x.backup = master, s.other(master)
+			}
 		}
 		trouble := choice[dice.IntN(len(choice))]
 		watch := s.watch(20 * time.Millisecond)
@@ -138,6 +144,20 @@ func (s *site) other(r *router) *router {
 		return s.r2
 	}
 	return s.r1
+}
+
+// fillHistories hands over to and fro until all processes have as many transitions to
+// remember as they do: two hand-overs make three in each.
+func (s *site) fillHistories(x *scene) (master *router) {
+	s.t.Helper()
+	const remembered = 32
+	for range remembered*2/3 + 4 {
+		x.asks(x.master, "atropos --backup")
+		x.asks(x.master, "atropos --release")
+		master = s.restless(x)
+		x.master, x.backup = master, s.other(master)
+	}
+	return master
 }
 
 // restless waits until one machine serves both LANs and the other is ready to, and

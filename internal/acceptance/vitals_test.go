@@ -20,10 +20,10 @@ type vitals map[int]*life
 // life is what one process used after each fault.
 type life struct {
 	all []vital
-	// program is where in all that of now begins: a program that is replaced has another
-	// heap.
-	program int
-	born    int64
+	// from is where in all its heap begins to be measured: a program that has been
+	// replaced, or has just begun, has to settle first.
+	from int
+	born int64
 	// settled and last are what it had in use when its history was full, and in the end.
 	settled, last heapsites.Sites
 }
@@ -97,12 +97,19 @@ func (v vitals) look(s *site) {
 
 func (l *life) add(one vital, h heapsites.Heap) {
 	if h.Born != l.born {
-		l.born, l.program, l.settled = h.Born, len(l.all), nil
+		l.born, l.from, l.settled = h.Born, len(l.all)+heapSettled, nil
 	}
 	l.all = append(l.all, one)
 	l.last = h.Sites
-	if len(l.all)-l.program == heapSettled {
+	if l.settled == nil && len(l.all) > l.from {
 		l.settled = h.Sites
+	}
+}
+
+// settle has the heaps measured from now on: what the processes keep of the past is full.
+func (v vitals) settle() {
+	for _, l := range v {
+		l.from, l.settled = len(l.all), nil
 	}
 }
 
@@ -122,10 +129,11 @@ const (
 // The heap is measured in one program's life from when its history is full: from there
 // on it is level but for what leaks. Of each half of the rest the least counts.
 const (
-	// heapSettled is after how many faults that is. What fills is, of some 480 kB, the
-	// history (32 transitions, of which most faults make one or two: 10 kB with the
-	// copy in the last status), what is known of 32 sources of forged adverts (3 kB),
-	// and the encoder's tables of what is asked for the first time.
+	// heapSettled is after how many faults that is for a program that begins later than
+	// the second half of the soak (settle). What fills is, of some 480 kB, the history (32
+	// transitions: 10 kB with the copy in the last status), what is known of 32 sources
+	// of forged adverts (3 kB), and the encoder's tables of what is asked for the first
+	// time. Few of the harmless faults make a transition.
 	heapSettled = 60
 	// heapPerFault is what may stay in use for each fault in the mean of all
 	// processes: less than any goroutine's closure, timer, buffer, or log record that is
@@ -150,7 +158,7 @@ func (v vitals) judge(t *testing.T) {
 		if more, n := l.heapGrowth(); n > 0 {
 			t.Logf("process %d: its heap has grown by %d bytes within %d faults", pid, more, n)
 			if more > heapPerFault*int64(n) {
-				t.Logf("since it had seen %d:\n\t%s", heapSettled, strings.Join(l.last.Growth(l.settled, 10), "\n\t"))
+				t.Logf("since it had settled:\n\t%s", strings.Join(l.last.Growth(l.settled, 10), "\n\t"))
 			}
 			heap += more
 			faults += n
@@ -196,7 +204,7 @@ func (l *life) judge(t *testing.T, pid int) {
 // heapGrowth is by how much the heap has grown within so many faults; 0: the program has
 // not lived long enough to say so.
 func (l *life) heapGrowth() (bytes int64, faults int) {
-	settled := l.all[min(l.program+heapSettled, len(l.all)):]
+	settled := l.all[min(l.from, len(l.all)):]
 	faults = len(settled) / 2
 	if faults < heapSettled/2 {
 		return 0, 0
