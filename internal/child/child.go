@@ -50,8 +50,7 @@ type Command struct {
 type Process struct {
 	command Command
 	cmd     *exec.Cmd
-	pidfd   int            // -1: a kernel before 5.4
-	end     *pidfd.Process // nil: without one
+	end     *pidfd.Process // nil: a thread waits for it
 	output  *lines
 	begin   time.Time
 }
@@ -85,10 +84,10 @@ func start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, explain(err, p.cmd.Path)
 	}
-	if p.pidfd >= 0 {
-		// Without it (no descriptors are left) a thread waits for the program.
-		p.end, _ = pidfd.Of(p.pidfd)
-	}
+	// Its number is its own until Wait. Not the descriptor that os/exec has: both would be
+	// non-blocking, and os/exec waits by means of its own. Without one (a kernel before 5.3,
+	// no descriptors are left) a thread waits for the program.
+	p.end, _ = pidfd.Open(p.PID())
 	return p, nil
 }
 
@@ -109,7 +108,7 @@ func (p *Process) exec(argv []string) {
 	cmd.Stdout, cmd.Stderr = p.output, p.output // the same: one pipe keeps the order
 	cmd.ExtraFiles = c.Files
 	cmd.WaitDelay = outputGrace
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, PidFD: &p.pidfd}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if as := c.RunAs; as != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID, Groups: as.Groups}
 	}
@@ -161,6 +160,10 @@ func (p *Process) Wait(ctx context.Context) Result {
 		_ = p.end.Close()
 	}
 
+	if p.cmd.ProcessState == nil { // the kernel does not say how it ended
+		r.ExitCode, r.Err = -1, waited
+		return r
+	}
 	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		r.Signal = status.Signal()
 	}

@@ -27,18 +27,18 @@ func NewStarter() *Starter { return &Starter{make(chan order), make(chan struct{
 // a goroutine of its own.
 func (s *Starter) Run(ctx context.Context) {
 	defer close(s.over)
-	thread := false
-	var settled error
+	settled := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case o := <-s.orders:
-			if !thread {
-				thread, settled = true, settle()
+			var result started
+			if !settled {
+				result.err = settle()
+				settled = result.err == nil
 			}
-			result := started{err: settled}
-			if settled == nil {
+			if settled {
 				result.process, result.err = start(o.command)
 			}
 			o.done <- result

@@ -18,7 +18,8 @@ type Process struct {
 	raw  syscall.RawConn
 }
 
-// Open finds a process by its number. unix.ESRCH: there is none, or it is a thread's.
+// Open finds a process by its number. unix.ESRCH: there is none, or it is a thread's;
+// unix.ENOSYS: a kernel before 5.3, which is also the first that tells of the end.
 func Open(pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err == unix.EINVAL {
@@ -27,17 +28,11 @@ func Open(pid int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Of(fd)
-}
-
-// Of makes a pidfd a Process, which it belongs to from here on, after an error too.
-func Of(fd int) (*Process, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("make pidfd non-blocking: %w", err)
 	}
 	p := &Process{file: os.NewFile(uintptr(fd), "pidfd")}
-	var err error
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.file.Close()
 		return nil, err

@@ -133,7 +133,9 @@ func Spawning(start func() (pid int, err error)) error {
 			if err := own(); err != nil {
 				return err
 			}
-			return unfavour(pid, nice)
+			// It runs, whatever becomes of its nice value.
+			_ = unfavour(pid, nice)
+			return nil
 		case favoured:
 			return ordinarily(nice, own)
 		}
