@@ -12,10 +12,8 @@ const (
 	// tidyAfter is when that is over.
 	tidyAfter = 5 * time.Second
 	// garbageEach is how much garbage a change of sides makes per virtual router, when it is
-	// asked for its state meanwhile and has commands to run (measured: 50 KiB); garbageMost
-	// bounds the sum.
+	// asked for its state meanwhile and has commands to run (measured: 50 KiB).
 	garbageEach = 64 << 10
-	garbageMost = 64 << 20
 	// litterLook is how often it is looked whether questions have left garbage.
 	litterLook = time.Minute
 )
@@ -24,36 +22,64 @@ const (
 // change of sides, uses much of the program for a moment, and of many virtual routers makes
 // as much garbage as the daemon does in hours otherwise. Where that is little it is left
 // alone, because to collect it stops the world. Memory that is locked stays.
-func (d *Daemon) tidyLater() {
-	many := len(d.routers) >= manyRouters
+func (d *Daemon) tidyLater() { d.tidyIf(func() bool { return true }) }
+
+// tidyIf is tidyLater if that is worth it still when things are quiet.
+func (d *Daemon) tidyIf(worth func() bool) {
+	// Who has had many virtual routers goes on looking for garbage.
+	many := len(d.routers) >= manyRouters || d.looking
 	if d.tidying || d.cfg.LockMemory && !many {
 		return
 	}
 	d.tidying = true
-	if many {
-		d.agenda.idly(boottime()+int64(tidyAfter), d.shrink)
+	began := d.board.Load()
+	// Now and then later, if nobody changes sides meanwhile.
+	quietly := func(wait time.Duration, do func()) {
+		d.agenda.idly(boottime()+int64(wait), func() {
+			if d.board.Load() != began || !d.machine.Settled() {
+				d.tidying = false
+				d.tidyIf(worth)
+				return
+			}
+			do()
+		})
 	}
-	headroom := min(uint64(len(d.routers))*garbageEach, garbageMost)
+	quietly(tidyAfter, func() {
+		if many {
+			d.shrink()
+		}
+		// When the loop has got again what it needs all the time.
+		quietly(d.interval()+time.Second/2, func() {
+			d.tidying = false
+			if worth() {
+				d.tidy(many)
+			}
+		})
+	})
+}
+
+// tidy gives memory back.
+func (d *Daemon) tidy(many bool) {
 	give := footprint.Release
 	switch {
 	case d.cfg.LockMemory:
-		give = func() error { footprint.Sweep(headroom); return nil }
+		give = func() error { footprint.Sweep(); return nil }
 	case many:
-		give = func() error { return footprint.Rest(headroom) }
+		give = footprint.Rest
 	}
-	// When the loop has got again what it needs all the time.
-	d.agenda.idly(boottime()+int64(tidyAfter)+int64(d.interval())+int64(time.Second/2), func() {
-		d.tidying = false
-		d.work(func() {
-			if err := give(); err != nil {
-				d.log.Debug("memory is not given back", "err", err)
-			}
-		})
-		if many && !d.looking {
-			d.looking = true
-			d.lookForLitter()
+	if many {
+		footprint.Expect(d, uint64(len(d.routers))*garbageEach)
+	}
+	d.work(func() {
+		if err := give(); err != nil {
+			d.log.Debug("memory is not given back", "err", err)
 		}
 	})
+	if many && !d.looking {
+		d.looking = true
+		d.later(func() { footprint.Expect(d, 0) })
+		d.lookForLitter()
+	}
 }
 
 // lookForLitter has the garbage swept that gathers in a process that hardly makes any: the
@@ -61,7 +87,7 @@ func (d *Daemon) tidyLater() {
 func (d *Daemon) lookForLitter() {
 	d.agenda.idly(boottime()+int64(litterLook), func() {
 		if footprint.Littered() {
-			d.tidyLater()
+			d.tidyIf(footprint.Littered) // another group of this process may be first
 		}
 		d.lookForLitter()
 	})

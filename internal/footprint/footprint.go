@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,22 +27,47 @@ const (
 // Begin is for the very start of a process. The user's GOGC is respected.
 func Begin() { collect(startPercent) }
 
-// Rest is a Sweep that gives back to the machine what a time of activity has left: the garbage, and the
-// pages of the program that it has used. Those are in the page cache still, from where
-// what is needed comes back with a fault of half a microsecond for 64 KiB.
-func Rest(headroom uint64) error {
-	Sweep(headroom)
+// mostExpected bounds how much garbage may gather, bytes.
+const mostExpected = 64 << 20
+
+// expected is the garbage of a time of activity, by whose it is.
+var expected = struct {
+	sync.Mutex
+	garbage map[any]uint64
+}{garbage: map[any]uint64{}}
+
+// Expect says how much garbage, in bytes, somebody in this process makes when it is busy; 0:
+// none any more. Sweep has the collector rest for that much of all.
+func Expect(who any, garbage uint64) {
+	expected.Lock()
+	defer expected.Unlock()
+	if expected.garbage[who] = garbage; garbage == 0 {
+		delete(expected.garbage, who)
+	}
+}
+
+// Rest is a Sweep that gives back the pages of the program, too, that a time of activity has
+// used. Those are in the page cache still, from where what is needed comes back with a fault
+// of half a microsecond for 64 KiB.
+func Rest() error {
+	Sweep()
 	return Release()
 }
 
-// Sweep gives back the garbage. It stops the world, which the collector does not again until
-// there is as much garbage as the headroom, bytes. Who hardly makes any at rest wants enough
-// of it for a change of sides: while commands are being started a stop of the world waits
-// each time for a thread that waits for a new process.
-func Sweep(headroom uint64) {
+// Sweep gives garbage back to the machine. It stops the world, which the collector does not
+// again until there is as much garbage as is expected of a time of activity: while commands
+// are being started a stop of the world waits each time for a thread that waits for a new
+// process.
+func Sweep() {
 	debug.FreeOSMemory()
+	expected.Lock()
+	defer expected.Unlock()
+	room := uint64(0)
+	for _, g := range expected.garbage {
+		room += g
+	}
 	live := measure("/gc/heap/live:bytes") + measure("/gc/scan/stack:bytes") + measure("/gc/scan/globals:bytes")
-	collect(int(headroom * 100 / max(live, 1<<20)))
+	collect(max(startPercent, int(min(room, mostExpected)*100/max(live, 1<<20))))
 }
 
 // Littered reports whether garbage has gathered that is worth a Sweep.

@@ -58,7 +58,14 @@ func TestSweep(t *testing.T) {
 	const headroom = 16 << 20
 	before := debug.SetGCPercent(100)
 	defer debug.SetGCPercent(before)
-	Sweep(headroom)
+	// Two of them, and one that has gone.
+	Expect(1, headroom/2)
+	Expect(2, headroom/2)
+	Expect(3, 1<<40)
+	Expect(3, 0)
+	defer Expect(1, 0)
+	defer Expect(2, 0)
+	Sweep()
 	if Littered() {
 		t.Error("garbage right after a Sweep")
 	}
@@ -78,7 +85,7 @@ func TestSweep(t *testing.T) {
 	if now := measure("/gc/cycles/total:gc-cycles"); now == runs {
 		t.Error("the collector never runs")
 	}
-	Sweep(headroom)
+	Sweep()
 	if Littered() {
 		t.Error("garbage after a Sweep")
 	}
