@@ -77,9 +77,10 @@ func TestCheckCommands(t *testing.T) {
 		}
 	}
 	s.r1.fails("soft", true)
-	if st := s.r1.checked("soft", "failing"); st.Machine.Priority != (control.Priority{Effective: 110, Configured: 150, Checks: -40}) {
-		t.Errorf("priority %+v", st.Machine.Priority)
-	}
+	s.r1.checked("soft", "failing")
+	s.r1.waitGroup(machineGroup, "it is worth less", func(st control.Status) bool {
+		return st.Machine.Priority == control.Priority{Effective: 110, Configured: 150, Checks: -40}
+	})
 	sn := s.r1.sniff(lanB, netlab.MatchVRID(lanB.vrid))
 	for range 2 {
 		s.r1.waitAdvert(sn, sn.Mark(), "it says its new priority", func(a netlab.Advert) bool { return a.Priority == 110 })

@@ -235,6 +235,8 @@ func TestReexecOwnUser(t *testing.T) {
 			check(t, err)
 			r.waitServing(lanA)
 			of := func() control.Status { return r.status(lanA) }
+			// It is prepared, and shows that, a moment before it is MASTER.
+			r.waitStatus(lanA, "it is MASTER", func(s control.Status) bool { return s.Machine.Phase == "MASTER" })
 			was := r.standing(of)
 			// What a process that leaves no core has in /proc is root's.
 			cores := func() {
