@@ -156,6 +156,7 @@ type Daemon struct {
 	watchingOddities bool
 	tidying          bool // the agenda has memory given back
 	looking          bool // the agenda looks for garbage
+	shrinking        bool // the turn lets go of room that it does not need any more
 
 	status   atomic.Pointer[control.Status] // the latest; for readers also when the loop is stuck
 	survey   *survey                        // the next one in the making; nil: none

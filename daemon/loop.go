@@ -90,6 +90,9 @@ func (d *Daemon) turn() {
 			break
 		}
 	}
+	if d.shrinking {
+		d.shrink()
+	}
 	d.realise(func(election.State) bool { return true })
 	d.announceSome()
 	d.followHolding()

@@ -45,9 +45,7 @@ func (d *Daemon) tidyIf(worth func() bool) {
 		})
 	}
 	quietly(tidyAfter, func() {
-		if many {
-			d.shrink()
-		}
+		d.shrinking = many
 		// When the loop has got again what it needs all the time.
 		quietly(d.interval()+time.Second/2, func() {
 			d.tidying = false
@@ -94,14 +92,12 @@ func (d *Daemon) lookForLitter() {
 }
 
 // shrink lets go of what the loop needed once: a change of sides of a thousand routers is
-// some thousand actions in one step, and not again for months.
+// some thousand actions in one step, and not again for months. It is for the end of a turn,
+// when nothing of it is in use.
 func (d *Daemon) shrink() {
-	d.events, d.calls = nil, nil
-	if len(d.actions)+len(d.afterStep) == 0 {
-		d.actions, d.afterStep = nil, nil
-	}
-	if len(d.results) == 0 {
-		d.results = nil
-	}
+	d.shrinking = false
+	d.events, d.results, d.calls = nil, nil, nil
+	d.actions, d.afterStep = nil, nil
+	d.batch, d.batched = nil, nil
 	d.inbox.shrink()
 }
