@@ -171,7 +171,18 @@ func (c clsact) check(t target) error {
 // remove takes our filters away, and with the last of all filters the queueing
 // discipline; from a parent only one that was made for a guard.
 func (c clsact) remove(t target) error {
-	d, err := c.drop(t, func(*netlib.BpfFilter) bool { return true })
+	return c.removeThose(t, func(*netlib.BpfFilter) bool { return true })
+}
+
+// withdraw removes the filters that run a program of this process only.
+func (c clsact) withdraw(t target) error {
+	return c.removeThose(t, func(f *netlib.BpfFilter) bool {
+		return f.Id == int(t.block.ids[0]) || f.Id == int(t.block.ids[1])
+	})
+}
+
+func (c clsact) removeThose(t target, which func(*netlib.BpfFilter) bool) error {
+	d, err := c.drop(t, which)
 	if err != nil || d.ours == 0 || d.others > 0 || t.mark != 0 && !d.marked {
 		return err
 	}

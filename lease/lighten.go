@@ -22,6 +22,10 @@ func Near(left time.Duration) bool { return int64(left) <= nearly() }
 // errNobodys: a program of TCX that is known to nobody after a crash would stay.
 var errNobodys = errors.New("without CAP_SYS_ADMIN nobody could tell whose it is after a crash")
 
+// ErrTaken: another process has put its own guard on the interface meanwhile, or taken
+// ours away.
+var ErrTaken = errors.New("somebody else has had a hand in it")
+
 // Lighter reports whether Lighten may make the guard cheaper: it is one of Clsact on a
 // virtual interface, and TCX is on the ladder.
 func (t *Guard) Lighter() bool { return t.Rung() == Clsact && t.lightened() }
@@ -38,8 +42,8 @@ func (t *Guard) lightened() bool {
 // Lighten puts TCX in the place of Clsact: the same program with the same deadline,
 // and the filters go when it is attached, so that at every moment one of them is in
 // force. It waits for two grace periods of the kernel, some 20 ms, and holds the RTNL
-// mutex during each. After an error the guard is what it was. A guard that is not Lighter
-// stays as it is, without an error.
+// mutex during each. After an error the guard is what it was; if that is ErrTaken it is
+// closed until it is renewed. A guard that is not Lighter stays as it is, without an error.
 //
 // Watch is told of the filters that go. They do not count: Verify looks for what the
 // guard consists of by then.
@@ -49,38 +53,70 @@ func (t *Guard) Lighten() error {
 	if !t.Lighter() {
 		return nil
 	}
-	if err := t.lighten(); err != nil {
-		return fmt.Errorf("guard %s: %w", t.name, advise(TCX, err))
+	err := t.double()
+	if err == nil {
+		err = t.single()
+	}
+	if err != nil {
+		return fmt.Errorf("guard %s: %w", t.name, advise(TCX, t.back(err)))
 	}
 	return nil
 }
 
-// lighten is Lighten; the caller holds g.mu.
-func (t *Guard) lighten() error {
+// double puts the programs of TCX beside the filters; the caller holds g.mu. It takes
+// nothing away: what others have there may be a closed guard that silences this one.
+func (t *Guard) double() error {
 	p, err := ebpf.NewProgramFromID(t.block.ids[0])
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNobodys, err)
 	}
 	_ = p.Close()
-	err = t.g.tcx.install(t.target)
-	if err == nil {
-		err = t.g.tcx.check(t.target)
+	if err := t.g.tcx.attach(t.target); err != nil {
+		return err
 	}
-	if err == nil {
-		err = t.g.hold(Clsact).remove(t.target)
+	return t.g.tcx.check(t.target)
+}
+
+// single takes the filters away; the caller holds g.mu.
+//
+// The process can be stopped before any of these lines, and a sibling put closed filters
+// in the place of ours and detach our programs meanwhile. So nothing but our own filters
+// may go, and they may not without the programs. For the moment between the first look and
+// the deletion there is the last look.
+func (t *Guard) single() error {
+	c := clsact{t.g.route}
+	if err := c.check(t.target); err != nil {
+		return err
 	}
-	if err == nil {
-		t.left = false // they are the guard
-		t.now.Store(uint32(TCX))
-		return nil
+	if err := c.withdraw(t.target); err != nil {
+		return err
 	}
-	// Both may be there in part, and are the same. The filters are what is looked after.
-	back := t.g.hold(Clsact).install(t.target)
-	if back == nil {
-		back = t.g.tcx.remove(t.target)
+	if err := t.g.tcx.check(t.target); err != nil {
+		return err
 	}
-	if back != nil && !gone(back) {
-		err = errors.Join(err, back)
+	t.left = false // they are the guard
+	t.now.Store(uint32(TCX))
+	return nil
+}
+
+// back makes the guard one of Clsact again, of which some filters may be missing or
+// somebody else's, and joins what it finds to why; the caller holds g.mu.
+func (t *Guard) back(why error) error {
+	if gone(why) {
+		return why // with the interface
 	}
-	return err
+	err := t.g.hold(Clsact).check(t.target)
+	switch {
+	case err == nil:
+		err = t.g.tcx.withdraw(t.target)
+	case errors.Is(err, errForeign), errors.Is(err, errMissing):
+		// Whoever did that wants nothing to pass, perhaps, and the guard that takes its place
+		// lets nothing pass, either. What is decided from here on is decided knowing more.
+		t.deadline.store(t.slot, 0)
+		why, err = fmt.Errorf("%w: %w", ErrTaken, why), t.install()
+	}
+	if err != nil && !gone(err) {
+		why = errors.Join(why, err)
+	}
+	return why
 }

@@ -357,3 +357,68 @@ func TestLightenRefuses(t *testing.T) {
 		t.Errorf("without CAP_SYS_ADMIN: %d filters and %d programs", f, n)
 	}
 }
+
+// A process can be stopped in the middle of the change, and a sibling silence it then.
+// When it goes on, the sibling's closed guard stays, or another closed one is there.
+func TestLightenTakenMeanwhile(t *testing.T) {
+	for _, kind := range []string{"any", "tcx"} {
+		for _, when := range []string{"before", "half", "late"} {
+			t.Run(kind+", "+when, func(t *testing.T) {
+				l := newLab(t)
+				l.kernelHas(Clsact)
+				l.kernelHas(TCX)
+				owner := l.attach()
+				until := boottime() + hour
+				l.renew(owner, until)
+				if when != "before" {
+					l.must(owner.double())
+				}
+				l.want("before the sibling comes", true)
+				l.start().do("attach %s %d", kind, l.index)
+				l.want("silenced", false)
+				if when == "late" {
+					// It had seen its own filters and taken others for them, or the queueing
+					// discipline with all that was in it.
+					l.must(clsact{owner.g.route}.remove(owner.target))
+				}
+				var err error
+				if when == "before" {
+					err = owner.Lighten()
+				} else if err = owner.single(); err != nil {
+					err = owner.back(err)
+				}
+				if !errors.Is(err, ErrTaken) {
+					t.Errorf("it says %v", err)
+				}
+				l.want("going on", false)
+				l.must(owner.Verify())
+				if owner.Rung() != Clsact || owner.Deadline() != 0 {
+					t.Errorf("it is %v until %d", owner.Rung(), owner.Deadline())
+				}
+				l.renew(owner, until)
+				l.want("renewed by who knows of it", true)
+				l.must(owner.Lighten())
+				l.want("light", true)
+			})
+		}
+	}
+}
+
+// Only what is its own goes, whatever it is called.
+func TestWithdrawLeavesOthers(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	l.kernelHas(TCX)
+	mine := l.attach()
+	l.start().do("attach clsact %d", l.index)
+	l.must(clsact{mine.g.route}.withdraw(mine.target))
+	if f, n := l.filtersOn(); f != 2 || n != 0 {
+		t.Errorf("%d filters and %d programs, want another's two filters", f, n)
+	}
+	l.start().do("attach tcx %d", l.index)
+	l.must(mine.g.tcx.attach(mine.target))
+	l.must(mine.g.tcx.withdraw(mine.target))
+	if f, n := l.filtersOn(); f != 0 || n != 2 {
+		t.Errorf("%d filters and %d programs, want another's two programs", f, n)
+	}
+}

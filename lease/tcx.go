@@ -32,6 +32,14 @@ func openTCX() tcx {
 // install attaches first and detaches the guards of dead instances afterwards:
 // meanwhile both must agree, which is the safe side.
 func (x tcx) install(t target) error {
+	if err := x.attach(t); err != nil {
+		return err
+	}
+	return x.detach(t, t.block.ids)
+}
+
+// attach is install without the end of others.
+func (tcx) attach(t target) error {
 	for side, s := range sides {
 		err := link.RawAttachProgram(link.RawAttachProgramOptions{
 			Target: t.index, Program: t.block.progs[side], Attach: s.attach, Anchor: link.Head(),
@@ -40,7 +48,21 @@ func (x tcx) install(t target) error {
 			return fmt.Errorf("attach the %s program: %w", s.side, err)
 		}
 	}
-	return x.detach(t, t.block.ids)
+	return nil
+}
+
+// withdraw detaches the programs of this process only.
+func (x tcx) withdraw(t target) error {
+	for side, s := range sides {
+		ids, err := x.list(t.index, s.attach)
+		if err == nil && slices.Contains(ids, t.block.ids[side]) {
+			err = x.detachOne(t, s.attach, t.block.ids[side])
+		}
+		if err != nil {
+			return fmt.Errorf("detach the %s program: %w", s.side, err)
+		}
+	}
+	return nil
 }
 
 func (x tcx) check(t target) error {
