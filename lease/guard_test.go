@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -371,5 +372,33 @@ func TestRenewAllocatesNothing(t *testing.T) {
 		_ = g.Deadline()
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Who disputes an interface with another process tries often where that is quick, and
+// for a moment only where it is not.
+func TestDisputed(t *testing.T) {
+	for _, c := range []struct {
+		err   error
+		takes time.Duration
+		times int
+	}{
+		{errForeign, 0, disputed},
+		{errMissing, disputedFor - 1, 2},
+		{errMissing, disputedFor, 1},
+		{unix.ENODEV, 0, 1},
+		{nil, 0, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			err := persist(func() error {
+				n++
+				time.Sleep(c.takes)
+				return c.err
+			})
+			if n != c.times || !errors.Is(err, c.err) {
+				t.Errorf("%v, %v: %d attempts, want %d, and then %v", c.err, c.takes, n, c.times, err)
+			}
+		})
 	}
 }

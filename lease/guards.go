@@ -286,17 +286,26 @@ func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 // disputed is how often a guard is put on an interface that another process puts its own
 // on at the same time. The first of the two to look whether all is in place is done, and
 // leaves the other alone with it; that they are equally fast is a matter of chance, every
-// time anew.
-const disputed = 20
+// time anew. One of TCX takes 30 ms, every time, and a loop may wait for it.
+const (
+	disputed    = 20
+	disputedFor = 50 * time.Millisecond // after which no other attempt begins
+)
 
 // attachAlone is attach, again if another process had its hand in it: a sibling that takes
 // the owner of the interface to be stuck, or the owner. That is no sign that a rung cannot
 // be had, and who stepped down would not see what the other leaves on the rung above,
 // which drops every frame.
 func (t *Guard) attachAlone() error {
-	err := t.attach()
-	for n := 1; n < disputed && (errors.Is(err, errForeign) || errors.Is(err, errMissing)); n++ {
-		err = t.attach()
+	return persist(t.attach)
+}
+
+// persist tries until it is not disputed any more.
+func persist(attach func() error) error {
+	began := time.Now()
+	err := attach()
+	for n := 1; n < disputed && time.Since(began) < disputedFor && (errors.Is(err, errForeign) || errors.Is(err, errMissing)); n++ {
+		err = attach()
 	}
 	return err
 }
