@@ -14,8 +14,6 @@ type Guard struct {
 	g       *Guards
 	now     atomic.Uint32 // the Rung; Lighten and Repair change it, under g.mu
 	skipped []Skip
-	// left: Repair may have left programs of TCX beside the filters; under g.mu.
-	left bool
 
 	// deadline[slot] is in the kernel for Clsact and TCX, and a memory of the
 	// process for the others.
@@ -135,7 +133,8 @@ func (t *Guard) Verify() error {
 // Attaching to TCX waits for two grace periods of the kernel's RCU, some 25 ms. So
 // that the interface is not without a guard meanwhile, the same program stands there
 // as the filters of Clsact until then, where that can be had. A guard that Lighten has
-// made one of TCX is one of Clsact after it, and waits for nothing.
+// made one of TCX is one of Clsact after it, and waits for nothing but the programs of
+// others, which would silence it.
 func (t *Guard) Repair() error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
@@ -143,10 +142,10 @@ func (t *Guard) Repair() error {
 		// If it fails, there is no guard for that time; install tells why, or helps.
 		err := t.g.hold(Clsact).install(t.target)
 		if err == nil && t.lightened() && t.g.hold(Clsact).check(t.target) == nil {
-			// What is left of the other, on one side perhaps, has the same deadline.
-			t.left = true
 			t.now.Store(uint32(Clsact))
-			return nil
+			if alone, err := t.g.tcx.alone(t.target); err == nil && alone {
+				return nil // what is left of the other, on one side perhaps, has the same deadline
+			}
 		}
 	}
 	err := t.install()
@@ -171,8 +170,8 @@ func (t *Guard) Detach() error {
 	defer t.g.mu.Unlock()
 	t.deadline.store(t.slot, 0)
 	err := t.g.hold(t.Rung()).remove(t.target)
-	if err == nil && t.left {
-		err = t.g.tcx.remove(t.target)
+	if err == nil && t.lightened() {
+		err = t.g.tcx.withdraw(t.target) // of which Repair may have left one
 	}
 	if err != nil && !gone(err) {
 		return fmt.Errorf("remove the guard of %s: %w", t.name, err)

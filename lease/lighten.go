@@ -36,7 +36,7 @@ func (t *Guard) Light() bool { return t.Rung() == TCX && t.lightened() }
 
 // lightened reports whether the guard is one that changes between Clsact and TCX.
 func (t *Guard) lightened() bool {
-	return !t.direct() && t.g.tcx.absent == nil && slices.Contains(t.g.below, Clsact) && slices.Contains(t.g.below, TCX)
+	return !t.direct() && t.block != nil && t.g.tcx.absent == nil && slices.Contains(t.g.below, Clsact) && slices.Contains(t.g.below, TCX)
 }
 
 // Lighten puts TCX in the place of Clsact: the same program with the same deadline,
@@ -94,7 +94,6 @@ func (t *Guard) single() error {
 	if err := t.g.tcx.check(t.target); err != nil {
 		return err
 	}
-	t.left = false // they are the guard
 	t.now.Store(uint32(TCX))
 	return nil
 }

@@ -422,3 +422,47 @@ func TestWithdrawLeavesOthers(t *testing.T) {
 		t.Errorf("%d filters and %d programs, want another's two programs", f, n)
 	}
 }
+
+// A sibling whose kind of guard is TCX has silenced it, and the sleeper repairs: the
+// sibling's programs go.
+func TestLightenedSleeperAmongTCX(t *testing.T) {
+	l := newLab(t)
+	g := l.light()
+	until := boottime() + hour
+	l.renew(g, until)
+	l.start().do("attach tcx %d", l.index)
+	l.renew(g, until)
+	l.want("silenced by another process", false)
+	if err := g.Verify(); err == nil {
+		t.Error("Verify finds nothing")
+	}
+	l.must(g.Repair())
+	l.must(g.Verify())
+	l.want("repaired by the sleeper", true)
+	if f, n := l.filtersOn(); f != 2 || n != 0 || g.Rung() != Clsact {
+		t.Errorf("%d filters and %d programs, and it is %v", f, n, g.Rung())
+	}
+	l.must(g.Lighten())
+	l.want("light again", true)
+}
+
+// The next program takes away what a repair of the one before it has left.
+func TestLightenedIsKeptAndDetached(t *testing.T) {
+	l := newLab(t)
+	before := l.guarded()
+	old := l.light()
+	l.vandalise(old, ebpf.AttachTCXEgress)
+	l.must(old.Repair())
+	if f, n := l.filtersOn(); f != 2 || n != 1 {
+		t.Errorf("%d filters and %d programs", f, n)
+	}
+	next, err := Adopt(l.kept(old.g))
+	l.must(err)
+	l.Cleanup(func() { l.must(next.Close()) })
+	g, err := next.Resume(old.Keep())
+	l.must(err)
+	l.must(g.Detach())
+	if after := l.guarded(); !slices.Equal(before, after) {
+		t.Errorf("before %q, after %q", before, after)
+	}
+}

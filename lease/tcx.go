@@ -51,6 +51,17 @@ func (tcx) attach(t target) error {
 	return nil
 }
 
+// alone reports whether no other programs than those of this process are there.
+func (x tcx) alone(t target) (bool, error) {
+	for side, s := range sides {
+		ids, err := x.list(t.index, s.attach)
+		if err != nil || slices.ContainsFunc(ids, func(id ebpf.ProgramID) bool { return id != t.block.ids[side] }) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // withdraw detaches the programs of this process only.
 func (x tcx) withdraw(t target) error {
 	for side, s := range sides {
