@@ -359,6 +359,22 @@ func silence(guards *lease.Guards, hands *vmacif.Hands, owner string, routers []
 	return errors.Join(errs...)
 }
 
+// hush is the part of silence that waits for nothing; it reports whether there was no more
+// to it than that.
+func hush(guards *lease.Guards, hands *vmacif.Hands, owner string, routers []grouplock.Identity) bool {
+	all := true
+	for _, id := range routers {
+		iface, err := leftover(hands, id.VMAC, owner)
+		if iface != nil {
+			var done bool
+			done, err = guards.Hush(iface.Index())
+			all = all && (done || errors.Is(err, unix.ENODEV))
+		}
+		all = all && (err == nil || errors.Is(err, unix.ENODEV))
+	}
+	return all
+}
+
 // silenceInterface does so for an interface. None is silent.
 func silenceInterface(guards *lease.Guards, hands *vmacif.Hands, name, owner string) error {
 	iface, err := leftover(hands, name, owner)

@@ -262,6 +262,31 @@ func (g *Guards) Attach(index int) (*Guard, error) {
 	return g.attach(t, g.below)
 }
 
+// Hush is the beginning of Attach, which is to follow: closed filters stand on the
+// interface, and what others have there stays beside them. So it never waits for programs
+// of TCX that have to be detached. It reports false, and has done nothing, where it would
+// have to wait for another change, or filters are not the best rung.
+//
+// An interface that does not exist is unix.ENODEV.
+func (g *Guards) Hush(index int) (bool, error) {
+	if g.rung != Clsact || !g.mu.TryLock() {
+		return false, nil
+	}
+	defer g.mu.Unlock()
+	name, err := g.guardable(index, false)
+	if err != nil {
+		return false, err
+	}
+	t := newGuard(g, Clsact, g.target(index), nil)
+	if err = t.claim(); err == nil {
+		err = g.hold(Clsact).install(t.target)
+	}
+	if err != nil {
+		return false, fmt.Errorf("hush %s: %w", name, advise(Clsact, err))
+	}
+	return true, nil
+}
+
 // attach tries the rungs; the caller holds mu.
 func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 	skipped := slices.Clone(g.skipped)

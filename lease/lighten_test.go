@@ -466,3 +466,42 @@ func TestLightenedIsKeptAndDetached(t *testing.T) {
 		t.Errorf("before %q, after %q", before, after)
 	}
 }
+
+// A light guard of another process is silenced by filters that wait for nothing, and goes
+// when there is time.
+func TestHush(t *testing.T) {
+	l := newLab(t)
+	l.kernelHas(Clsact)
+	l.kernelHas(TCX)
+	p := l.start()
+	p.do("attach any %d", l.index)
+	p.do("lighten")
+	p.do("renew %d", boottime()+hour)
+	l.want("light", true)
+	g := l.guards()
+	g.mu.Lock()
+	if done, err := g.Hush(l.index); done || err != nil {
+		t.Errorf("while something else is done: %t, %v", done, err)
+	}
+	g.mu.Unlock()
+	done, err := g.Hush(l.index)
+	l.must(err)
+	if f, n := l.filtersOn(); !done || f != 2 || n != 2 {
+		t.Errorf("%t, %d filters and %d programs; it has waited for the programs if they are gone", done, f, n)
+	}
+	l.want("hushed", false)
+	p.do("renew %d", boottime()+hour)
+	l.want("renewed by the one that was hushed", false)
+	_, err = g.Attach(l.index)
+	l.must(err)
+	if f, n := l.filtersOn(); f != 2 || n != 0 {
+		t.Errorf("attached after it: %d filters and %d programs", f, n)
+	}
+	l.want("attached after it", false)
+	if done, err := l.guards(TCX).Hush(l.index); done || err != nil {
+		t.Errorf("filters are not what was asked for: %t, %v", done, err)
+	}
+	if done, err := g.Hush(1 << 20); done || !errors.Is(err, unix.ENODEV) {
+		t.Errorf("an interface that does not exist: %t, %v", done, err)
+	}
+}
