@@ -54,6 +54,8 @@ type Options struct {
 	// replace has the whole process go on as another program; nil: this daemon is all
 	// there is.
 	replace func(ctx context.Context, caller int) error
+	// lights is the process's; nil: this daemon is all there is.
+	lights *lights
 }
 
 // Daemon is one vrrpd process. Fields belong to the loop unless they say
@@ -88,8 +90,9 @@ type Daemon struct {
 	guards  *lease.Guards
 	// watching: somebody listens to what the kernel tells of that kind of guard.
 	watching        map[lease.Rung]bool
-	lightening      bool // guards are to change over: it is on the agenda
-	standing        bool // the loop is about to stand still
+	lightening      bool  // guards are to change over: it is on the agenda
+	lightCount      int32 // this group's part of lights.routers
+	standing        bool  // the loop is about to stand still
 	watchingFilters bool
 	settings        *vmacif.SettingsWatch // nil: nobody tells of sysctls
 	later           func(func())          // has something done when everything is taken down
@@ -171,6 +174,9 @@ func New(cfg config.Config, opt Options) *Daemon {
 	}
 	if opt.Ready == nil {
 		opt.Ready = func() {}
+	}
+	if opt.lights == nil {
+		opt.lights = new(lights)
 	}
 	d := &Daemon{
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,

@@ -227,6 +227,9 @@ func (d *Daemon) mended(r *router) bool {
 	case errors.Is(found, unix.ENODEV), !d.mayRepair(r, found.Error()):
 		return false
 	}
+	if r.guard.Light() {
+		d.lightHarmed(r)
+	}
 	err := r.guard.Repair()
 	if err != nil {
 		err = d.attachGuard(r)
@@ -312,6 +315,9 @@ func (d *Daemon) guardBroken(r *router, guard *lease.Guard, found error) {
 	}
 	if !d.mayRepair(r, found.Error()) {
 		return
+	}
+	if guard.Light() {
+		d.lightHarmed(r)
 	}
 	r.mending = true
 	d.work(func() {

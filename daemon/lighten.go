@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,19 +13,30 @@ import (
 	"vrrpd/lease"
 )
 
-// With adverts every 10 ms no deadline is ever far away, and clsact would cost a frame
-// more than 150 ns (lease.Near). So there a guard changes over to TCX when it serves; an
-// interface that is made again, and a guard that is repaired, begin on clsact and wait
-// for nothing.
+// With adverts every few ticks of the kernel (every 10 ms, with ticks of 4) no deadline is
+// ever far away, and clsact would cost a frame more than 150 ns (lease.Near). So there a
+// guard changes over to TCX when it serves; an interface that is made again, and a guard
+// that is repaired, begin on clsact and wait for nothing.
 const (
-	// lightRouters is how many virtual routers a process may have for that: each change
-	// keeps the kernel's RTNL mutex from everybody for 20 ms, and so does the end of
-	// the interface.
+	// lightRouters is how many virtual routers with such intervals a process may have for
+	// that, in all of its groups: each change keeps the kernel's RTNL mutex from everybody
+	// for 20 ms, and so does the end of the interface.
 	lightRouters = 8
 	// lightenPause is for how long nothing must have happened to guards, and no machine
 	// have changed sides, before that is done.
 	lightenPause = time.Second
+	// lightRepairs within repairWindow are enough: a light guard that somebody takes away
+	// again and again stays on clsact. There is no end to making it light otherwise, until
+	// the repairs are a fault.
+	lightRepairs = 2
 )
+
+// lights is what the groups of a process share about light guards.
+type lights struct {
+	routers atomic.Int32 // with intervals that they are for
+	busy    atomic.Bool  // one changes over
+	unnamed atomic.Bool  // it has been told why none does
+}
 
 // brief reports whether deadlines are near already when the next advert renews them.
 func (d *Daemon) brief() bool {
@@ -34,12 +46,25 @@ func (d *Daemon) brief() bool {
 
 // lightly reports whether guards are to change over.
 func (d *Daemon) lightly() bool {
-	return len(d.routers) > 0 && len(d.routers) <= lightRouters && d.brief()
+	var n int32
+	if len(d.routers) > 0 && d.brief() {
+		n = int32(len(d.routers))
+	}
+	all := d.countLight(n)
+	return n > 0 && all <= lightRouters
+}
+
+// countLight notes how many virtual routers of this group light guards are for, and
+// returns how many the process has.
+func (d *Daemon) countLight(n int32) (all int32) {
+	more := n - d.lightCount
+	d.lightCount = n
+	return d.opt.lights.routers.Add(more)
 }
 
 // lightenSoon has guards changed over, one after the other, that it is worth for.
 func (d *Daemon) lightenSoon() {
-	if d.lightening || !d.lightly() {
+	if lightly := d.lightly(); d.lightening || !lightly {
 		return
 	}
 	d.lightening = true
@@ -64,7 +89,7 @@ func (d *Daemon) lighten() {
 		return
 	}
 	r := d.routers[i]
-	if !d.ready || d.heir != nil || !d.machine.Settled() || r.mending || r.prepared || r.lowering > 0 {
+	if !d.ready || d.heir != nil || !d.machine.Settled() || r.mending || r.prepared || r.lowering > 0 || !d.opt.lights.busy.CompareAndSwap(false, true) {
 		d.lightenSoon()
 		return
 	}
@@ -72,6 +97,7 @@ func (d *Daemon) lighten() {
 	r.mending = true
 	d.work(func() {
 		err := guard.Lighten()
+		d.opt.lights.busy.Store(false)
 		d.inbox.call(func() {
 			r.mending = false
 			d.lightened(r, guard, err)
@@ -85,6 +111,15 @@ func (d *Daemon) lightened(r *router, guard *lease.Guard, err error) {
 	switch {
 	case r.guard != guard || r.index == 0 || errors.Is(err, unix.ENODEV):
 		return
+	case errors.Is(err, lease.ErrUnnamed):
+		// That is a way to run it, and not one that costs anybody the service.
+		r.heavy = guard
+		if d.opt.lights.unnamed.CompareAndSwap(false, true) {
+			d.log.Info(fmt.Sprintf("lease: stays %v at adverts every %v: %v", guard.Rung(), d.interval(), err), d.aboutMachine()...)
+		}
+	case errors.Is(err, lease.ErrTaken):
+		d.log.Warn(fmt.Sprintf("lease: stays %v for now: %v", guard.Rung(), err), d.about(r)...)
+		d.lightHarmed(r)
 	case err != nil:
 		r.heavy = guard
 		d.log.Warn(fmt.Sprintf("lease: stays %v: %v", guard.Rung(), err), d.about(r)...)
@@ -92,6 +127,25 @@ func (d *Daemon) lightened(r *router, guard *lease.Guard, err error) {
 		d.log.Info(fmt.Sprintf("lease: %v, which costs a frame less at adverts every %v", guard.Rung(), d.interval()), d.about(r)...)
 	}
 	d.checkGuard(r) // what was found meanwhile was left alone
+}
+
+// lightHarmed: somebody has taken a light guard away.
+func (d *Daemon) lightHarmed(r *router) {
+	now := boottime()
+	if r.harmed.guard != r.guard || now-r.harmed.since > int64(repairWindow) {
+		r.harmed = harmed{guard: r.guard, since: now}
+	}
+	if r.harmed.times++; r.harmed.times >= lightRepairs && r.heavy != r.guard {
+		r.heavy = r.guard
+		d.log.Warn(fmt.Sprintf("lease: stays clsact from here on: tcx was taken away %d times within %v", r.harmed.times, repairWindow), d.about(r)...)
+	}
+}
+
+// harmed counts what was done to a light guard.
+type harmed struct {
+	guard *lease.Guard
+	times int
+	since int64 // boottime ns
 }
 
 // lookAtLight looks after an advert at a guard of which the kernel tells nobody. While

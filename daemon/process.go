@@ -66,6 +66,7 @@ func NewProcess(groups []config.Config, load func() ([]config.Config, error), op
 	if opt.Ready == nil {
 		opt.Ready = func() {}
 	}
+	opt.lights = new(lights)
 	p := &Process{opt: opt, load: load, groups: map[string]*member{}, ended: make(chan *member)}
 	p.notify, p.state = newShare(opt.Notify), opt.Inherited
 	for _, c := range groups {

@@ -66,7 +66,8 @@ type router struct {
 	until    int64        // deadline that the guard was given last, boottime ns; 0: closed
 	checking atomic.Bool  // the worker has yet to look at the guard
 	mending  bool         // the worker is putting the guard back, or changes it over
-	heavy    *lease.Guard // it could not be made lighter; nil: none
+	heavy    *lease.Guard // it could not be made lighter, or did not stay so; nil: none
+	harmed   harmed
 
 	filter         *accept.Filter // nil: packets to the addresses are accepted
 	filterChecking atomic.Bool    // the worker has yet to look at the filter

@@ -47,6 +47,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}()
 	later := func(f func()) { undo = append(undo, f) }
 	d.later = later
+	later(func() { d.countLight(0) })
 	later(func() {
 		if d.ready {
 			d.log.Info("stopped", d.aboutMachine(sysd.KeyMessageID, sysd.MessageStopped)...)

@@ -19,8 +19,8 @@ import (
 // frame then, which makes Clsact dearer than 150 ns for a frame.
 func Near(left time.Duration) bool { return int64(left) <= nearly() }
 
-// errNobodys: a program of TCX that is known to nobody after a crash would stay.
-var errNobodys = errors.New("without CAP_SYS_ADMIN nobody could tell whose it is after a crash")
+// ErrUnnamed: a program of TCX that is known to nobody after a crash would stay.
+var ErrUnnamed = errors.New("without CAP_SYS_ADMIN nobody could tell whose it is after a crash")
 
 // ErrTaken: another process has put its own guard on the interface meanwhile, or taken
 // ours away.
@@ -68,7 +68,7 @@ func (t *Guard) Lighten() error {
 func (t *Guard) double() error {
 	p, err := ebpf.NewProgramFromID(t.block.ids[0])
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNobodys, err)
+		return fmt.Errorf("%w: %w", ErrUnnamed, err)
 	}
 	_ = p.Close()
 	if err := t.g.tcx.attach(t.target); err != nil {

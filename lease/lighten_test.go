@@ -350,7 +350,7 @@ func TestLightenRefuses(t *testing.T) {
 	}
 	p := l.start(unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_BPF)
 	p.do("attach any %d", l.index)
-	if said := p.tell("lighten"); !strings.Contains(said, errNobodys.Error()) {
+	if said := p.tell("lighten"); !strings.Contains(said, ErrUnnamed.Error()) {
 		t.Errorf("without CAP_SYS_ADMIN: %q", said)
 	}
 	if f, n := l.filtersOn(); f != 2 || n != 0 {

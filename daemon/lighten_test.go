@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"vrrpd/lease"
+)
+
+// briefly gives a daemon's deadlines so little time that each is near.
+func briefly(d *Daemon, on bool) {
+	interval := time.Millisecond
+	if !on {
+		interval = time.Second
+	}
+	for _, r := range d.routers {
+		c := *r.cfg
+		c.Interval = interval
+		r.cfg = &c
+	}
+}
+
+// crowded is a daemon of n virtual routers that shares lights.
+func crowded(t *testing.T, shared *lights, n int) *Daemon {
+	t.Helper()
+	d, r := testDaemon(t, t.TempDir(), "")
+	d.opt.lights = shared
+	for range n - 1 {
+		c := *r.cfg
+		c.VRID += uint8(len(d.routers))
+		d.enlist(newRouter(d.freeVR(), &c, r.parent))
+	}
+	briefly(d, true)
+	return d
+}
+
+// The groups of a process have as many light guards together as one has.
+func TestLightGuardsAreCountedOverTheProcess(t *testing.T) {
+	var shared lights
+	a, b, c := crowded(t, &shared, lightRouters-1), crowded(t, &shared, 1), crowded(t, &shared, 1)
+	if !a.lightly() || !b.lightly() {
+		t.Errorf("%d virtual routers are too many", lightRouters)
+	}
+	if c.lightly() || a.lightly() || b.lightly() {
+		t.Errorf("%d virtual routers are not too many", lightRouters+1)
+	}
+	briefly(c, false)
+	if c.lightly() {
+		t.Error("a long interval is for light guards")
+	}
+	if !a.lightly() || !b.lightly() {
+		t.Error("virtual routers that light guards are not for are counted")
+	}
+	briefly(c, true)
+	c.lightly()
+	b.delist(b.routers[0]) // the last one
+	b.lightenSoon()
+	if !a.lightly() || !c.lightly() {
+		t.Error("a virtual router that has been removed is counted")
+	}
+	a.countLight(0)
+	c.countLight(0)
+	if n := shared.routers.Load(); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+	if alone := New(a.cfg, Options{Log: slog.New(slog.DiscardHandler)}); alone.opt.lights == nil || alone.opt.lights == &shared {
+		t.Error("a daemon by itself shares with others, or has nothing to count with")
+	}
+}
+
+// A light guard that somebody takes away again and again is not made light again; the
+// next one of the interface is.
+func TestLightGuardIsGivenUp(t *testing.T) {
+	d, r := testDaemon(t, t.TempDir(), "")
+	var log bytes.Buffer
+	d.log = slog.New(slog.NewTextHandler(&log, nil))
+	r.guard = new(lease.Guard)
+	for range lightRepairs - 1 {
+		d.lightHarmed(r)
+	}
+	if r.heavy != nil {
+		t.Errorf("given up after %d repairs", lightRepairs-1)
+	}
+	r.harmed.since -= int64(repairWindow) + 1
+	d.lightHarmed(r)
+	if r.heavy != nil {
+		t.Error("given up for what was long ago")
+	}
+	for range lightRepairs {
+		d.lightHarmed(r)
+	}
+	if r.heavy != r.guard || strings.Count(log.String(), "stays clsact") != 1 {
+		t.Errorf("heavy %p, guard %p, said:\n%s", r.heavy, r.guard, log.String())
+	}
+	r.guard = new(lease.Guard)
+	d.lightHarmed(r)
+	if r.heavy == r.guard {
+		t.Error("the next guard is given up for what was done to the one before it")
+	}
+}
+
+// Without CAP_SYS_ADMIN nothing is wrong: it is said once, and is no warning.
+func TestLightGuardsWithoutPrivilege(t *testing.T) {
+	d := crowded(t, new(lights), 3)
+	var log bytes.Buffer
+	d.log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, r := range d.routers {
+		r.guard, r.index = new(lease.Guard), 7
+		r.checking.Store(true)
+		d.lightened(r, r.guard, fmt.Errorf("guard: %w", lease.ErrUnnamed))
+		if r.heavy != r.guard {
+			t.Error("it is tried again")
+		}
+	}
+	if s := log.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "level=INFO") {
+		t.Errorf("it said:\n%s", s)
+	}
+}
