@@ -82,7 +82,7 @@ func (d *Daemon) retryInterface(r *router) {
 	r.retrying = true
 	d.agenda.idly(boottime()+int64(retryAfter), func() {
 		r.retrying = false
-		if r.parent.port != nil && r.faults&election.FaultInterface != 0 {
+		if d.isOurs(r) && r.parent.port != nil && r.faults&election.FaultInterface != 0 {
 			_ = d.ensure(r) // it reports, and comes back here
 		}
 	})
@@ -118,7 +118,8 @@ func (d *Daemon) mayRepair(r *router, found string) bool {
 func (d *Daemon) repair(r *router, found string) {
 	// Several things are often found at once (an interface that goes, and one of
 	// IPv6 that is taken down, loses all of its addresses): one repair for all of
-	// them, in this turn, under the epoch of this turn.
+	// them, in this turn, under the epoch of this turn; or in the turn in which the
+	// kernel is to be had again, under that one's.
 	if !r.repairPending && !d.counted(r, found) {
 		return
 	}
@@ -128,7 +129,7 @@ func (d *Daemon) repair(r *router, found string) {
 	if !r.repairPending {
 		r.repairPending = true
 		d.afterStep = append(d.afterStep, func() {
-			if r.guard != nil && d.brief() {
+			if r.going && r.guard != nil {
 				d.awaitKernel(r, func() { d.repairNow(r) })
 				return
 			}
@@ -139,10 +140,13 @@ func (d *Daemon) repair(r *router, found string) {
 
 // repairNow runs when the election has judged what else there is.
 func (d *Daemon) repairNow(r *router) {
+	if !d.isOurs(r) {
+		return
+	}
 	// What was found may have been the parent's fault, or the machine may have
 	// left meanwhile; then there is nothing to repair.
 	if r.parent.link.Index == 0 || r.index != 0 && !r.up() {
-		r.repairPending, r.found = false, nil
+		r.repairPending, r.going, r.found = false, false, nil
 		return
 	}
 	epoch := d.machine.View().Word.Epoch()
@@ -154,7 +158,7 @@ func (d *Daemon) repairNow(r *router) {
 	}
 	r.repaired++
 	d.log.Warn("repairing: "+strings.Join(r.found, ", "), d.about(r)...)
-	r.repairPending, r.found = false, nil
+	r.repairPending, r.going, r.found = false, false, nil
 	if r.index == 0 && d.ensure(r) != nil {
 		return
 	}

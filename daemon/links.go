@@ -137,6 +137,7 @@ func (d *Daemon) linkChanged(c *rtnl.Change, at places, touched map[*parent]bool
 			r.present = r.present[:0]
 			// With its parent it goes; alone somebody has deleted it.
 			if r.parent.link.Index != 0 {
+				r.goes()
 				d.repair(r, "interface was deleted")
 			}
 		case r.up() && c.Old.Up && !link.Up && (r.lowering > 0 || r.overtaken):
@@ -145,6 +146,7 @@ func (d *Daemon) linkChanged(c *rtnl.Change, at places, touched map[*parent]bool
 			r.overtaken = false
 			d.inspect(r)
 		case r.up() && c.Old.Up && !link.Up:
+			r.goes()
 			d.repair(r, "interface was taken down")
 		case link.MAC != r.vmac, link.Name != r.cfg.Name, !r.up() && link.Up && !c.Old.Up:
 			d.inspect(r) // it may be an old story

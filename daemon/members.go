@@ -79,6 +79,10 @@ func (d *Daemon) delist(r *router) {
 	d.agenda.idly(boottime()+int64(vrRests), func() { d.freeVRs = append(d.freeVRs, r.vr) })
 }
 
+// isOurs reports whether a router has not been removed meanwhile; another one may have its
+// number by now.
+func (d *Daemon) isOurs(r *router) bool { return d.byVR[r.vr] == r }
+
 // without is a copy of a list without one: the reader of a parent may be looking at
 // the old one.
 func without(list []*router, r *router) []*router {

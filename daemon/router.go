@@ -54,6 +54,7 @@ type router struct {
 	repairs       int            // since repairsSince
 	repairsSince  int64          // boottime ns
 	repairPending bool
+	going         bool     // an interface with a light guard is being deleted, perhaps
 	found         []string // what the pending repair is for
 	repaired      uint64   // since the start
 	// round counts what our own hand has done to the interface, so that what the
