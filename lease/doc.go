@@ -59,7 +59,8 @@
 // is late can be wrong by (program.go). From then on it reads it for every frame: a
 // lease ends to the microsecond. A machine that sends every 0.1 s is never so near
 // its deadline while it lives; one that sends every 10 ms always is, with ticks of 4
-// ms (Near), and there the guard changes to TCX. With other work on the machine everything takes up to twice as long.
+// ms (Near), and there the guard changes to TCX. With other work on the machine
+// everything takes up to twice as long.
 //
 // Each guard on a parent has programs and an array of its own, because others stand
 // there, too, of this process and of others. They are filters with names and handles
@@ -84,11 +85,11 @@
 //
 // Repair: Verify tells whether the guard is still there, Repair puts it back
 // with the deadline that it has; one that Lighten has made a guard of TCX is one of
-// Clsact after that, until Lighten is called again. The kernel reports changes of filters and
-// queueing disciplines to the multicast group RTNLGRP_TC, those of nftables to
-// NFNLGRP_NFTABLES, those of TCX to nobody; Watch listens to them. The guard stays in place while an
-// interface goes down and up; an interface that was deleted and made again has
-// another index and needs another Attach.
+// Clsact after that, until Lighten is called again. The kernel reports changes of
+// filters and queueing disciplines to the multicast group RTNLGRP_TC, those of nftables
+// to NFNLGRP_NFTABLES, those of TCX to nobody; Watch listens to them. The guard stays in
+// place while an interface goes down and up; an interface that was deleted and made
+// again has another index and needs another Attach.
 //
 // A process that ends, or Guards.Close, leaves the guards in place, and they
 // expire. Any process can Attach to, or Remove from, an interface of another.
