@@ -258,6 +258,11 @@ func TestLease_OneProcessHangs(t *testing.T) { eachPace(t, paces[:2], oneProcess
 
 func oneProcessHangs(t *testing.T, p pace) {
 	s := pair(t, options{interval: p.interval, flags: "-s"})
+	if p == paces[2] { // a guard that takes longer to be taken away
+		for _, l := range lans {
+			s.r1.waitLight(l)
+		}
+	}
 	watch := s.watch(p.ask)
 	stuck := s.r1.daemon(lanA)
 	check(t, stuck.Signal(syscall.SIGSTOP))
