@@ -294,14 +294,17 @@ func (d *Daemon) checkUntold(r *router) {
 
 // checkGuard has the worker see whether the guard is in place: that may wait for
 // the kernel.
-func (d *Daemon) checkGuard(r *router) {
+func (d *Daemon) checkGuard(r *router) { d.checkGuardBy(r, (*lease.Guard).Verify) }
+
+// checkGuardBy does so by Verify or Glance.
+func (d *Daemon) checkGuardBy(r *router, look func(*lease.Guard) error) {
 	guard := r.guard
 	if guard == nil || r.index == 0 || !r.checking.CompareAndSwap(false, true) {
 		return
 	}
 	d.work(func() {
 		r.checking.Store(false) // what happens from here on is another occasion
-		if found := guard.Verify(); found != nil {
+		if found := look(guard); found != nil {
 			d.inbox.call(func() { d.guardBroken(r, guard, found) })
 		}
 	})

@@ -153,7 +153,7 @@ type harmed struct {
 func (d *Daemon) lookAtLight(r *router) {
 	// A loop that is about to stand still leaves the worker nothing to do.
 	if r.guard != nil && r.guard.Light() && !d.standing {
-		d.checkGuard(r)
+		d.checkGuardBy(r, (*lease.Guard).Glance)
 	}
 }
 

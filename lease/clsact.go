@@ -168,6 +168,22 @@ func (c clsact) check(t target) error {
 	return nil
 }
 
+// absent tells what there is in the place of the filters, nil if nothing is.
+func (c clsact) absent(t target) error {
+	for _, h := range hooks {
+		filters, err := c.list(t.index, h.parent)
+		if err != nil {
+			return err
+		}
+		for _, f := range filters {
+			if bpf, ok := f.(*netlib.BpfFilter); ok && bpf.Name == t.prog {
+				return fmt.Errorf("the %s filter %w", h.side, errForeign)
+			}
+		}
+	}
+	return nil
+}
+
 // remove takes our filters away, and with the last of all filters the queueing
 // discipline; from a parent only one that was made for a guard.
 func (c clsact) remove(t target) error {

@@ -107,12 +107,26 @@ func (t *Guard) Deadline() int64 { return t.deadline.load(t.slot) }
 
 // Verify tells what is wrong if the guard in the kernel is not, or no longer,
 // the one that this process renews: somebody has removed or replaced it, or the
-// interface has gone. It takes some 50 us; with TCX, where only looking helps, 3.
-func (t *Guard) Verify() error {
+// interface has gone. It takes some 50 us; with TCX, where only looking helps, 3, unless
+// it is Light: then others may have their filters there (Hush).
+func (t *Guard) Verify() error { return t.verify(true) }
+
+// Glance is Verify without that.
+func (t *Guard) Glance() error { return t.verify(false) }
+
+func (t *Guard) verify(filters bool) error {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
 	if t.Rung() == TCX && t.g.tcx.check(t.target) == nil {
-		return nil // on an interface that does not exist there are no programs
+		// On an interface that does not exist there are no programs.
+		var err error
+		if filters && t.lightened() {
+			err = clsact{t.g.route}.absent(t.target)
+		}
+		if err != nil {
+			return fmt.Errorf("guard of %s: %w", t.name, err)
+		}
+		return nil
 	}
 	name, err := t.g.guardable(t.index, t.direct())
 	if err == nil && name != t.name && t.Rung() == Nftables { // whose hooks go by the name

@@ -505,3 +505,27 @@ func TestHush(t *testing.T) {
 		t.Errorf("an interface that does not exist: %t, %v", done, err)
 	}
 }
+
+// A process that has put its closed filters there and dies before it has taken away the
+// programs of the light guard leaves both.
+func TestLightenedBehindFilters(t *testing.T) {
+	l := newLab(t)
+	g := l.light()
+	l.renew(g, boottime()+hour)
+	done, err := l.guards().Hush(l.index)
+	l.must(err)
+	l.want("hushed", false)
+	if err := g.Glance(); !done || err != nil {
+		t.Errorf("%t; of programs alone nothing is missing: %v", done, err)
+	}
+	if err := g.Verify(); !errors.Is(err, errForeign) {
+		t.Errorf("Verify says %v", err)
+	}
+	l.must(g.Repair())
+	l.must(g.Verify())
+	l.want("repaired", true)
+	l.must(g.Lighten())
+	l.must(g.Verify())
+	l.must(g.Glance())
+	l.want("light again", true)
+}
