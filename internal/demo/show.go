@@ -130,7 +130,7 @@ func (s *show) start(ctx context.Context, r *router, lan lanPlan) error {
 // quote shows what a program has written.
 func (s *show) quote(text string) {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
-		for _, part := range wrap(strings.TrimRight(line, "\n"), ruler) {
+		for _, part := range wrap(strings.TrimRight(line, "\n"), ruler-2) {
 			s.say("%s", strings.TrimRight("  "+part, " "))
 		}
 	}
