@@ -201,3 +201,14 @@ func TestRFC9568_8_4_2_Version2IsMissed(t *testing.T) {
 		t.Errorf("without words: %+v", w)
 	}
 }
+
+// One that was heard a moment before this machine changes its state is told of all the same.
+func TestOtherVersionBeforeAChange(t *testing.T) {
+	d, us := testDaemon(t, t.TempDir(), "--vrrp-version 3")
+	hear(t, us, mustFrame2(t, peerOf(t, "--vrrp-version 2"), 100))
+	us.parent.forget()
+	patient(d)
+	if all := notes(us); len(all) != 1 {
+		t.Errorf("people are told of %v", all)
+	}
+}

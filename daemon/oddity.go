@@ -165,7 +165,7 @@ func (p *parent) forget() {
 	defer p.mu.Unlock()
 	for n, s := range p.noted {
 		s.told = false
-		if !s.active {
+		if !s.active && !s.pending {
 			p.drop(n)
 		}
 	}
