@@ -134,7 +134,8 @@ func TestNotifyManagerComesBack(t *testing.T) {
 	if err := n.Flush(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	if got := r.rest(); !slices.Equal(got, []string{"READY=1\nSTATUS=early\nERRNO=5"}) {
+	// In one datagram or in two: the notifier may just have been about to try again.
+	if got := strings.Join(r.rest(), "\n"); got != "READY=1\nSTATUS=early\nERRNO=5" {
 		t.Errorf("got %q", got)
 	}
 
