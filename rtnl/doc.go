@@ -8,10 +8,6 @@
 // was full (ENOBUFS), the connection lives on: the Watcher drains it, dumps
 // again, and delivers what the lost events would have said.
 //
-// A Reader answers single questions (one link, the addresses of one interface)
-// through a connection of its own, for the owner of a decision that wants to
-// see the present instead of waiting for an event.
-//
 // # Links
 //
 // A link is usable when Link.Carrier says so. The kernel computes IFF_RUNNING

@@ -15,8 +15,14 @@ import (
 
 var (
 	errDumpInterrupted = errors.New("the table changed during the dump")
+	errNoLink          = errors.New("no such interface")
 	errTruncated       = errors.New("netlink message cut short")
 )
+
+// answerLimit is how long one answer of the kernel's may take. Only somebody who
+// holds the RTNL mutex for that long (a thousand interfaces going down take 9 s)
+// makes it fail.
+const answerLimit = 15 * time.Second
 
 // recvBuffer fits every datagram of rtnetlink: the kernel caps a dump's at
 // 32 KiB, and a single link message with many virtual functions stays below.
@@ -48,10 +54,6 @@ func dial(netns int) (*socket, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open route netlink: %w", err)
 	}
-	// Strict checking (Linux 4.20) makes the kernel filter a dump of addresses
-	// by interface. Without it the answer is merely longer: it is filtered here
-	// as well.
-	_ = conn.SetOption(netlink.GetStrictCheck, true)
 	return &socket{conn: conn, raw: raw, buf: make([]byte, recvBuffer)}, nil
 }
 
@@ -158,9 +160,8 @@ type dump struct {
 	addrs []Addr
 }
 
-// linkRequest is the body of an RTM_GETLINK for one link, by index or by name,
-// or for all.
-func linkRequest(index int, name string) ([]byte, error) {
+// linkRequest asks for one link, or, with 0, for all of them.
+func linkRequest(index int) ([]byte, error) {
 	m := rtnetlink.LinkMessage{Index: uint32(index)}
 	b, err := m.MarshalBinary()
 	if err != nil {
@@ -168,16 +169,37 @@ func linkRequest(index int, name string) ([]byte, error) {
 	}
 	ae := netlink.NewAttributeEncoder()
 	ae.Uint32(unix.IFLA_EXT_MASK, skipStats)
-	if name != "" {
-		ae.String(unix.IFLA_IFNAME, name)
-	}
 	attrs, err := ae.Encode()
 	return append(b, attrs...), err
 }
 
+// link reads one link: 10 to 20 us, or as long as somebody else holds the RTNL mutex. The
+// error wraps errNoLink when there is none with that index.
+func (s *socket) link(index int) (l Link, err error) {
+	body, err := linkRequest(index)
+	if err != nil {
+		return Link{}, err
+	}
+	if err := s.limit(answerLimit); err != nil {
+		return Link{}, err
+	}
+	found := false
+	err = s.ask(unix.RTM_GETLINK, 0, body, func(_ uint16, body []byte) error {
+		l, found, err = decodeLink(body)
+		return err
+	})
+	if errors.Is(err, unix.ENODEV) || (err == nil && !found) {
+		err = errNoLink
+	}
+	if err != nil {
+		return Link{}, fmt.Errorf("read link %d: %w", index, err)
+	}
+	return l, nil
+}
+
 // links reads all links. On errDumpInterrupted the result may lack some.
 func (s *socket) links() ([]Link, error) {
-	body, err := linkRequest(0, "")
+	body, err := linkRequest(0)
 	if err != nil {
 		return nil, err
 	}
@@ -192,20 +214,19 @@ func (s *socket) links() ([]Link, error) {
 	return out, err
 }
 
-// addrs reads the addresses of one interface, or of all when index is zero. On
-// errDumpInterrupted the result may lack some.
-func (s *socket) addrs(index int) ([]Addr, error) {
+// addrs reads the addresses of all links. On errDumpInterrupted the result may lack some.
+func (s *socket) addrs() ([]Addr, error) {
 	var out []Addr
 	var interrupted error
 	for _, family := range [...]uint8{unix.AF_INET, unix.AF_INET6} {
-		m := rtnetlink.AddressMessage{Family: family, Index: uint32(index)}
+		m := rtnetlink.AddressMessage{Family: family}
 		body, err := m.MarshalBinary()
 		if err != nil {
 			return nil, err
 		}
 		err = s.ask(unix.RTM_GETADDR, netlink.Dump, body, func(typ uint16, body []byte) error {
 			a, ok, err := decodeAddr(body)
-			if ok && typ == unix.RTM_NEWADDR && (index == 0 || a.Index == index) {
+			if ok && typ == unix.RTM_NEWADDR {
 				out = append(out, a)
 			}
 			return err
@@ -228,7 +249,7 @@ func (s *socket) everything() (d dump, err error) {
 	if err != nil && !errors.Is(err, errDumpInterrupted) {
 		return dump{}, fmt.Errorf("dump links: %w", err)
 	}
-	addrs, aerr := s.addrs(0)
+	addrs, aerr := s.addrs()
 	if aerr != nil && !errors.Is(aerr, errDumpInterrupted) {
 		return dump{}, fmt.Errorf("dump addresses: %w", aerr)
 	}

@@ -311,10 +311,9 @@ func (w *Watcher) lookBelow(out []Change) ([]Change, error) {
 			l.Up, l.Running = l.Up && up, l.Running && running
 			out = w.table.setLink(l, out)
 		case up && running && !l.Carrier():
-			r := Reader{w.query}
-			if l, err = r.ReadLink(index); err == nil {
+			if l, err = w.query.link(index); err == nil {
 				out = w.table.setLink(l, out)
-			} else if !errors.Is(err, ErrNoLink) {
+			} else if !errors.Is(err, errNoLink) {
 				return out, err
 			}
 		}

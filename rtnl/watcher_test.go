@@ -181,8 +181,9 @@ func TestForeignParent(t *testing.T) {
 		LinkAttrs: netlink.LinkAttrs{Name: "mv0", ParentIndex: l.link("eth0").Attrs().Index},
 		Mode:      netlink.MACVLAN_MODE_BRIDGE,
 	}))
-	if mv, err := readLink("mv0"); err != nil || mv.Foreign || mv.Parent != l.link("eth0").Attrs().Index {
-		t.Errorf("mv0 at home: %+v %v", mv, err)
+	home := l.watch(Config{})
+	if mv := home.v.named("mv0"); mv.Foreign || mv.Parent != l.link("eth0").Attrs().Index {
+		t.Errorf("mv0 at home: %+v", mv)
 	}
 	mv, far := l.link("mv0"), l.link("far0")
 	other := newLab(t) // this thread is in the new namespace now
