@@ -37,10 +37,6 @@ const (
 	arpLengths      = 6<<8 | 4
 )
 
-// AdvertSize is how many bytes AppendAdvert appends over IPv4 for a payload of n
-// bytes.
-func AdvertSize(n int) int { return ethernetSize + ipv4Size + n }
-
 // ARPSize is how many bytes the ARP builders append.
 const ARPSize = ethernetSize + arpSize
 

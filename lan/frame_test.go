@@ -39,8 +39,8 @@ func TestAppendAdvertHeaders(t *testing.T) {
 		t.Fatal("what the caller had in the buffer is gone")
 	}
 	frame = frame[len("before"):]
-	if len(frame) != AdvertSize(len(payload)) {
-		t.Errorf("frame has %d bytes, AdvertSize says %d", len(frame), AdvertSize(len(payload)))
+	if len(frame) != ethernetSize+ipv4Size+len(payload) {
+		t.Errorf("a payload of %d bytes in a frame of %d", len(payload), len(frame))
 	}
 	var eth ethernet.Frame
 	if err := eth.UnmarshalBinary(frame); err != nil {

@@ -45,8 +45,8 @@ var badFrames = []struct {
 	want  Drop
 }{
 	{"total length beyond the frame", edit(ipBytes(2, 0, 200)), DropTruncated},
-	{"cut in the payload", advert(1)[:AdvertSize(len(payload))-1], DropTruncated},
-	{"cut before the payload", advert(1)[:AdvertSize(0)], DropTruncated},
+	{"cut in the payload", advert(1)[:ethernetSize+ipv4Size+len(payload)-1], DropTruncated},
+	{"cut before the payload", advert(1)[:ethernetSize+ipv4Size], DropTruncated},
 	{"version 6", edit(ipBytes(0, 6<<4|5)), DropHeader},
 	{"header of 16 bytes", edit(ipBytes(0, 4<<4|4)), DropHeader},
 	{"total length below the header", edit(ipBytes(2, 0, 19)), DropHeader},

@@ -51,7 +51,7 @@ func TestShapesOfFrames(t *testing.T) {
 	}
 	want := [drops]uint64{}
 	for _, bad := range badFrames {
-		if len(bad.frame) < AdvertSize(0) {
+		if len(bad.frame) < ethernetSize+ipv4Size {
 			continue
 		}
 		want[bad.want]++
