@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"vrrpd/internal/child"
 )
 
 func TestMain(m *testing.M) {
@@ -26,17 +28,23 @@ type bench struct {
 	reports chan Report
 	stop    context.CancelFunc
 	ended   chan error
+	over    chan struct{} // its Starter has ended
 }
 
 // start runs checks until the end of the test.
 func start(t testing.TB, o Options, begin Verdict, checks ...Check) *bench {
-	b := &bench{t: t, reports: make(chan Report, 1000), ended: make(chan error, 1)}
+	b := &bench{t: t, reports: make(chan Report, 1000), ended: make(chan error, 1), over: make(chan struct{})}
+	starter := child.NewStarter()
+	if o.Start == nil {
+		o.Start = starter.Start
+	}
 	o.Changed = func(r Report) { b.reports <- r }
 	b.Set = New(o)
 	b.Apply(checks, begin)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
 	go func() { b.ended <- b.Run(ctx) }()
+	go func() { defer close(b.over); starter.Run(ctx) }()
 	t.Cleanup(b.end)
 	return b
 }
@@ -49,6 +57,7 @@ func (b *bench) end() {
 	if err := <-b.ended; err != nil {
 		b.t.Error(err)
 	}
+	<-b.over
 	b.ended = nil
 }
 

@@ -12,7 +12,7 @@ import (
 	"vrrpd/rtnl"
 )
 
-// Options of a Set. The zero value is the default.
+// Options of a Set. Except for Start the zero value is the default.
 type Options struct {
 	// Environ is what commands inherit; nil: what the daemon has, less what is not
 	// their business.
@@ -22,7 +22,8 @@ type Options struct {
 	// Changed is told of each verdict that changes, in order. It must not wait, and
 	// must not call the Set. nil: nobody wants to know.
 	Changed func(Report)
-	// Start starts a command; nil: a child.Starter of the Set's own, for the time of Run.
+	// Start starts a command of a check. It is required: child.Starter.Start of one that
+	// others share.
 	Start func(context.Context, child.Command) (*child.Process, error)
 
 	// In the hands of tests; the zero value is the real thing.
@@ -41,8 +42,7 @@ type Interface struct {
 type Set struct {
 	options  Options
 	begin    time.Time
-	starter  *child.Starter // nil: not our own
-	starting sync.RWMutex   // held to read by who starts a command, until its number is known
+	starting sync.RWMutex // held to read by who starts a command, until its number is known
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run; nil: it has not begun, or is over
@@ -85,10 +85,6 @@ func New(options Options) *Set {
 	}
 	if s.options.watch == nil {
 		s.options.watch = watchFile
-	}
-	if s.options.Start == nil {
-		s.starter = child.NewStarter()
-		s.options.Start = s.starter.Start
 	}
 	return s
 }
@@ -140,9 +136,6 @@ func (s *Set) Run(ctx context.Context) error {
 		return errors.New("run checks: a Set runs once")
 	}
 	s.ctx = ctx
-	if s.starter != nil {
-		s.tasks.Go(func() { s.starter.Run(ctx) })
-	}
 	s.startAll()
 	s.mu.Unlock()
 	<-ctx.Done()

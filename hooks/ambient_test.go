@@ -22,11 +22,13 @@ func runAmbient() {
 		return []string{"sed", "-n", "s/^Cap\\(Inh\\|Prm\\|Eff\\|Amb\\):[\\t 0]*/" + who + " \\1 /p", "/proc/self/status"}
 	}
 	done := make(chan Result, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	start, over := starting(ctx)
 	r := New(Options{
+		Start:  start,
 		Output: func(_ Job, line string) { fmt.Println(strings.TrimSpace(line)) },
 		Done:   func(r Result) { done <- r },
 	})
-	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
 	r.Post(full(show("command")...))
@@ -37,6 +39,7 @@ func runAmbient() {
 	if err := <-ended; err != nil {
 		fmt.Println(err)
 	}
+	<-over
 	// The daemon itself keeps them: this thread's, read by itself.
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var sets [2]unix.CapUserData

@@ -15,7 +15,7 @@ import (
 // DefaultLimit is how long a command may run.
 const DefaultLimit = 60 * time.Second
 
-// Options of a Runner. The zero value is the default.
+// Options of a Runner. Except for Start the zero value is the default.
 type Options struct {
 	// Limit is how long a command may run before its whole process group is
 	// killed; 0: DefaultLimit.
@@ -25,7 +25,7 @@ type Options struct {
 	// Slots bounds how many commands of several Runners run side by side: one place
 	// of its capacity each. nil: no bound.
 	Slots chan struct{}
-	// Start starts a command; nil: a child.Starter of the Runner's own, for the time of Run.
+	// Start starts a command. It is required: child.Starter.Start of one that several share.
 	Start func(context.Context, child.Command) (*child.Process, error)
 	// Environ is the environment to start from; nil: that of the daemon.
 	Environ []string
@@ -46,7 +46,6 @@ type Runner struct {
 	options Options
 	bell    chan struct{}                   // rings in Run: something was posted
 	timer   func(time.Duration) *time.Timer // time.NewTimer, or that of a test
-	starter *child.Starter                  // nil: not our own
 
 	mu      sync.Mutex
 	waiting queue
@@ -71,12 +70,7 @@ func New(options Options) *Runner {
 	if options.Environ == nil {
 		options.Environ = os.Environ()
 	}
-	r := &Runner{options: options, bell: make(chan struct{}, 1), timer: time.NewTimer}
-	if r.options.Start == nil {
-		r.starter = child.NewStarter()
-		r.options.Start = r.starter.Start
-	}
-	return r
+	return &Runner{options: options, bell: make(chan struct{}, 1), timer: time.NewTimer}
 }
 
 // Post puts a job down for Run. It never blocks, and may be called before Run;
@@ -112,11 +106,6 @@ func (r *Runner) Run(ctx context.Context) error {
 		return errors.New("run hooks: a Runner runs once")
 	}
 	defer r.end()
-	if r.starter != nil {
-		var starting sync.WaitGroup
-		starting.Go(func() { r.starter.Run(ctx) })
-		defer starting.Wait()
-	}
 	for ctx.Err() == nil {
 		job, ok := r.next()
 		if !ok {

@@ -36,8 +36,18 @@ type bench struct {
 	t       *testing.T
 	output  chan string
 	results chan Result
+	ctx     context.Context
 	stop    context.CancelFunc
 	stopped chan error
+	over    <-chan struct{} // its Starter has ended; nil: it is not its own
+}
+
+// starting is what New needs: a Starter at work until the context is over. over is closed
+// when it has ended.
+func starting(ctx context.Context) (start func(context.Context, child.Command) (*child.Process, error), over <-chan struct{}) {
+	starter, done := child.NewStarter(), make(chan struct{})
+	go func() { defer close(done); starter.Run(ctx) }()
+	return starter.Start, done
 }
 
 // start runs a Runner until the end of the test.
@@ -51,14 +61,17 @@ func prepare(t *testing.T, o Options) *bench {
 	b := &bench{t: t, output: make(chan string, 1000), results: make(chan Result, 1000), stopped: make(chan error, 1)}
 	o.Output = func(_ Job, line string) { b.output <- line }
 	o.Done = func(r Result) { b.results <- r }
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	if o.Start == nil {
+		o.Start, b.over = starting(b.ctx)
+	}
 	b.Runner = New(o)
+	t.Cleanup(b.stop)
 	return b
 }
 
 func (b *bench) run() {
-	ctx, cancel := context.WithCancel(context.Background())
-	b.stop = cancel
-	go func() { b.stopped <- b.Run(ctx) }()
+	go func() { b.stopped <- b.Run(b.ctx) }()
 	b.t.Cleanup(b.end)
 }
 
@@ -70,6 +83,9 @@ func (b *bench) end() {
 	}
 	if err := receive(b.t, b.stopped, "the end of Run"); err != nil {
 		b.t.Errorf("Run: %v", err)
+	}
+	if b.over != nil {
+		<-b.over
 	}
 	b.stopped = nil
 }
@@ -320,13 +336,14 @@ func TestPostNeverBlocks(t *testing.T) {
 func TestPostFromDone(t *testing.T) {
 	var r *Runner
 	results := make(chan Result, 10)
-	r = New(Options{Done: func(res Result) {
+	ctx, cancel := context.WithCancel(context.Background())
+	start, over := starting(ctx)
+	r = New(Options{Start: start, Done: func(res Result) {
 		results <- res
 		if res.Job.State == election.Master {
 			r.Post(Job{State: election.Backup, Argv: []string{"true"}})
 		}
 	}})
-	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.Run(ctx) }()
 	r.Post(full("true"))
@@ -337,6 +354,7 @@ func TestPostFromDone(t *testing.T) {
 	}
 	cancel()
 	receive(t, stopped, "the end of Run")
+	<-over
 }
 
 func TestIdle(t *testing.T) {
@@ -389,14 +407,12 @@ func TestRunnersShareAThread(t *testing.T) {
 		return len(all)
 	}
 	const many = 40
-	starter := child.NewStarter()
 	ctx, cancel := context.WithCancel(context.Background())
-	over := make(chan struct{})
-	go func() { defer close(over); starter.Run(ctx) }()
+	begin, over := starting(ctx)
 	before := threads()
 	var all []*bench
 	for range many {
-		b := start(t, Options{Start: starter.Start})
+		b := start(t, Options{Start: begin})
 		b.Post(full(script(t, "echo on; read line < "+fifo(t))))
 		all = append(all, b)
 	}
@@ -416,7 +432,7 @@ func TestRunnersShareAThread(t *testing.T) {
 	}
 	cancel()
 	<-over
-	if _, err := starter.Start(context.Background(), child.Command{Argv: []string{"true"}}); !errors.Is(err, child.ErrStopped) {
+	if _, err := begin(context.Background(), child.Command{Argv: []string{"true"}}); !errors.Is(err, child.ErrStopped) {
 		t.Errorf("a program of a Starter that is over: %v", err)
 	}
 }

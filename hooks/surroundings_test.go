@@ -96,8 +96,9 @@ func TestIgnoredStaysHarmless(t *testing.T) {
 
 // TestNoReaders: both callbacks may be missing.
 func TestNoReaders(t *testing.T) {
-	r := New(Options{})
 	ctx, cancel := context.WithCancel(context.Background())
+	start, over := starting(ctx)
+	r := New(Options{Start: start})
 	stopped := make(chan error, 1)
 	go func() { stopped <- r.Run(ctx) }()
 	r.Post(full(script(t, "echo a")))
@@ -111,6 +112,7 @@ func TestNoReaders(t *testing.T) {
 	if err := receive(t, stopped, "the end of Run"); err != nil {
 		t.Error(err)
 	}
+	<-over
 }
 
 func TestRunAs(t *testing.T) {
