@@ -346,8 +346,12 @@ func leasePreemptedMasterHangs(t *testing.T) {
 
 func preemptedMasterHangs(t *testing.T, p pace) {
 	s := pair(t, options{interval: p.interval})
+	cut := s.r1.links.Mark()
 	check(t, s.r1.cable(lanA).Cut())
 	s.settled(s.r2, s.r1)
+	// Adverts fail at once. The kernel tells of the carrier when it comes to it, and says
+	// nothing at all if it is back by then.
+	s.r1.waitEvent(cut, lanA.nic, netlab.CarrierLost, noAddr)
 	procs := s.r2.processes()
 	watch := s.watch(p.ask)
 	mark := s.r1.links.Mark()
