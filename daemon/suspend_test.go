@@ -14,7 +14,7 @@ import (
 	"vrrpd/internal/netlab"
 )
 
-// Waking up (issue 3, behaviour 5): a MASTER that was stopped or suspended for
+// Waking up: a MASTER that was stopped or suspended for
 // longer than its lease reads what waits in its sockets before it judges. After a
 // suspend it first listens whether somebody serves by now; after a mere stall in
 // which nobody has spoken it goes on. Either way nothing is said that somebody

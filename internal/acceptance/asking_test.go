@@ -15,7 +15,7 @@ import (
 	"vrrpd/internal/netlab"
 )
 
-// Ask before take (issue 3, behaviour 2): the cable of the MASTER is pulled on
+// Ask before take: the cable of the MASTER is pulled on
 // LAN A; the other machine serves both LANs in little more than its skew time,
 // although on LAN A nobody has resigned. A host that answers ARP for everything
 // changes nothing of that.

@@ -103,7 +103,7 @@ func (s *site) journey(do func(ping *netlab.Pinger)) netlab.Pings {
 	return got
 }
 
-// Make before break (issue 3, behaviour 1): at 1 s adverts, a client that asks
+// Make before break: at 1 s adverts, a client that asks
 // for its gateway's MAC every 50 ms and sends every millisecond misses nothing
 // when the MASTER hands over on purpose, also when the first priority 0 of one
 // LAN is lost.

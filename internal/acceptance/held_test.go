@@ -54,7 +54,7 @@ var holdings = []holding{
 		"operator: hold", "atropos --release ends it"},
 }
 
-// Held states (issue 3, behaviour 3): each is visible with its reason to people,
+// Held states: each is visible with its reason to people,
 // to programs and in the journal; a held machine never preempts, and never serves
 // although nobody else does; and it does both when it is free.
 func TestHeld_VisibleAndPassive(t *testing.T) {
@@ -105,7 +105,7 @@ func TestHeld_VisibleAndPassive(t *testing.T) {
 	}
 }
 
-// The hold-down (issue 3, behaviour 3) is visible while it lasts, keeps the better
+// The hold-down is visible while it lasts, keeps the better
 // machine from preempting and from serving when it is alone, and ends by itself.
 func TestHeld_HoldDown(t *testing.T) {
 	t.Parallel()

@@ -55,7 +55,7 @@ func (r *router) shows(a control.Alarm) {
 	}
 }
 
-// Oddities of peers (issue 3, behaviour 6): each is said once per peer and state
+// Oddities of peers: each is said once per peer and state
 // with what to do, counted, shown as long as it lasts, and never a reason to yield
 // in silence.
 func TestOddPeers_AlarmedOnceCountedAndOver(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 var noAddr netip.Addr
 
-// A mixed view (issue 3, behaviour 4): the better machine hears the master on LAN
+// A mixed view: the better machine hears the master on LAN
 // A and nobody on LAN B, whose port shows carrier but is blocked. It does not
 // preempt into that, says what it sees, and preempts when the port opens.
 func TestViews_MixedViewVetoesPreemption(t *testing.T) {
@@ -115,7 +115,7 @@ func (r *router) saysBoth(l lan, mark int, reason, facts string) time.Time {
 	return said.at
 }
 
-// A partition (issue 3, behaviour 4): both facts are said, by each process,
+// A partition: both facts are said, by each process,
 // within one master-down interval after the LAN counts as silent, which is one
 // of the least priority after the last advert; and that it is over.
 func TestViews_PartitionIsReported(t *testing.T) {
