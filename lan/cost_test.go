@@ -53,15 +53,15 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// The path through the poller, one frame at a time: Run itself.
-func TestRunDoesNotAllocate(t *testing.T) {
+// The path through the bell, one frame at a time.
+func TestListeningDoesNotAllocate(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(), b.open()
 	arrived := make(chan struct{}, 1)
 	done := make(chan error)
 	ctx := t.Context()
 	go func() {
-		done <- pb.Run(ctx, func(b Batch) {
+		done <- run(ctx, pb, func(b Batch) {
 			if len(b.Adverts) > 0 {
 				arrived <- struct{}{}
 			}
@@ -75,7 +75,7 @@ func TestRunDoesNotAllocate(t *testing.T) {
 		<-arrived
 	})
 	if n != 0 {
-		t.Errorf("an advert through Run allocates %v times", n)
+		t.Errorf("an advert through the bell allocates %v times", n)
 	}
 	pb.Close()
 	if err := <-done; err != nil {
@@ -147,9 +147,9 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
-// BenchmarkThroughRun is the whole way, sender included, with the poller's
+// BenchmarkThroughBell is the whole way, sender included, with the bell's
 // wake-ups as they come.
-func BenchmarkThroughRun(b *testing.B) {
+func BenchmarkThroughBell(b *testing.B) {
 	for _, size := range []int{1, 250} {
 		b.Run(fmt.Sprint("batch=", size), func(b *testing.B) {
 			x, y := newPair(b)
@@ -157,7 +157,7 @@ func BenchmarkThroughRun(b *testing.B) {
 			frames := prebuilt(size)
 			got, arrived, done := 0, make(chan struct{}, 1), make(chan error)
 			go func() {
-				done <- py.Run(b.Context(), func(b Batch) {
+				done <- run(b.Context(), py, func(b Batch) {
 					if got += len(b.Adverts); got == size {
 						got = 0
 						arrived <- struct{}{}

@@ -52,7 +52,7 @@
 //
 // # Order of closing
 //
-// Leave ends hearing. Close ends sending (Run returns, the membership at layer 2 goes),
-// then leaves the group (the kernel says so by IGMP). What must still be said, a priority of 0 above all, is sent
-// before Close: a frame that Send has accepted leaves even if Close follows.
+// Leave ends hearing. Close ends sending (the membership at layer 2 goes), then leaves
+// the group (the kernel says so by IGMP). What must still be said, a priority of 0 above
+// all, is sent before Close: a frame that Send has accepted leaves even if Close follows.
 package lan

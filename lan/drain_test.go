@@ -13,55 +13,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Drain may be the one that meets the end of the parent: Run must still see to
-// it, and go on where it only went down.
+// Drain may be the one that meets the end of the parent: who listens goes on where it
+// only went down.
 func TestDrainMeetsTheEnd(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(), b.open()
 	l := listen(t, pb)
 	mustSend(t, pa, advert(1))
 	l.advert()
-	r := pb.receiver
-	// drainFirst is Drain just after something happened that Run, which waits
-	// for mu, has not met.
-	drainFirst := func(happen func()) {
-		pb.mu.Lock()
-		defer pb.mu.Unlock()
-		happen()
-		if _, err := pb.drain(); err != nil {
-			t.Error(err)
-		}
-		if !r.down {
-			t.Error("the parent's end was not met")
-		}
+	pb.mu.Lock() // who listens waits
+	b.setUp(false)
+	errno := func() unix.Errno { _, errno := pb.receiver.receive(); return errno }
+	if first, then := errno(), errno(); first != unix.ENETDOWN || then != unix.EAGAIN {
+		t.Errorf("read %v, then %v", first, then)
 	}
-	drainFirst(func() { b.setUp(false) })
-	l.event(ParentDown)
+	pb.mu.Unlock()
 	b.setUp(true)
 	a.carrier()
 	mustSend(t, pa, advert(1))
 	l.advert()
-
-	drainFirst(func() {
-		if err := a.nl.LinkDel(a.link()); err != nil {
-			t.Fatal(err)
-		}
-	})
-	l.event(ParentDown)
-	l.event(ParentGone)
-	if err := l.wait(); !errors.Is(err, unix.ENODEV) {
-		t.Errorf("Run: %v", err)
-	}
 }
 
-// Without Run in between, Drain alone brings what waits.
+// Without anybody who waits, Drain alone brings what waits.
 func TestDrain(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(), b.open()
-	if n, err := pb.Drain(); n != 0 || !errors.Is(err, ErrNotRunning) {
-		t.Errorf("before Run: %d, %v", n, err)
+	if n, err := pb.Drain(); n != 0 || !errors.Is(err, errNobody) {
+		t.Errorf("before Listen: %d, %v", n, err)
 	}
-	// As if Run were stopped just after it had begun.
+	// As if who listens were stopped just after he had begun.
 	var got []string
 	pb.sink = func(b Batch) {
 		for _, r := range b.Adverts {
@@ -112,8 +92,8 @@ func TestDrainIsBounded(t *testing.T) {
 	}
 }
 
-// Run and Drain at once: every frame once, in order, one callback at a time.
-func TestDrainBesideRun(t *testing.T) {
+// Listening and Drain at once: every frame once, in order, one callback at a time.
+func TestDrainBesideListening(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(), b.open(roomy)
 	const n = 4000
@@ -138,13 +118,13 @@ func TestDrainBesideRun(t *testing.T) {
 	defer cancel()
 	var all sync.WaitGroup
 	all.Go(func() {
-		if err := pb.Run(ctx, sink); err != nil {
+		if err := run(ctx, pb, sink); err != nil {
 			t.Error(err)
 		}
 	})
 	all.Go(func() {
 		for ctx.Err() == nil {
-			if _, err := pb.Drain(); err != nil && !errors.Is(err, ErrNotRunning) {
+			if _, err := pb.Drain(); err != nil && !errors.Is(err, errNobody) {
 				t.Error(err)
 			}
 		}

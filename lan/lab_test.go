@@ -19,6 +19,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -215,13 +217,35 @@ func (h *host) members() (ethernet int, igmp bool) {
 	return ethernet, strings.Contains(strings.ToUpper(h.proc("igmp")), "120000E0")
 }
 
+// run listens, with a bell of its own, until ctx ends or the Port is closed (nil), or the
+// socket fails.
+func run(ctx context.Context, p *Port, sink Sink) error {
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		return err
+	}
+	defer bell.Close()
+	var failed error // the bell's
+	if err := p.Listen(bell, sink, func(err error) { failed = err }); err != nil {
+		return err
+	}
+	defer p.Leave()
+	for ctx.Err() == nil && !p.closed.Load() && failed == nil {
+		bell.Wait(boottime() + int64(10*time.Millisecond)) // nobody rings when the Port is closed
+		bell.Serve()
+	}
+	if p.closed.Load() {
+		return nil // which it may have met as an error
+	}
+	return failed
+}
+
 // listener runs a Port and keeps copies of what it delivers.
 type listener struct {
 	t      testing.TB
-	port   *Port
 	cancel context.CancelFunc
 	ended  chan struct{}
-	err    error // of Run, once ended is closed
+	err    error // of run, once ended is closed
 
 	mu   sync.Mutex
 	got  []Batch
@@ -230,10 +254,10 @@ type listener struct {
 
 func listen(t testing.TB, p *Port) *listener {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &listener{t: t, port: p, cancel: cancel, ended: make(chan struct{}), bell: make(chan struct{}, 1)}
+	l := &listener{t: t, cancel: cancel, ended: make(chan struct{}), bell: make(chan struct{}, 1)}
 	go func() {
 		defer close(l.ended)
-		l.err = p.Run(ctx, l.sink)
+		l.err = run(ctx, p, l.sink)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -243,7 +267,7 @@ func listen(t testing.TB, p *Port) *listener {
 }
 
 func (l *listener) sink(b Batch) {
-	keep := Batch{At: b.At, Parent: b.Parent, Answers: append([]Answer(nil), b.Answers...)}
+	keep := Batch{At: b.At, Answers: append([]Answer(nil), b.Answers...)}
 	for _, r := range b.Adverts {
 		r.Payload = bytes.Clone(r.Payload)
 		r.Header = bytes.Clone(r.Header)
@@ -258,19 +282,19 @@ func (l *listener) sink(b Batch) {
 	}
 }
 
-// wait returns what Run returned.
+// wait returns what run returned.
 func (l *listener) wait() error {
 	l.t.Helper()
 	select {
 	case <-l.ended:
 		return l.err
 	case <-time.After(patience):
-		l.t.Fatal("Run does not end")
+		l.t.Fatal("run does not end")
 		return nil
 	}
 }
 
-// next returns the next batch, cut to one advert, one answer or one event.
+// next returns the next batch, cut to one advert or one answer.
 func (l *listener) next() Batch {
 	l.t.Helper()
 	deadline := time.After(patience)
@@ -284,8 +308,6 @@ func (l *listener) next() Batch {
 				one.Adverts, b.Adverts = b.Adverts[:1], b.Adverts[1:]
 			case len(b.Answers) > 0:
 				one.Answers, b.Answers = b.Answers[:1], b.Answers[1:]
-			default:
-				one.Parent = b.Parent
 			}
 			if len(b.Adverts)+len(b.Answers) == 0 {
 				l.got = l.got[1:]
@@ -318,13 +340,6 @@ func (l *listener) answer() Answer {
 		l.t.Fatalf("got %+v, want an answer", b)
 	}
 	return b.Answers[0]
-}
-
-func (l *listener) event(want ParentEvent) {
-	l.t.Helper()
-	if b := l.next(); b.Parent != want {
-		l.t.Fatalf("got %+v, want the parent %v", b, want)
-	}
 }
 
 // sentinel is the advert that tells that everything before it is through.

@@ -39,8 +39,8 @@ func TestPace(t *testing.T) {
 }
 
 // A burst at the pace of a flood is delivered, in much fewer looks than it has frames,
-// and what a reader without a processor could not take is counted; and Run ends in the
-// middle of a pause.
+// and what a reader without a processor could not take is counted; and listening ends in
+// the middle of a pause.
 func TestFloodIsReadInBatches(t *testing.T) {
 	a, b := newPair(t)
 	pa, pb := a.open(), b.open()
@@ -49,7 +49,7 @@ func TestFloodIsReadInBatches(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- pb.Run(ctx, func(b Batch) {
+		ended <- run(ctx, pb, func(b Batch) {
 			batches.Add(1)
 			got.Add(int64(len(b.Adverts)))
 		})
@@ -77,6 +77,6 @@ func TestFloodIsReadInBatches(t *testing.T) {
 	at := time.Now()
 	cancel()
 	if err := <-ended; err != nil || time.Since(at) > patience/2 {
-		t.Errorf("Run ended with %v after %v", err, time.Since(at))
+		t.Errorf("listening ended with %v after %v", err, time.Since(at))
 	}
 }

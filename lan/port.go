@@ -14,8 +14,6 @@ import (
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
-
-	"vrrpd/internal/realtime"
 )
 
 const (
@@ -62,7 +60,7 @@ type Config struct {
 }
 
 // Port is everything that is sent to and heard from one parent. Send belongs
-// to one goroutine, Listen and Leave to one; Run, Drain, Counters and Close may be called
+// to one goroutine, Listen and Leave to one; Drain, Counters and Close may be called
 // from any.
 //
 // A Port whose parent was deleted is of no more use: Close it, and open
@@ -76,7 +74,6 @@ type Port struct {
 	groups   []int     // the sockets that are members by IGMP and MLD
 
 	closed atomic.Bool
-	bell   atomic.Pointer[realtime.Bell] // of who listens; nil: nobody
 
 	// mu guards sink, the buffers below and the receivers' state: whoever
 	// holds it is the one that reads and delivers.
@@ -91,9 +88,8 @@ type Port struct {
 }
 
 // Open opens the sockets and joins the groups. It starts nothing: what arrives
-// waits in the kernel until Run. It needs CAP_NET_RAW, and CAP_NET_ADMIN for
-// the buffers and the priority. The parent may be down; then the first thing
-// that Run tells is ParentDown.
+// waits in the kernel until Listen. It needs CAP_NET_RAW, and CAP_NET_ADMIN for
+// the buffers and the priority. The parent may be down.
 func Open(cfg Config) (*Port, error) {
 	p := newPort(cfg)
 	if err := p.open(); err != nil {
@@ -163,13 +159,12 @@ func (p *Port) openReceiver(filter []bpf.RawInstruction) error {
 	return sock.setBuffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, p.cfg.ReceiveBuffer)
 }
 
-// Close closes the sockets in the order that the package comment gives and
-// makes Run return nil. A second Close does nothing.
+// Close closes the sockets in the order that the package comment gives. A second Close
+// does nothing.
 func (p *Port) Close() error {
 	if p.closed.Swap(true) {
 		return nil
 	}
-	p.wake()
 	if err := p.closeSockets(); err != nil {
 		return fmt.Errorf("close sockets on %s: %w", p.cfg.Name, err)
 	}

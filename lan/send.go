@@ -42,24 +42,21 @@ func (o *sender) tune() error {
 // without carrier (a pulled cable, or the moment after it came up) swallows
 // frames without an error. Only its link events tell (package rtnl).
 func (p *Port) Send(frames [][]byte) (sent int, err error) {
-	o, told := &p.out, false
+	o, again := &p.out, false
 	for sent < len(frames) {
 		n := o.fill(frames[sent:], &o.to)
 		got, err := o.ear.sock.send(&o.outgoing, n)
 		o.release(n)
 		// A short count has swallowed the reason; the next round, which begins
 		// with the frame refused, brings it or gets that frame out after all.
-		if sent += got; got > 0 {
-			o.ear.said.Store(false)
-		}
+		sent += got
 		switch {
 		case err == nil || errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.ENETDOWN) && !told:
-			// The socket tells once that the parent went down, be it long ago, and
-			// this was meant for who hears. Whether it is down is told now.
-			told = true
-			o.ear.wentDown()
+		case errors.Is(err, unix.ENETDOWN) && !again:
+			// The socket says once that the parent went down, be it long ago. Whether it
+			// is down is said now.
+			again = true
 			continue
 		}
 		p.count.sent.Add(uint64(sent))

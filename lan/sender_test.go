@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,29 +66,4 @@ func TestSendAfterDown(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The one socket of IPv6 has been told that the parent is down when something is
-// sent before it is read.
-func TestSendMeetsDown(t *testing.T) {
-	_, b := newPair(t)
-	pb := b.open(six)
-	l := listen(t, pb)
-	for pb.mu.Lock(); pb.sink == nil; pb.mu.Lock() { // until Run reads
-		pb.mu.Unlock()
-		time.Sleep(time.Millisecond)
-	}
-	b.setUp(false)
-	// Run waits for mu, and does not read.
-	refused := make(chan error, 1)
-	go func() {
-		_, err := pb.Send([][]byte{advert(1)})
-		refused <- err
-	}()
-	// Send has met it when it waits for mu, too; whoever is first then tells.
-	pb.mu.Unlock()
-	if err := <-refused; !errors.Is(err, unix.ENETDOWN) {
-		t.Errorf("%v, want ENETDOWN", err)
-	}
-	l.event(ParentDown)
 }

@@ -129,18 +129,3 @@ func (s *socket) overruns() uint64 {
 	}
 	return uint64(stats.Drops)
 }
-
-// boundTo is the interface that the socket is bound to; 0 if that is gone.
-func (s *socket) boundTo() (index int, err error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	sa, err := unix.Getsockname(s.fd)
-	if err != nil {
-		return 0, os.NewSyscallError("getsockname", err)
-	}
-	ll, ok := sa.(*unix.SockaddrLinklayer)
-	if !ok {
-		return 0, errors.New("not a packet socket")
-	}
-	return max(ll.Ifindex, 0), nil
-}

@@ -32,7 +32,7 @@ var scaffold = []string{
 	"control/controltest",
 	"internal/acceptance", "internal/bench", "internal/compliance", "internal/demo", "internal/heapsites", "internal/interleave", "internal/interop",
 	"internal/manpage", "internal/netlab", "internal/peers", "internal/promtext", "internal/rooms", "internal/sim", "internal/systemdtest", "internal/vm",
-	"internal/vm/guest", "lan/lantest",
+	"internal/vm/guest",
 }
 
 // pure are the packages without a clock, a file or a goroutine, and what else they
