@@ -26,7 +26,7 @@ func (w words) String() string {
 // reportAlarm tells people of an alarm of the election that begins or is over.
 func (d *Daemon) reportAlarm(r *router, a *election.Action, e control.Event) {
 	if a.Reason == election.OwnAddressHeard {
-		return // the reader of the parent tells of these, and counts them
+		return // who judges the packets tells of these, and counts them
 	}
 	w := d.alarmWords(a)
 	text, level := w.String(), slog.LevelWarn

@@ -18,13 +18,13 @@ import (
 )
 
 // auth is the authentication of one virtual router. The loop owns it; what judges the
-// peers' adverts (rules.Auth, marks) belongs to the reader of the parent.
+// peers' adverts (rules.Auth, marks) is under the parent's mu.
 type auth struct {
 	config   vrrp.AuthConfig
 	signer   *vrrp.Auth
 	sequence vrrp.Sequence
 	ipID     uint16        // counts 1, 2, ... (AH): the kernel must not fill it in
-	heard    atomic.Uint64 // the highest number that the reader has accepted
+	heard    atomic.Uint64 // the highest number that was accepted
 	epoch    uint64        // the epoch in which we served last
 	lastWord *[2]frame     // nil: not needed; priority 0, numbered with the reserve; [1] in version 2 beside it
 	file     *authFile     // nil: nothing is numbered
@@ -39,7 +39,7 @@ func wallClock() vrrp.Stamp {
 // unsigned is for all without authentication: it is never written to.
 var unsigned = new(vrrp.Auth)
 
-// newAuth prepares one Auth for the loop and one for the reader.
+// newAuth prepares one Auth for what is said and one for what is heard.
 func newAuth(c vrrp.AuthConfig) (signer, judge *vrrp.Auth, err error) {
 	if c.Kind == vrrp.NoAuth {
 		return unsigned, unsigned, nil

@@ -75,7 +75,7 @@ var authFlags = []string{
 	"-a hmac/1:" + key32, "-a hmac/1:" + key32 + " --vrrp-version 3 --checksum rfc5798 -d 0.01", "-a hmac/1:" + key32 + " --auth-replay monotonic --vrrp-version 3",
 }
 
-// hear judges a frame as the reader of the port does.
+// hear judges a frame as the parent does.
 func hear(t testing.TB, r *router, frame []byte) vrrp.Drop {
 	t.Helper()
 	in, drop := lan.ParseAdvert(frame, false)

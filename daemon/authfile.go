@@ -18,10 +18,10 @@ import (
 // restart: the numbers that may have been used, and those that peers have used. It
 // lies in the run directory, INSTANCE.auth.
 //
-// The loop and the reader of the parent only put the newest state down; a goroutine of
-// its own writes it, because the directory may be on a disk that hangs. Two records
-// are written in turn, each with a check sum: one that was torn, by a crash of the
-// machine or by whatever else writes there, leaves the one before it.
+// The loop only puts the newest state down; a goroutine of its own writes it, because
+// the directory may be on a disk that hangs. Two records are written in turn, each with a
+// check sum: one that was torn, by a crash of the machine or by whatever else writes
+// there, leaves the one before it.
 type authFile struct {
 	file   *os.File
 	failed func(error) // told when writing fails, and has not before
@@ -142,7 +142,7 @@ func (f *authFile) keep(change func(*authState)) {
 	f.ring()
 }
 
-// keepMarks is keep for the reader of the parent, for each advert, without allocating.
+// keepMarks is keep for each advert that is heard, without allocating.
 func (f *authFile) keepMarks(m *vrrp.Marks) {
 	f.mu.Lock()
 	f.state.marks = *m

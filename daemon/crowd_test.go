@@ -11,8 +11,8 @@ import (
 	"vrrpd/vrrp"
 )
 
-// told runs what the reader has posted and a look of the watch, and returns what
-// people were told.
+// told runs what was posted as packets were judged, and a look of the watch, and returns
+// what people were told.
 func told(d *Daemon, p *parent, log *bytes.Buffer) []string {
 	_, calls := d.inbox.take(nil, nil)
 	for _, f := range calls {

@@ -44,7 +44,7 @@ func (d *Daemon) renamed(p *parent, name string) {
 	}
 	p.mu.Lock()
 	for _, r := range p.routers {
-		r.standOn(name) // the reader tells of it, too
+		r.standOn(name) // who judges packets tells of it, too
 	}
 	p.mu.Unlock()
 	for _, r := range p.routers {

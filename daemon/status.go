@@ -132,8 +132,8 @@ func (d *Daemon) inState(s *control.Router, r *router, v *election.View) {
 	}
 }
 
-// statistics adds what the reader of the parent has counted to what the loop
-// has. Packets that could not be told a virtual router are counted for each of
+// statistics adds what was counted as the parent's packets were judged to what the
+// election has. Packets that could not be told a virtual router are counted for each of
 // the parent's.
 func (d *Daemon) statistics(r *router) control.Statistics {
 	p := r.parent
