@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,8 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"vrrpd/internal/netlab"
 )
@@ -126,30 +123,4 @@ func (in *inbox) waitFor(t *testing.T, mark int, what string, cond func(string) 
 
 func containing(text string) func(string) bool {
 	return func(s string) bool { return strings.Contains(s, text) }
-}
-
-// ownDev gives the host a /dev of its own, so that it can have its own /dev/log.
-func (r *router) ownDev() error {
-	return r.Do(func() error {
-		const dev = "/run/dev"
-		if err := os.Mkdir(dev, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount("acceptance", dev, "tmpfs", unix.MS_NOSUID, "mode=755"); err != nil {
-			return fmt.Errorf("mount a tmpfs: %w", err)
-		}
-		for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {
-			path := filepath.Join(dev, name)
-			if err := unix.Mknod(path, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
-				return fmt.Errorf("make %s: %w", path, err)
-			}
-			if err := os.Chmod(path, 0o666); err != nil {
-				return err
-			}
-		}
-		if err := unix.Mount(dev, "/dev", "", unix.MS_MOVE, ""); err != nil {
-			return fmt.Errorf("put it on /dev: %w", err)
-		}
-		return os.Remove(dev)
-	})
 }

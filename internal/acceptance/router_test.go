@@ -47,7 +47,7 @@ func (s *site) newRouter(n int, o options) *router {
 	}
 	r.links, err = h.StartLinkLog()
 	check(s.t, err)
-	check(s.t, r.ownDev())
+	check(s.t, h.OwnDev())
 	r.syslog = listen(s.t, h, "/dev/log")
 	s.t.Cleanup(func() {
 		if s.t.Failed() || *logs {

@@ -189,6 +189,9 @@ func testInLab(t *testing.T, dir string) {
 		if strings.Contains(text, "\x1b") {
 			t.Error("colours without a terminal")
 		}
+		if strings.Contains(text, "log records") {
+			t.Error("nobody took what was logged")
+		}
 		for line := range strings.Lines(text) {
 			if len(line) > 80 {
 				t.Errorf("%d characters: %q", len(line)-1, line)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -110,6 +111,10 @@ func build(lab *netlab.Lab, bin programs) (*laboratory, error) {
 			binDir + "/atropos":      {Text: bin.atropos, Mode: 0o755},
 		}})
 		if err != nil {
+			return nil, err
+		}
+		// What is logged is shown by other means.
+		if err := errors.Join(h.OwnDev(), h.DropSyslog()); err != nil {
 			return nil, err
 		}
 		r := newRouter(i, h)

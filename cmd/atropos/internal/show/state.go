@@ -108,7 +108,7 @@ func remarks(g control.Group, now time.Time) []string {
 	}
 	for _, m := range g.Members {
 		if m.LogLost > 0 {
-			out = append(out, fmt.Sprintf("%s has lost %d log records: the journal or syslog does not keep up.", Clean(m.Instance), m.LogLost))
+			out = append(out, fmt.Sprintf("%s has lost %d log records: no journal or syslog took them in time.", Clean(m.Instance), m.LogLost))
 		}
 		if s := urgent(m); s != "" {
 			out = append(out, Clean(m.Instance)+" has "+s+".")
