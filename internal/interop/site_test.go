@@ -349,17 +349,30 @@ func (s *site) waitAdverts(heard bool, n uint64) {
 	})
 }
 
-// during has the client ask for the virtual address while do runs.
+// during has the client ask for the virtual address while do runs. Who serves must answer
+// before: to have the address is not to answer for it yet.
 func (s *site) during(do func()) netlab.Answers {
 	s.t.Helper()
 	asker, err := s.client.StartAsker("eth0", s.vip, netlab.AskerOptions{
 		Interval: often, Cables: []*netlab.Cable{s.ours.cable, s.peer.cable},
 	})
 	check(s.t, err)
+	var begin time.Time
+	netlab.Eventually(s.t, patience, func() (bool, string) {
+		answers, err := asker.Snapshot()
+		check(s.t, err)
+		for _, q := range answers.List {
+			if len(q.Answers) >= 2 { // one to the question, one to the echo
+				begin = q.Sent
+				return true, ""
+			}
+		}
+		return false, fmt.Sprintf("nobody answers for %v", s.vip)
+	})
 	do()
 	answers, err := asker.Stop()
 	check(s.t, err)
-	return answers
+	return answers.Between(begin, answers.End)
 }
 
 func within(t *testing.T, d time.Duration) context.Context {
