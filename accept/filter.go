@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -199,22 +200,43 @@ func (f *Filter) checkChain(table string) error {
 	return err
 }
 
+// The kernel makes a set larger some time after it was filled, and who lists it just then
+// is told of elements twice, or not of all. So what is found wrong is looked at again.
+const (
+	looks = 4
+	pause = time.Millisecond
+)
+
 // checkSet wants our addresses and no others.
 func (f *Filter) checkSet(table string) error {
-	missing := make(map[netip.Addr]bool, len(f.addrs))
-	for _, a := range f.addrs {
-		missing[a] = true
+	err := f.lookAtSet(table)
+	for look := 1; errors.Is(err, errForeign) && look < looks; look++ {
+		time.Sleep(pause)
+		err = f.lookAtSet(table)
 	}
-	foreign := false
+	return err
+}
+
+func (f *Filter) lookAtSet(table string) error {
+	found := make(map[netip.Addr]bool, len(f.addrs))
+	for _, a := range f.addrs {
+		found[a] = false
+	}
+	missing, foreign := len(found), false
 	question := f.message(unix.NFT_MSG_GETSETELEM, netlink.Dump, nftables.Str(unix.NFTA_SET_ELEM_LIST_TABLE, table), nftables.Str(unix.NFTA_SET_ELEM_LIST_SET, setName))
 	err := f.conn.Look(question, func(m netlink.Message) error {
 		return nftables.Elements(m, func(key []byte) {
 			a, _ := netip.AddrFromSlice(key)
-			foreign = foreign || !missing[a]
-			delete(missing, a)
+			switch seen, ours := found[a]; {
+			case !ours:
+				foreign = true
+			case !seen:
+				found[a] = true
+				missing--
+			}
 		})
 	})
-	if err == nil && (foreign || len(missing) > 0) {
+	if err == nil && (foreign || missing > 0) {
 		err = errForeign
 	}
 	return err

@@ -182,3 +182,15 @@ func TestWatch(t *testing.T) {
 		must(t, <-ended)
 	})
 }
+
+// A large filter is right at once, also while the kernel makes its set larger.
+func TestVerifyRightAfterInstall(t *testing.T) {
+	inside(t, func(*netlab.Host) {
+		f := New("vrrp51", many("2001:db8::1"))
+		for range 300 {
+			must(t, f.Install())
+			must(t, f.Verify())
+		}
+		must(t, f.Remove())
+	})
+}
