@@ -67,11 +67,10 @@ func (d *Daemon) bury(name string) {
 	burial := siblings.Bury(d.remains(&corpse.Member), d.knows())
 	owner := ownerName(d.cfg.RunDir, name)
 	routers := orphans(d.hands, corpse.Member.Routers, owner)
-	rest := d.endService(name, owner, routers)
+	d.endService(name, owner, routers)
 	for _, id := range routers {
 		d.resignFor(id, burial)
 	}
-	rest()
 	// Removing interfaces waits for the kernel (see downAfter). The corpse's lock
 	// is held meanwhile, so that its owner cannot come back half way.
 	d.agenda.add(boottime()+int64(downAfter), func() {
@@ -110,20 +109,18 @@ func (d *Daemon) expel(from election.State, epoch uint64) {
 			d.aboutMachine(slog.String(sysd.KeyReason, election.MemberStuck.String()))...)
 		owner := ownerName(d.cfg.RunDir, m.Instance)
 		routers := orphans(d.hands, m.Routers, owner)
-		rest := d.endService(m.Instance, owner, routers)
+		d.endService(m.Instance, owner, routers)
 		for _, id := range routers {
 			d.resignFor(id, burial)
 			if id.VMAC != "" {
 				d.silenceLater(id.VMAC, owner, epoch)
 			}
 		}
-		rest()
 	}
 }
 
-// endService silences a sibling that cannot do so itself, and takes its addresses
-// away. What is left to be done is for when its last words are with the worker.
-func (d *Daemon) endService(instance, owner string, routers []grouplock.Identity) (rest func()) {
+// endService silences a sibling that cannot do so itself, and takes its addresses away.
+func (d *Daemon) endService(instance, owner string, routers []grouplock.Identity) {
 	all := func() {
 		if err := silence(d.guards, d.hands, owner, routers); err != nil {
 			d.log.Error("cannot silence "+instance, "err", err)
@@ -132,16 +129,7 @@ func (d *Daemon) endService(instance, owner string, routers []grouplock.Identity
 	// TCX waits for the kernel, 30 ms; a guard on a parent is a program of its own that has
 	// to be loaded.
 	slow := d.guards.Rung() == lease.TCX || slices.ContainsFunc(routers, func(id grouplock.Identity) bool { return id.VMAC == "" })
-	rest = func() {}
-	switch {
-	case slow:
-	case d.brief():
-		// It may have a light guard, and taking that away waits for the kernel, 25 ms each
-		// time. Filters in front of it do not, and are enough until then.
-		if slow = !hush(d.guards, d.hands, owner, routers); !slow {
-			rest = func() { d.work(all) }
-		}
-	default:
+	if !slow {
 		all()
 	}
 	if err := strip(d.hands, owner, routers); err != nil {
@@ -150,7 +138,6 @@ func (d *Daemon) endService(instance, owner string, routers []grouplock.Identity
 	if slow {
 		d.work(all)
 	}
-	return rest
 }
 
 // silenceLater has the worker take down the interface of a stuck sibling, unless

@@ -359,29 +359,14 @@ func (d *Daemon) guardLost(r *router, err error) {
 
 // silence closes the guards of what a dead or stuck sibling has left, by putting
 // other, closed, ones in the place of its own: what the sibling stores when it wakes
-// up opens nothing then.
+// up opens nothing then. It waits for the kernel where the rung is TCX, but not for light
+// guards, which are replaced.
 func silence(guards *lease.Guards, hands *vmacif.Hands, owner string, routers []grouplock.Identity) error {
 	errs := []error{silenceDirect(guards, hands, owner)}
 	for _, id := range routers {
 		errs = append(errs, silenceInterface(guards, hands, id.VMAC, owner))
 	}
 	return errors.Join(errs...)
-}
-
-// hush is the part of silence that waits for nothing; it reports whether there was no more
-// to it than that.
-func hush(guards *lease.Guards, hands *vmacif.Hands, owner string, routers []grouplock.Identity) bool {
-	all := true
-	for _, id := range routers {
-		iface, err := leftover(hands, id.VMAC, owner)
-		if iface != nil {
-			var done bool
-			done, err = guards.Hush(iface.Index())
-			all = all && (done || errors.Is(err, unix.ENODEV))
-		}
-		all = all && (err == nil || errors.Is(err, unix.ENODEV))
-	}
-	return all
 }
 
 // silenceInterface does so for an interface. None is silent.
@@ -392,7 +377,7 @@ func silenceInterface(guards *lease.Guards, hands *vmacif.Hands, name, owner str
 	}
 	_, err = guards.Attach(iface.Index())
 	if errors.Is(err, unix.ENODEV) || errors.Is(err, lease.ErrStale) {
-		return nil // it is gone, or keeps the guard that it has, which ends by itself
+		return nil // it is gone, or has a guard beside ours that ends with the interface
 	}
 	return err
 }

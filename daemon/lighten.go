@@ -35,7 +35,6 @@ const (
 type lights struct {
 	routers atomic.Int32 // with intervals that they are for
 	busy    atomic.Bool  // one changes over
-	unnamed atomic.Bool  // it has been told why none does
 }
 
 // brief reports whether deadlines are near already when the next advert renews them.
@@ -111,14 +110,8 @@ func (d *Daemon) lightened(r *router, guard *lease.Guard, err error) {
 	switch {
 	case r.guard != guard || r.index == 0 || errors.Is(err, unix.ENODEV):
 		return
-	case errors.Is(err, lease.ErrUnnamed):
-		// That is a way to run it, and not one that costs anybody the service.
-		r.heavy = guard
-		if d.opt.lights.unnamed.CompareAndSwap(false, true) {
-			d.log.Info(fmt.Sprintf("lease: stays %v at adverts every %v: %v", guard.Rung(), d.interval(), err), d.aboutMachine()...)
-		}
 	case errors.Is(err, lease.ErrTaken):
-		d.log.Warn(fmt.Sprintf("lease: stays %v for now: %v", guard.Rung(), err), d.about(r)...)
+		d.log.Warn(fmt.Sprintf("lease: %v for now: %v", guard.Rung(), err), d.about(r)...)
 		d.lightHarmed(r)
 	case err != nil:
 		r.heavy = guard

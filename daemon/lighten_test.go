@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -100,23 +99,5 @@ func TestLightGuardIsGivenUp(t *testing.T) {
 	d.lightHarmed(r)
 	if r.heavy == r.guard {
 		t.Error("the next guard is given up for what was done to the one before it")
-	}
-}
-
-// Without CAP_SYS_ADMIN nothing is wrong: it is said once, and is no warning.
-func TestLightGuardsWithoutPrivilege(t *testing.T) {
-	d := crowded(t, new(lights), 3)
-	var log bytes.Buffer
-	d.log = slog.New(slog.NewTextHandler(&log, nil))
-	for _, r := range d.routers {
-		r.guard, r.index = new(lease.Guard), 7
-		r.checking.Store(true)
-		d.lightened(r, r.guard, fmt.Errorf("guard: %w", lease.ErrUnnamed))
-		if r.heavy != r.guard {
-			t.Error("it is tried again")
-		}
-	}
-	if s := log.String(); strings.Count(s, "\n") != 1 || !strings.Contains(s, "level=INFO") {
-		t.Errorf("it said:\n%s", s)
 	}
 }

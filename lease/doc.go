@@ -114,10 +114,11 @@
 //     snapshot.
 //   - Others on the same interface come first if they want to: a TCX program
 //     that ends with "pass" is before any clsact filter, and so is another bpf
-//     filter of priority 1 that was added later. Verify does not see that.
+//     filter of priority 1 that was added later. Verify does not see that: it knows
+//     guards by their name.
 //   - Without CAP_SYS_ADMIN a TCX program of a dead instance can be neither
-//     identified nor detached: Attach then says ErrStale, and the interface has
-//     to be deleted and made again.
+//     identified nor replaced or detached: Attach then puts a closed guard beside it
+//     and says ErrStale, and the interface has to be deleted and made again.
 //
 // Nftables has more, and is the last rung for them:
 //

@@ -64,7 +64,19 @@ func (t *Guard) claim() error {
 	return nil
 }
 
+// install puts the guard in place and takes others away. Where Lighten could make it one
+// of TCX, and another instance's is that already, it becomes so at once: to detach theirs
+// would wait for the kernel.
 func (t *Guard) install() error {
+	if t.Lighter() {
+		done, err := t.g.tcx.supplant(t.target)
+		if err != nil {
+			return err
+		}
+		if done {
+			t.now.Store(uint32(TCX))
+		}
+	}
 	h := t.g.hold(t.Rung())
 	if err := h.install(t.target); err != nil {
 		return err
@@ -108,7 +120,7 @@ func (t *Guard) Deadline() int64 { return t.deadline.load(t.slot) }
 // Verify tells what is wrong if the guard in the kernel is not, or no longer,
 // the one that this process renews: somebody has removed or replaced it, or the
 // interface has gone. It takes some 50 us; with TCX, where only looking helps, 3, unless
-// it is Light: then others may have their filters there (Hush).
+// it is Light: then others may have their filters there (ErrStale).
 func (t *Guard) Verify() error { return t.verify(true) }
 
 // Glance is Verify without that.

@@ -247,9 +247,12 @@ func (nothing) remove(target) error  { return nil }
 // is no moment without any. A second Attach of the same interface closes the
 // guard, too, and makes the first Guard and the second one thing.
 //
+// One of TCX that is on the interface is replaced by one of TCX, where Lighten could make
+// it so: then it waits for no grace period of the kernel.
+//
 // An interface that does not exist is unix.ENODEV. After an error no guard of
-// this process is on the interface. It takes 0.2 ms and waits for the RTNL
-// mutex.
+// this process is on the interface, but for ErrStale: then a closed one is. It takes
+// 0.2 ms and waits for the RTNL mutex.
 func (g *Guards) Attach(index int) (*Guard, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -262,31 +265,6 @@ func (g *Guards) Attach(index int) (*Guard, error) {
 	return g.attach(t, g.below)
 }
 
-// Hush is the beginning of Attach, which is to follow: closed filters stand on the
-// interface, and what others have there stays beside them. So it never waits for programs
-// of TCX that have to be detached. It reports false, and has done nothing, where it would
-// have to wait for another change, or filters are not the best rung.
-//
-// An interface that does not exist is unix.ENODEV.
-func (g *Guards) Hush(index int) (bool, error) {
-	if g.rung != Clsact || !g.mu.TryLock() {
-		return false, nil
-	}
-	defer g.mu.Unlock()
-	name, err := g.guardable(index, false)
-	if err != nil {
-		return false, err
-	}
-	t := newGuard(g, Clsact, g.target(index), nil)
-	if err = t.claim(); err == nil {
-		err = g.hold(Clsact).install(t.target)
-	}
-	if err != nil {
-		return false, fmt.Errorf("hush %s: %w", name, advise(Clsact, err))
-	}
-	return true, nil
-}
-
 // attach tries the rungs; the caller holds mu.
 func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 	skipped := slices.Clone(g.skipped)
@@ -297,7 +275,10 @@ func (g *Guards) attach(on target, ladder []Rung) (*Guard, error) {
 			return t, nil
 		}
 		err = fmt.Errorf("guard %s: %w", on.name, advise(r, err))
-		if undo := g.hold(r).remove(t.target); undo != nil && !gone(undo) {
+		if errors.Is(err, ErrStale) && !on.direct() {
+			return nil, err // closed, it makes sure of what cannot be taken away
+		}
+		if undo := g.hold(t.Rung()).remove(t.target); undo != nil && !gone(undo) {
 			err = errors.Join(err, undo)
 		}
 		if gone(err) || errors.Is(err, ErrStale) {

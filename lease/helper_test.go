@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +21,8 @@ const helperEnv = "VRRPD_LEASE_TEST_HELPER"
 //	attach RUNG INDEX   (RUNG may be "any")
 //	renew UNTIL
 //	lighten
-//	half                (as lighten, as far as a moment before its end)
+//	half, quarter       (as lighten, as far as its programs, or one of them)
+//	verify, glance, repair
 //	remove INDEX
 func helper() {
 	var t *Guard
@@ -42,13 +44,18 @@ func helper() {
 		case line == "lighten":
 			err = t.Lighten()
 		case line == "half":
-			err = t.g.tcx.install(t.target)
-		case strings.HasPrefix(line, "remove"):
+			err = t.g.tcx.attach(t.target)
+		case line == "quarter":
+			err = link.RawAttachProgram(link.RawAttachProgramOptions{Target: t.index, Program: t.block.progs[0], Attach: sides[0].attach})
+		case line == "verify":
+			err = t.Verify()
+		case line == "glance":
+			err = t.Glance()
+		case line == "repair":
+			err = t.Repair()
+		default:
 			if _, err = fmt.Sscan(line, &verb, &number); err == nil {
-				var g *Guards
-				if g, err = Open(Config{}); err == nil {
-					err = g.Remove(int(number))
-				}
+				err = helperEnds(t, verb, int(number))
 			}
 		}
 		if err != nil {
@@ -57,6 +64,21 @@ func helper() {
 			fmt.Println("ok", said)
 		}
 	}
+}
+
+// helperEnds does so with the guards of a guard that the helper has, or others.
+func helperEnds(t *Guard, verb string, index int) error {
+	g, err := Open(Config{})
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		g = t.g
+	}
+	if verb != "remove" {
+		return fmt.Errorf("no command %s", verb)
+	}
+	return g.Remove(index)
 }
 
 func helperAttach(rung string, index int) (*Guard, string, error) {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/cilium/ebpf"
 )
 
 // A frame costs least where its deadline is far away, because the clock is read for a
@@ -18,9 +16,6 @@ import (
 // Near reports whether a deadline that far away is near: the clock is read for every
 // frame then, which makes Clsact dearer than 150 ns for a frame.
 func Near(left time.Duration) bool { return int64(left) <= nearly() }
-
-// ErrUnnamed: a program of TCX that is known to nobody after a crash would stay.
-var ErrUnnamed = errors.New("without CAP_SYS_ADMIN nobody could tell whose it is after a crash")
 
 // ErrTaken: another process has put its own guard on the interface meanwhile, or taken
 // ours away.
@@ -66,11 +61,6 @@ func (t *Guard) Lighten() error {
 // double puts the programs of TCX beside the filters; the caller holds g.mu. It takes
 // nothing away: what others have there may be a closed guard that silences this one.
 func (t *Guard) double() error {
-	p, err := ebpf.NewProgramFromID(t.block.ids[0])
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnnamed, err)
-	}
-	_ = p.Close()
 	if err := t.g.tcx.attach(t.target); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package lease
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -45,8 +46,8 @@ func TestLightenTakenMeanwhile(t *testing.T) {
 				}
 				l.want("going on", false)
 				l.must(owner.Verify())
-				if owner.Rung() != Clsact || owner.Deadline() != 0 {
-					t.Errorf("it is %v until %d", owner.Rung(), owner.Deadline())
+				if owner.Deadline() != 0 {
+					t.Errorf("it is open until %d", owner.Deadline())
 				}
 				l.renew(owner, until)
 				l.want("renewed by who knows of it", true)
@@ -65,15 +66,11 @@ func TestWithdrawLeavesOthers(t *testing.T) {
 	mine := l.attach()
 	l.start().do("attach clsact %d", l.index)
 	l.must(clsact{mine.g.route}.withdraw(mine.target))
-	if f, n := l.filtersOn(); f != 2 || n != 0 {
-		t.Errorf("%d filters and %d programs, want another's two filters", f, n)
-	}
+	l.has("another's two filters", 2, 0)
 	l.start().do("attach tcx %d", l.index)
 	l.must(mine.g.tcx.attach(mine.target))
 	l.must(mine.g.tcx.withdraw(mine.target))
-	if f, n := l.filtersOn(); f != 0 || n != 2 {
-		t.Errorf("%d filters and %d programs, want another's two programs", f, n)
-	}
+	l.has("another's two programs", 0, 2)
 }
 
 // A sibling whose kind of guard is TCX has silenced it, and the sleeper repairs: the
@@ -92,11 +89,10 @@ func TestLightenedSleeperAmongTCX(t *testing.T) {
 	l.must(g.Repair())
 	l.must(g.Verify())
 	l.want("repaired by the sleeper", true)
-	if f, n := l.filtersOn(); f != 2 || n != 0 || g.Rung() != Clsact {
-		t.Errorf("%d filters and %d programs, and it is %v", f, n, g.Rung())
+	l.has("repaired by the sleeper", 0, 2)
+	if !g.Light() {
+		t.Errorf("it is %v", g.Rung())
 	}
-	l.must(g.Lighten())
-	l.want("light again", true)
 }
 
 // The next program takes away what a repair of the one before it has left.
@@ -106,9 +102,7 @@ func TestLightenedIsKeptAndDetached(t *testing.T) {
 	old := l.light()
 	l.vandalise(old, ebpf.AttachTCXEgress)
 	l.must(old.Repair())
-	if f, n := l.filtersOn(); f != 2 || n != 1 {
-		t.Errorf("%d filters and %d programs", f, n)
-	}
+	l.has("repaired", 2, 1)
 	next, err := Adopt(l.kept(old.g))
 	l.must(err)
 	l.Cleanup(func() { l.must(next.Close()) })
@@ -120,65 +114,43 @@ func TestLightenedIsKeptAndDetached(t *testing.T) {
 	}
 }
 
-// A light guard of another process is silenced by filters that wait for nothing, and goes
-// when there is time.
-func TestHush(t *testing.T) {
+// A process that may not identify programs puts closed filters beside those of a light
+// guard, whose owner finds them when it wakes up. The end of the interface is that of
+// both.
+func TestLightenedAmongUnprivileged(t *testing.T) {
 	l := newLab(t)
 	l.kernelHas(Clsact)
 	l.kernelHas(TCX)
-	p := l.start()
+	own := []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_BPF}
+	p, q := l.start(own...), l.start(own...)
 	p.do("attach any %d", l.index)
 	p.do("lighten")
-	p.do("renew %d", boottime()+hour)
+	until := boottime() + hour
+	p.do("renew %d", until)
 	l.want("light", true)
-	g := l.guards()
-	g.mu.Lock()
-	if done, err := g.Hush(l.index); done || err != nil {
-		t.Errorf("while something else is done: %t, %v", done, err)
+	l.has("light", 0, 2)
+	if said := q.tell("attach any %d", l.index); !strings.Contains(said, ErrStale.Error()) {
+		t.Errorf("the other one says %q", said)
 	}
-	g.mu.Unlock()
-	done, err := g.Hush(l.index)
-	l.must(err)
-	if f, n := l.filtersOn(); !done || f != 2 || n != 2 {
-		t.Errorf("%t, %d filters and %d programs; it has waited for the programs if they are gone", done, f, n)
+	l.has("silenced", 2, 2)
+	l.want("silenced", false)
+	p.do("renew %d", until)
+	l.want("renewed by the one that was silenced", false)
+	p.do("glance") // of programs alone nothing is missing
+	if said := p.tell("verify"); !strings.Contains(said, errForeign.Error()) {
+		t.Errorf("Verify says %q", said)
 	}
-	l.want("hushed", false)
-	p.do("renew %d", boottime()+hour)
-	l.want("renewed by the one that was hushed", false)
-	_, err = g.Attach(l.index)
-	l.must(err)
-	if f, n := l.filtersOn(); f != 2 || n != 0 {
-		t.Errorf("attached after it: %d filters and %d programs", f, n)
-	}
-	l.want("attached after it", false)
-	if done, err := l.guards(TCX).Hush(l.index); done || err != nil {
-		t.Errorf("filters are not what was asked for: %t, %v", done, err)
-	}
-	if done, err := g.Hush(1 << 20); done || !errors.Is(err, unix.ENODEV) {
-		t.Errorf("an interface that does not exist: %t, %v", done, err)
-	}
-}
-
-// A process that has put its closed filters there and dies before it has taken away the
-// programs of the light guard leaves both.
-func TestLightenedBehindFilters(t *testing.T) {
-	l := newLab(t)
-	g := l.light()
-	l.renew(g, boottime()+hour)
-	done, err := l.guards().Hush(l.index)
-	l.must(err)
-	l.want("hushed", false)
-	if err := g.Glance(); !done || err != nil {
-		t.Errorf("%t; of programs alone nothing is missing: %v", done, err)
-	}
-	if err := g.Verify(); !errors.Is(err, errForeign) {
-		t.Errorf("Verify says %v", err)
-	}
-	l.must(g.Repair())
-	l.must(g.Verify())
+	p.do("repair")
+	p.do("verify")
 	l.want("repaired", true)
-	l.must(g.Lighten())
-	l.must(g.Verify())
-	l.must(g.Glance())
+	p.do("lighten")
+	p.do("verify")
+	l.has("light again", 0, 2)
 	l.want("light again", true)
+
+	p.kill()
+	l.want("dead, within its lease", true)
+	l.remake()
+	q.do("attach any %d", l.index)
+	l.has("made again", 2, 0)
 }

@@ -51,6 +51,36 @@ func (tcx) attach(t target) error {
 	return nil
 }
 
+// supplant puts the programs of this process in the places of those that another instance
+// has there: in one step of the kernel for each side, which nobody waits for, where to
+// attach and to detach take a grace period. It reports whether they stand on both sides
+// now; whatever hinders it, that is for install and remove.
+func (x tcx) supplant(t target) (bool, error) {
+	for side, s := range sides {
+		ids, err := x.list(t.index, s.attach)
+		if err != nil {
+			return false, err
+		}
+		if slices.Contains(ids, t.block.ids[side]) {
+			continue
+		}
+		at := slices.IndexFunc(ids, func(id ebpf.ProgramID) bool { return x.replace(t, side, id) == nil })
+		if at < 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// replace puts our program in the place of one.
+func (tcx) replace(t target, side int, id ebpf.ProgramID) error {
+	return t.identified(id, func(old *ebpf.Program) error {
+		return link.RawAttachProgram(link.RawAttachProgramOptions{
+			Target: t.index, Program: t.block.progs[side], Attach: sides[side].attach, Anchor: link.ReplaceProgram(old),
+		})
+	}, errForeign)
+}
+
 // alone reports whether no other programs than those of this process are there.
 func (x tcx) alone(t target) (bool, error) {
 	for side, s := range sides {
@@ -98,33 +128,50 @@ func (x tcx) remove(t target) error {
 
 // detach detaches every program with our name but one on each side.
 func (x tcx) detach(t target, but [2]ebpf.ProgramID) error {
-	for side, s := range sides {
-		ids, err := x.list(t.index, s.attach)
-		if err != nil {
+	for side := range sides {
+		if err := x.detachSide(t, side, but[side]); err != nil {
 			return err
 		}
-		for _, id := range ids {
-			if id == but[side] {
-				continue
-			}
-			if err := x.detachOne(t, s.attach, id); err != nil {
-				return fmt.Errorf("detach an %s program: %w", s.side, err)
-			}
+	}
+	return nil
+}
+
+func (x tcx) detachSide(t target, side int, but ebpf.ProgramID) error {
+	s := sides[side]
+	ids, err := x.list(t.index, s.attach)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if id == but {
+			continue
+		}
+		if err := x.detachOne(t, s.attach, id); err != nil {
+			return fmt.Errorf("detach an %s program: %w", s.side, err)
 		}
 	}
 	return nil
 }
 
 func (tcx) detachOne(t target, at ebpf.AttachType, id ebpf.ProgramID) error {
-	prog, ours := t.own(id, t.prog)
-	if prog != nil && !ours {
+	return t.identified(id, func(prog *ebpf.Program) error {
+		err := link.RawDetachProgram(link.RawDetachProgramOptions{Target: t.index, Program: prog, Attach: at})
+		if err != nil && !gone(err) && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
 		return nil
-	}
+	}, nil)
+}
+
+// identified has something done to a program if it has our name; else, and if it is no
+// more, the result is otherwise.
+func (t target) identified(id ebpf.ProgramID, do func(*ebpf.Program) error, otherwise error) error {
+	prog, ours := t.own(id, t.prog)
 	if prog == nil {
 		p, err := ebpf.NewProgramFromID(id)
 		switch {
 		case errors.Is(err, unix.ENOENT):
-			return nil
+			return otherwise
 		case errors.Is(err, unix.EPERM):
 			return ErrStale
 		case err != nil:
@@ -135,16 +182,12 @@ func (tcx) detachOne(t target, at ebpf.AttachType, id ebpf.ProgramID) error {
 		if err != nil {
 			return fmt.Errorf("identify program %d: %w", id, err)
 		}
-		if info.Name != t.prog {
-			return nil
-		}
-		prog = p
+		prog, ours = p, info.Name == t.prog
 	}
-	err := link.RawDetachProgram(link.RawDetachProgramOptions{Target: t.index, Program: prog, Attach: at})
-	if err != nil && !gone(err) && !errors.Is(err, unix.ENOENT) {
-		return err
+	if !ours {
+		return otherwise
 	}
-	return nil
+	return do(prog)
 }
 
 // list returns nothing for an interface that does not exist.
