@@ -213,11 +213,12 @@ func (d *Daemon) isPrepared(r *router, epoch uint64) {
 	d.results = append(d.results, election.Event{Kind: election.EvPrepared, VR: r.vr, Epoch: epoch})
 }
 
-// mended makes sure, on the loop, that the guard is in place of which the kernel
-// tells nobody what somebody has done to it (TCX). It reports whether it is; if
-// not, what is wrong is on its way to the election.
+// mended makes sure, on the loop, that the guard is in place, and alone, of which the
+// kernel tells nobody what somebody has done to it: one of TCX, or one of a lower rung
+// beside another one. It reports whether it is; if not, what is wrong is on its way to the
+// election.
 func (d *Daemon) mended(r *router) bool {
-	if r.guard.Rung() != lease.TCX {
+	if r.guard.Rung() <= lease.Clsact {
 		return true
 	}
 	found := r.guard.Verify()
@@ -285,9 +286,9 @@ func (d *Daemon) guardsTouched(about hints) {
 }
 
 // checkUntold looks after guards whose fate the kernel tells nobody, whenever
-// there is an occasion.
+// there is an occasion: all but those of Clsact.
 func (d *Daemon) checkUntold(r *router) {
-	if r.guard != nil && r.guard.Rung() == lease.TCX {
+	if r.guard != nil && r.guard.Rung() > lease.Clsact {
 		d.checkGuard(r)
 	}
 }

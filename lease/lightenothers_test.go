@@ -154,3 +154,36 @@ func TestLightenedAmongUnprivileged(t *testing.T) {
 	q.do("attach any %d", l.index)
 	l.has("made again", 2, 0)
 }
+
+// Guards of lower rungs find what silences them from above: it may be the best that
+// another process can have.
+func TestVerifyFindsWhatIsAbove(t *testing.T) {
+	for _, rung := range []Rung{TCX, Nftables, None} {
+		for _, above := range []Rung{Clsact, TCX} {
+			if above >= rung {
+				continue
+			}
+			t.Run(rung.String()+" under "+above.String(), func(t *testing.T) {
+				l := newLab(t)
+				l.kernelHas(above)
+				l.kernelHas(rung)
+				g := l.attach(rung)
+				l.renew(g, boottime()+hour)
+				l.want("alone", true)
+				l.must(g.Verify())
+				other := l.guards(above)
+				over := newGuard(other, above, other.target(l.index), nil)
+				l.must(over.claim())
+				l.must(other.hold(above).install(over.target))
+				l.want("silenced", false)
+				if err := g.Verify(); !errors.Is(err, errForeign) {
+					t.Errorf("Verify says %v", err)
+				}
+				l.must(g.Glance())
+				l.must(g.Repair())
+				l.must(g.Verify())
+				l.want("repaired", true)
+			})
+		}
+	}
+}

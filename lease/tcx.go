@@ -119,6 +119,23 @@ func (x tcx) check(t target) error {
 	return nil
 }
 
+// none tells which side has a program with our name, nil if none has, or if this process
+// may not know.
+func (x tcx) none(t target) error {
+	for _, s := range sides {
+		ids, err := x.list(t.index, s.attach)
+		for _, id := range ids {
+			if err = t.identified(id, func(*ebpf.Program) error { return errForeign }, nil); errors.Is(err, errForeign) {
+				return fmt.Errorf("the %s program %w", s.side, err)
+			}
+		}
+		if err != nil && !errors.Is(err, ErrStale) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (x tcx) remove(t target) error {
 	if x.absent != nil {
 		return nil

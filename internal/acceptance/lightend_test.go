@@ -1,11 +1,17 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"vrrpd/internal/netlab"
 )
@@ -43,4 +49,58 @@ func TestGuard_LightOwnUser(t *testing.T) {
 	if k, err := r.Link(lanA.vrrp()); err != nil || k.Exists() {
 		t.Errorf("left %+v, %v", k, err)
 	}
+}
+
+// What silences an owner whose guard is of a lower rung, or who has none, is found and
+// undone by the owner.
+func TestGuard_BelowAnother(t *testing.T) {
+	t.Parallel()
+	for _, rung := range []string{"tcx", "nftables", "none"} {
+		t.Run(rung, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, options{})
+			r := s.r1
+			r.startLine("vrrpd -i eth0 -v 51 10.16.1.200 -d 1 --lease " + rung)
+			r.waitServing(lanA)
+			k, err := r.Netlink().LinkByName(lanA.vrrp())
+			check(t, err)
+			// It may take away the first before there is a second.
+			netlab.Eventually(t, patience, func() (bool, string) {
+				err := r.DoNet(func() error { return drops(r.Netlink(), k.Attrs().Index) })
+				return err == nil, fmt.Sprint(err)
+			})
+			r.syslog.waitFor(t, 0, "the repair", containing("filter is not as this process made it"))
+			netlab.Eventually(t, patience, func() (bool, string) {
+				n := r.filters(lanA)
+				return n == 0, fmt.Sprintf("%d filters", n)
+			})
+			if _, err := s.client.Resolve(within(t, patience), "eth0", lanA.vip); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// drops puts the closed filters of another instance on an interface.
+func drops(nl *netlink.Handle, index int) error {
+	const shot = 2 // TC_ACT_SHOT
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "vrrpd_lease", Type: ebpf.SchedCLS, License: "MIT",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, shot), asm.Return()}})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := nl.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		if err := nl.FilterReplace(&netlink.BpfFilter{
+			FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: parent, Handle: 0x76727270, Priority: 1, Protocol: unix.ETH_P_ALL},
+			Fd:          p.FD(), Name: "vrrpd_lease", DirectAction: true,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
