@@ -61,9 +61,21 @@ func (d *Daemon) attachGuard(r *router) error {
 	return nil
 }
 
-// takeGuard gives a router its guard.
+// takeGuard gives a router its guard, and says so if it is of another rung than the one
+// before it. What the first one is is said when it can be said of all.
 func (d *Daemon) takeGuard(r *router, guard *lease.Guard) {
 	r.guard = guard
+	was := r.rung
+	if r.rung = guard.Rung(); guard.Light() {
+		r.rung = lease.Clsact
+	}
+	switch {
+	case was == 0 || was == r.rung:
+	case was < r.rung:
+		d.log.Warn(r.guardText(), d.about(r)...)
+	default:
+		d.log.Info(r.guardText(), d.about(r)...)
+	}
 	d.watchGuards(guard.Rung())
 	d.lightenSoon()
 }
@@ -355,7 +367,6 @@ func (d *Daemon) guardLost(r *router, err error) {
 	if until != 0 {
 		d.renew(r, epoch, until)
 	}
-	d.log.Info("lease: "+r.guard.Rung().String(), d.about(r)...)
 }
 
 // silence closes the guards of what a dead or stuck sibling has left, by putting

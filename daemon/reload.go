@@ -403,7 +403,7 @@ func (d *Daemon) join1(r *router, c carrier, guard *lease.Guard, err error) {
 		return
 	}
 	d.takeGuard(r, guard)
-	d.log.Info("lease: "+guard.Rung().String(), d.about(r)...)
+	d.log.Info(r.guardText(), d.about(r)...)
 	d.followSettings(r)
 }
 

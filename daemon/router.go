@@ -67,6 +67,7 @@ type router struct {
 	until    int64        // deadline that the guard was given last, boottime ns; 0: closed
 	checking atomic.Bool  // the worker has yet to look at the guard
 	mending  bool         // the worker is putting the guard back, or changes it over
+	rung     lease.Rung   // of the guard, as it began; 0: it has had none
 	heavy    *lease.Guard // it could not be made lighter, or did not stay so; nil: none
 	harmed   harmed
 

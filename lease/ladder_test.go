@@ -98,6 +98,11 @@ func TestAttachStepsDown(t *testing.T) {
 	l.want("stepped down", false)
 	l.renew(x, boottime()+hour)
 	l.want("stepped down", true)
+	if x.Light() {
+		t.Error("it is taken for one that would be one of clsact after a repair")
+	}
+	l.must(x.Repair())
+	l.want("stepped down and repaired", true)
 	l.must(x.Detach())
 	if after := l.guarded(); !slices.Equal(before, after) {
 		t.Errorf("before %q, after %q", before, after)

@@ -29,9 +29,11 @@ func (t *Guard) Lighter() bool { return t.Rung() == Clsact && t.lightened() }
 // as it is after Lighten.
 func (t *Guard) Light() bool { return t.Rung() == TCX && t.lightened() }
 
-// lightened reports whether the guard is one that changes between Clsact and TCX.
+// lightened reports whether the guard is one that changes between Clsact and TCX, which
+// one that has stepped down to TCX does not.
 func (t *Guard) lightened() bool {
-	return !t.direct() && t.block != nil && t.g.tcx.absent == nil && slices.Contains(t.g.below, Clsact) && slices.Contains(t.g.below, TCX)
+	return !t.direct() && t.block != nil && t.g.tcx.absent == nil && slices.Contains(t.g.below, Clsact) && slices.Contains(t.g.below, TCX) &&
+		!slices.ContainsFunc(t.skipped, func(s Skip) bool { return s.Rung == Clsact })
 }
 
 // Lighten puts TCX in the place of Clsact: the same program with the same deadline,

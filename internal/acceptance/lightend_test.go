@@ -104,3 +104,37 @@ func drops(nl *netlink.Handle, index int) error {
 	}
 	return nil
 }
+
+// A guard that becomes one of a lower rung says so and why, and one of the better rung
+// again when the interface is made anew.
+func TestGuard_StepsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	r := s.r1
+	r.startLine("vrrpd -i eth0 -v 51 10.16.1.200 -d 1")
+	r.waitServing(lanA)
+	nl := r.Netlink()
+	k, err := nl.LinkByName(lanA.vrrp())
+	check(t, err)
+	at := func(parent uint32) netlink.QdiscAttrs {
+		return netlink.QdiscAttrs{LinkIndex: k.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: parent}
+	}
+	mark := r.syslog.mark()
+	// It puts its own back as soon as it can.
+	netlab.Eventually(t, patience, func() (bool, string) {
+		_ = nl.QdiscDel(&netlink.Clsact{QdiscAttrs: at(netlink.HANDLE_CLSACT)})
+		err := nl.QdiscAdd(&netlink.Ingress{QdiscAttrs: at(netlink.HANDLE_INGRESS)})
+		return err == nil, fmt.Sprint(err)
+	})
+	r.syslog.waitFor(t, mark, "the step down", containing("lease: tcx (clsact: guard vrrp51: an ingress queueing discipline"))
+	if n := r.programs(lanA, nil); n != 2 {
+		t.Errorf("%d programs", n)
+	}
+	mark = r.syslog.mark()
+	check(t, nl.LinkDel(k))
+	r.syslog.waitFor(t, mark, "the step up", containing("lease: clsact parent="))
+	r.waitServing(lanA)
+	if n := r.filters(lanA); n != 2 {
+		t.Errorf("%d filters", n)
+	}
+}
