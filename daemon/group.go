@@ -161,12 +161,13 @@ func buryFiles(guards *lease.Guards, hands *vmacif.Hands, dir string, corpse *gr
 	var errs []error
 	name := corpse.Member.Instance
 	owner := ownerName(dir, name)
+	var names []string
 	for _, id := range corpse.Member.Routers {
 		if id.VMAC != "" {
-			errs = append(errs, hands.Release(id.VMAC, owner))
+			names = append(names, id.VMAC)
 		}
 	}
-	errs = append(errs, removeDirect(guards, hands, owner), hands.ReleaseOwner(owner))
+	errs = append(errs, hands.ReleaseAll(names, owner), removeDirect(guards, hands, owner), hands.ReleaseOwner(owner))
 	errs = append(errs, removeFiles(dir, name, pidSuffix, sockSuffix, stateSuffix))
 	if err := errors.Join(errs...); err != nil {
 		corpse.GiveBack() // somebody may have more luck later

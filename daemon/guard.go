@@ -270,6 +270,19 @@ func (d *Daemon) detachGuards() {
 	_ = d.guards.Close()
 }
 
+// loosen has interfaces lose guards of TCX before they are deleted, when nobody is served
+// any more: who waits for the kernel's RTNL mutex then does so for one only, and not for
+// all that are deleted together.
+func loosen(guards func() (*lease.Guards, error)) func(index int) error {
+	return func(index int) error {
+		g, err := guards()
+		if err != nil {
+			return err
+		}
+		return g.Loosen(index)
+	}
+}
+
 // watchGuards begins to listen for what the kernel tells of one kind of guard.
 func (d *Daemon) watchGuards(rung lease.Rung) {
 	if d.watching[rung] {

@@ -12,6 +12,7 @@ import (
 
 	"vrrpd/config"
 	"vrrpd/grouplock"
+	"vrrpd/lease"
 	"vrrpd/vmacif"
 )
 
@@ -48,7 +49,7 @@ func dirOf(owner string) (instance, dir string) {
 
 // takeHands opens the hands of this instance, and tells them what is its own.
 func (d *Daemon) takeHands() error {
-	hands, err := openHands(d.cfg.RunDir, d.owner())
+	hands, err := openHands(d.cfg.RunDir, d.owner(), loosen(func() (*lease.Guards, error) { return d.guards, nil }))
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,9 @@ func (d *Daemon) takeHands() error {
 //
 // The link group of the interfaces follows from the owner, so that one message
 // deletes those of one group where a process has several.
-func openHands(runDir, owner string) (*vmacif.Hands, error) {
+//
+// Interfaces are loosened before they are deleted: see loosen.
+func openHands(runDir, owner string, loosen func(index int) error) (*vmacif.Hands, error) {
 	notes := runDir
 	if ownDir(config.DefaultRunDir) {
 		notes = config.DefaultRunDir
@@ -78,7 +81,7 @@ func openHands(runDir, owner string) (*vmacif.Hands, error) {
 		_, _ = h.Write([]byte(owner)) // it cannot fail
 		link = vmacif.LinkGroup(h.Sum32())
 	}
-	return vmacif.Open(vmacif.Config{Notes: notes, Group: link, Alive: ownerAlive, Apart: func(owner string) bool {
+	return vmacif.Open(vmacif.Config{Notes: notes, Group: link, Alive: ownerAlive, Loosen: loosen, Apart: func(owner string) bool {
 		_, dir := dirOf(owner)
 		switch {
 		case dir == notes || dir == runDir:

@@ -45,13 +45,13 @@ func Release(cfg config.Config, log *slog.Logger) error {
 	if err := capable(); err != nil {
 		return err
 	}
-	hands, err := openHands(cfg.RunDir, "")
+	// Opening them takes a millisecond, which the peers wait for.
+	guards := sync.OnceValues(func() (*lease.Guards, error) { return lease.Open(lease.Config{}) })
+	hands, err := openHands(cfg.RunDir, "", loosen(guards))
 	if err != nil {
 		return err
 	}
 	defer hands.Close()
-	// Opening them takes a millisecond, which the peers wait for.
-	guards := sync.OnceValues(func() (*lease.Guards, error) { return lease.Open(lease.Config{}) })
 	var only []string
 	names := map[string][]string{} // of the interfaces of each instance
 	for _, r := range cfg.Routers {
@@ -87,12 +87,14 @@ func Release(cfg config.Config, log *slog.Logger) error {
 			continue
 		}
 		owner := ownerName(cfg.RunDir, instance)
+		var left []string
 		for _, name := range names[instance] {
 			if iface, err := hands.Leftover(name, owner); err == nil && iface.Owner() == owner {
 				log.Warn("removing " + name + ", which a dead " + instance + " has left")
-				errs = append(errs, hands.Release(name, owner))
+				left = append(left, name)
 			}
 		}
+		errs = append(errs, hands.ReleaseAll(left, owner))
 		if g, err := guards(); err == nil {
 			errs = append(errs, removeDirect(g, hands, owner))
 		}

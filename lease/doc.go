@@ -81,7 +81,7 @@
 // addresses away, interface down). Detach comes last, when the interface is down
 // and empty or has been deleted, because nothing guards it from then on. Where
 // the interface is deleted, Clsact and TCX need no Detach; Nftables does, since
-// its table stays.
+// its table stays. Before the deletion, Loosen sees to it that nobody waits for TCX.
 //
 // Repair: Verify tells whether the guard is still there, Repair puts it back
 // with the deadline that it has; one that Lighten has made a guard of TCX is one of

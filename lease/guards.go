@@ -344,6 +344,46 @@ func noLink(err error) error {
 	return err
 }
 
+// breath is long enough for somebody to wake up and take the RTNL mutex.
+const breath = time.Millisecond
+
+// Loosen prepares the end of an interface with a guard of TCX, of whatever process, which
+// would keep the RTNL mutex from everybody for three grace periods of the kernel, and of
+// many interfaces that go in one message for three each. Closed filters take its place,
+// where they can be had, and then the programs are detached, which keeps it for one grace
+// period each, with time for others in between. Where there is none it does nothing, in
+// 3 us. After an error, as ErrStale, programs are there still, and a closed guard.
+//
+// A mutex of the kernel goes to who runs rather than to who has waited for it: so after
+// each it rests for a moment.
+func (g *Guards) Loosen(index int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := newGuard(g, Clsact, g.target(index), nil)
+	bare := g.tcx.absent != nil
+	if !bare {
+		var err error
+		if bare, err = g.tcx.bare(t.target); err != nil {
+			return fmt.Errorf("loosen the guard of interface %d: %w", index, err)
+		}
+	}
+	if bare {
+		return nil
+	}
+	err := t.claim()
+	if err == nil {
+		err = g.hold(Clsact).install(t.target)
+	}
+	for side := 0; side < len(sides) && err == nil; side++ {
+		err = g.tcx.detachSide(t.target, side, 0)
+		time.Sleep(breath)
+	}
+	if err != nil && !gone(err) {
+		return fmt.Errorf("loosen the guard of interface %d: %w", index, advise(Clsact, err))
+	}
+	return nil
+}
+
 // Remove takes every guard off an interface, of whatever process and rung. It
 // is for cleaning up behind a dead instance, when the interface is down and
 // without addresses. An interface that does not exist has none.

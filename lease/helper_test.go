@@ -23,7 +23,7 @@ const helperEnv = "VRRPD_LEASE_TEST_HELPER"
 //	lighten
 //	half, quarter       (as lighten, as far as its programs, or one of them)
 //	verify, glance, repair
-//	remove INDEX
+//	loosen INDEX, remove INDEX
 func helper() {
 	var t *Guard
 	in := bufio.NewScanner(os.Stdin)
@@ -75,10 +75,13 @@ func helperEnds(t *Guard, verb string, index int) error {
 	if t != nil {
 		g = t.g
 	}
-	if verb != "remove" {
-		return fmt.Errorf("no command %s", verb)
+	switch verb {
+	case "loosen":
+		return g.Loosen(index)
+	case "remove":
+		return g.Remove(index)
 	}
-	return g.Remove(index)
+	return fmt.Errorf("no command %s", verb)
 }
 
 func helperAttach(rung string, index int) (*Guard, string, error) {

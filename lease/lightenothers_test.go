@@ -148,11 +148,60 @@ func TestLightenedAmongUnprivileged(t *testing.T) {
 	l.has("light again", 0, 2)
 	l.want("light again", true)
 
+	p.do("loosen %d", l.index)
+	l.has("loosened by its owner", 2, 0)
+	l.want("loosened by its owner", false)
+	p.do("attach any %d", l.index)
+	p.do("lighten")
+	p.do("renew %d", until)
 	p.kill()
 	l.want("dead, within its lease", true)
+	if said := q.tell("loosen %d", l.index); !strings.Contains(said, ErrStale.Error()) {
+		t.Errorf("what it cannot identify is loosened: %q", said)
+	}
+	l.has("loosened by another one", 2, 2)
+	l.want("loosened by another one", false)
 	l.remake()
 	q.do("attach any %d", l.index)
 	l.has("made again", 2, 0)
+}
+
+// What Loosen leaves is closed filters, and at no moment nothing, whosever the guard was.
+func TestLoosen(t *testing.T) {
+	for _, rung := range []Rung{Clsact, TCX, Nftables} {
+		t.Run(rung.String(), func(t *testing.T) {
+			l := newLab(t)
+			l.kernelHas(Clsact)
+			l.kernelHas(TCX)
+			l.kernelHas(rung)
+			owner := l.attach(rung)
+			before := l.guarded()
+			other := l.guards()
+			over, done := l.meanwhile(func() error {
+				err := other.Loosen(l.index)
+				for n := 0; n < 5 && err == nil && rung == TCX; n++ {
+					if err = owner.g.tcx.attach(owner.target); err == nil {
+						err = owner.g.Loosen(l.index)
+					}
+				}
+				return err
+			})
+			l.silent(over)
+			l.must(<-done)
+			l.must(owner.Close())
+			if rung != TCX {
+				if after := l.guarded(); !slices.Equal(before, after) {
+					t.Errorf("before %q, after %q", before, after)
+				}
+				return
+			}
+			l.has("loosened", 2, 0)
+			l.want("loosened", false)
+			l.must(l.guards().Loosen(l.index))
+			l.must(l.guards().Loosen(1 << 20)) // what does not exist has none
+			l.has("twice", 2, 0)
+		})
+	}
 }
 
 // Guards of lower rungs find what silences them from above: it may be the best that

@@ -119,6 +119,16 @@ func (x tcx) check(t target) error {
 	return nil
 }
 
+// bare reports whether there is no program on either side.
+func (x tcx) bare(t target) (bool, error) {
+	for _, s := range sides {
+		if ids, err := x.list(t.index, s.attach); err != nil || len(ids) > 0 {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // none tells which side has a program with our name, nil if none has, or if this process
 // may not know.
 func (x tcx) none(t target) error {

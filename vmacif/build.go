@@ -103,7 +103,7 @@ func (h *builder) replaceRaised(all []*building) {
 		for _, d := range devices {
 			alone = alone && (d.Group != group || left[d.Index] != nil)
 		}
-		if !alone || h.deleteAllOf(group) != nil {
+		if !alone || !h.loosened(group, devices) || h.deleteAllOf(group) != nil {
 			continue
 		}
 		for _, b := range left {

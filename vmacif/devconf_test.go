@@ -50,17 +50,22 @@ func TestSettingsByNetlink(t *testing.T) {
 	}
 }
 
+// crowd are n virtual routers of one process.
+func crowd(n int) (specs []Spec) {
+	for n := range n {
+		s := spec(uint8(10+n), "eth0", fmt.Sprint("192.0.2.", 10+n))
+		s.Owner = "machine"
+		specs = append(specs, s)
+	}
+	return specs
+}
+
 // Many at once are made like one: some new, some left by a dead instance, one of which
 // serves, and one that cannot be had, for which none of the others suffers.
 func TestManyAtOnce(t *testing.T) {
 	l := newLab(t)
 	before := l.snapshot()
-	var specs []Spec
-	for n := range 3 * few {
-		s := spec(uint8(10+n), "eth0", fmt.Sprint("192.0.2.", 10+n))
-		s.Owner = "machine"
-		specs = append(specs, s)
-	}
+	specs := crowd(3 * few)
 	dead := l.hands()
 	for i, made := range l.ensureAll(dead, specs[:few+2]) {
 		if i == 3 {
@@ -106,12 +111,7 @@ func TestManyLeftUp(t *testing.T) {
 		t.Run(fmt.Sprint("foreign=", foreign), func(t *testing.T) {
 			l := newLab(t)
 			before := l.snapshot()
-			var specs []Spec
-			for n := range 2 * few {
-				s := spec(uint8(10+n), "eth0", fmt.Sprint("192.0.2.", 10+n))
-				s.Owner = "machine"
-				specs = append(specs, s)
-			}
+			specs := crowd(2 * few)
 			dead := l.hands()
 			was := map[string]int{}
 			for _, i := range l.ensureAll(dead, specs) {

@@ -256,6 +256,7 @@ func (h *Hands) standsOn(owner string, parent int) bool {
 
 // discard deletes an interface that may already be gone.
 func (h *Hands) discard(d device) error {
+	_ = h.loosen(d.Index) // else its end is longer
 	attrs := netlib.NewLinkAttrs()
 	attrs.Name, attrs.Index = d.Name, d.Index
 	err := h.slow.LinkDel(&netlib.Macvlan{LinkAttrs: attrs})

@@ -43,16 +43,21 @@ type Config struct {
 	// called with a file lock held and must not wait for other instances. Nil
 	// means that every other instance is: nothing is taken from anybody.
 	Alive func(owner string) bool
+	// Loosen is called for each interface that is about to be deleted, when it has no
+	// addresses any more: it takes away what would make its end long. After an error
+	// it is deleted by itself. Nil means that nothing would.
+	Loosen func(index int) error
 }
 
 // Hands changes interfaces in the network namespace in which it was opened. Its
 // methods, and those of its interfaces, may be called from several goroutines:
 // the loop, and the worker that takes interfaces down.
 type Hands struct {
-	notes string
-	apart func(string) bool
-	group uint32
-	alive func(string) bool
+	notes  string
+	apart  func(string) bool
+	group  uint32
+	alive  func(string) bool
+	loosen func(int) error
 
 	// slow is for creation, deletion and the down flag; wire for everything
 	// that the loop waits for, so that the loop never queues behind a grace
@@ -94,6 +99,9 @@ func Open(c Config) (*Hands, error) {
 	if h.alive == nil {
 		h.alive = func(string) bool { return true }
 	}
+	if h.loosen = c.Loosen; h.loosen == nil {
+		h.loosen = func(int) error { return nil }
+	}
 	if h.apart == nil {
 		h.apart = func(string) bool { return false }
 	}
@@ -122,9 +130,7 @@ func (h *Hands) DeleteAll() error {
 
 	var errs []error
 	if len(all) > 1 {
-		if err := h.deleteGroup(ours); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, h.deleteTogether(ours))
 	}
 	for _, i := range all {
 		errs = append(errs, i.Delete()) // what is gone already is not an error
@@ -132,25 +138,42 @@ func (h *Hands) DeleteAll() error {
 	return errors.Join(errs...)
 }
 
-func (h *Hands) deleteGroup(ours map[int]bool) error {
+// deleteTogether deletes those of some interfaces that have a link group of vrrpd's to
+// themselves, and of which there are several. What it leaves is deleted one by one.
+func (h *Hands) deleteTogether(ours map[int]bool) error {
 	devices, err := h.wire.devices()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	count := 0
+	count := make(map[uint32]int)
 	for _, d := range devices {
-		if d.Group != h.group {
-			continue
+		if ours[d.Index] && d.Group&groupMask == groupMark {
+			count[d.Group]++
 		}
+	}
+	for _, d := range devices {
 		if !ours[d.Index] {
-			return nil // somebody else's in our group: delete one by one
+			delete(count, d.Group)
 		}
-		count++
 	}
-	if count < 2 {
-		return nil
+	var errs []error
+	for group, n := range count {
+		if n > 1 && h.loosened(group, devices) {
+			errs = append(errs, h.deleteAllOf(group))
+		}
 	}
-	return h.deleteAllOf(h.group)
+	return errors.Join(errs...)
+}
+
+// loosened prepares the end of a link group of the machine's devices, and reports whether
+// it will be short.
+func (h *Hands) loosened(group uint32, devices []device) bool {
+	for _, d := range devices {
+		if d.Group == group && h.loosen(d.Index) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // deleteAllOf deletes a link group.

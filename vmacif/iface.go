@@ -280,6 +280,7 @@ func (i *Iface) down() error {
 // another virtual router stands on it. It takes as long as Down.
 func (i *Iface) Delete() error {
 	i.up.Store(false)
+	_ = i.h.loosen(i.Index()) // else its end is longer
 	i.mu.Lock()
 	err := i.h.slow.LinkDel(i.link())
 	i.mu.Unlock()

@@ -296,8 +296,16 @@ func TestDeleteAll(t *testing.T) {
 	for vrid := range uint8(5) {
 		l.up(l.ensure(h, spec(vrid+1, "eth0", netip.AddrFrom4([4]byte{192, 0, 2, 200 + vrid}).String())))
 	}
+	loosened := map[int]bool{}
+	h.loosen = func(index int) error {
+		loosened[index] = true
+		return nil
+	}
 	l.must(h.DeleteAll())
 	l.same("after DeleteAll", before, l.snapshot())
+	if len(loosened) != 5 {
+		t.Errorf("loosened %v", loosened)
+	}
 	l.must(h.DeleteAll())
 
 	// Something of somebody else's in the same group survives.
@@ -308,6 +316,61 @@ func TestDeleteAll(t *testing.T) {
 	l.must(h.DeleteAll())
 	l.must(l.nl.LinkDel(l.link("br0")))
 	l.same("after DeleteAll beside a stranger", before, l.snapshot())
+}
+
+// What a dead instance has left of several goes, all in one message if their group is
+// their own. They are loosened before that, when none of them serves any more.
+func TestReleaseAll(t *testing.T) {
+	for _, how := range []string{"together", "beside a stranger", "not loosened"} {
+		alone := how == "together"
+		l := newLab(t)
+		before := l.snapshot()
+		specs := crowd(5)
+		var names []string
+		dead := l.hands()
+		for n, i := range l.ensureAll(dead, specs) {
+			l.up(i)
+			if names = append(names, i.Name()); n == 3 {
+				l.must(l.nl.LinkDel(l.link(i.Name()))) // somebody has removed one
+			}
+		}
+		l.must(dead.Close())
+		if how == "beside a stranger" {
+			l.must(l.nl.LinkAdd(&netlib.Bridge{LinkAttrs: netlib.LinkAttrs{Name: "other0", Group: dead.group}}))
+		}
+		h := l.hands()
+		loosened := map[int]int{}
+		h.loosen = func(index int) error {
+			loosened[index]++
+			for _, s := range specs {
+				k, err := l.nl.LinkByName(s.Name)
+				if err != nil {
+					continue
+				}
+				addrs, err := l.nl.AddrList(k, netlib.FAMILY_ALL)
+				if l.must(err); len(addrs) > 0 {
+					t.Errorf("%s: %s has %v still", how, s.Name, addrs)
+				}
+				if d := k.Attrs().Index; !alone && len(loosened) > 1 && d < index {
+					t.Errorf("%s: %d is there still, before %d", how, d, index)
+				}
+			}
+			if how == "not loosened" {
+				return errors.ErrUnsupported
+			}
+			return nil
+		}
+		l.must(h.ReleaseAll(names, "machine"))
+		l.must(h.ReleaseOwner("machine"))
+		if len(loosened) != 4 {
+			t.Errorf("%s: loosened %v", how, loosened)
+		}
+		if how == "beside a stranger" {
+			l.must(l.nl.LinkDel(l.link("other0")))
+		}
+		l.same("after ReleaseAll", before, l.snapshot())
+		l.must(h.ReleaseAll(names, "machine"))
+	}
 }
 
 // The parent goes and comes back as another device.

@@ -75,6 +75,30 @@ func (h *Hands) Release(name, owner string) error {
 	return errors.Join(i.RemoveAddrs(), i.Delete())
 }
 
+// ReleaseAll does so for several, which go in one message as by DeleteAll. Of the parents'
+// settings only ReleaseOwner knows then.
+func (h *Hands) ReleaseAll(names []string, owner string) error {
+	var errs []error
+	left := make(map[int]bool)
+	for _, name := range names {
+		i, err := h.Leftover(name, owner)
+		if err == nil {
+			left[i.Index()] = true
+			err = i.RemoveAddrs()
+		}
+		if !absent(err) {
+			errs = append(errs, err)
+		}
+	}
+	if len(left) > 1 {
+		errs = append(errs, h.deleteTogether(left))
+	}
+	for _, name := range names {
+		errs = append(errs, h.Release(name, owner))
+	}
+	return errors.Join(errs...)
+}
+
 // ReleaseOwner takes one instance, and every dead one, off the lists of users
 // of all parents, and restores the settings of those that have nobody left. It
 // is for an instance whose interface no longer exists.
