@@ -168,7 +168,7 @@ func (d *Daemon) sendBatch(p *parent) {
 func (d *Daemon) advertised(r *router, a *election.Action, before, after int64) {
 	if a.Lease > 0 {
 		d.renew(r, a.Epoch, before+int64(a.Lease))
-		d.lookAtLight(r)
+		d.lookAtLight(r, after)
 	}
 	d.results = append(d.results, election.Event{
 		Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,

@@ -20,8 +20,9 @@ import (
 const (
 	// lightRouters is how many virtual routers with such intervals a process may have for
 	// that, in all of its groups: each change keeps the kernel's RTNL mutex from everybody
-	// for 20 ms, and so does the end of the interface.
-	lightRouters = 8
+	// for 20 ms, a grace period at a time, and so does the end of the interface. As many
+	// send 6,400 adverts a second.
+	lightRouters = 64
 	// lightenPause is for how long nothing must have happened to guards, and no machine
 	// have changed sides, before that is done.
 	lightenPause = time.Second
@@ -29,6 +30,9 @@ const (
 	// again and again stays on clsact. There is no end to making it light otherwise, until
 	// the repairs are a fault.
 	lightRepairs = 2
+	// glanceStep is the least time between two looks at light guards, on the average: one
+	// takes the RTNL mutex for a moment, and 7 us of a processor.
+	glanceStep = time.Millisecond
 )
 
 // lights is what the groups of a process share about light guards.
@@ -143,11 +147,20 @@ type harmed struct {
 
 // lookAtLight looks after an advert at a guard of which the kernel tells nobody. While
 // the machine does not serve, nothing passes the interface, and who prepares looks (mended).
-func (d *Daemon) lookAtLight(r *router) {
+func (d *Daemon) lookAtLight(r *router, now int64) {
 	// A loop that is about to stand still leaves the worker nothing to do.
-	if r.guard != nil && r.guard.Light() && !d.standing {
+	if r.guard != nil && r.guard.Light() && !d.standing && d.mayGlance(r, now) {
 		d.checkGuardBy(r, (*lease.Guard).Glance)
 	}
+}
+
+// mayGlance reports whether a router's guard may be looked at again.
+func (d *Daemon) mayGlance(r *router, now int64) bool {
+	if now-r.glanced < int64(len(d.routers))*int64(glanceStep) {
+		return false
+	}
+	r.glanced = now
+	return true
 }
 
 // goes: the interface was deleted or has gone down, which is how its deletion begins.

@@ -71,6 +71,30 @@ func TestLightGuardsAreCountedOverTheProcess(t *testing.T) {
 	}
 }
 
+// Few are looked at after each advert, many as often as all of them together may be, and
+// none is forgotten.
+func TestLightGuardsAreGlancedAt(t *testing.T) {
+	const interval, adverts = 10 * time.Millisecond, 100
+	for _, n := range []int{1, 8, lightRouters} {
+		d := crowded(t, new(lights), n)
+		looks, last, began := 0, 0, boottime()
+		for i := range adverts {
+			for _, r := range d.routers {
+				if d.mayGlance(r, began+int64(i)*int64(interval)) {
+					looks++
+					if r == d.routers[n-1] {
+						last++
+					}
+				}
+			}
+		}
+		most := int(adverts * interval / glanceStep)
+		if looks > most+n || looks < min(adverts*n, most*9/10) || last*n < looks {
+			t.Errorf("%d: %d looks, %d of them at the last one", n, looks, last)
+		}
+	}
+}
+
 // A light guard that somebody takes away again and again is not made light again; the
 // next one of the interface is.
 func TestLightGuardIsGivenUp(t *testing.T) {

@@ -70,6 +70,7 @@ type router struct {
 	rung     lease.Rung   // of the guard, as it began; 0: it has had none
 	heavy    *lease.Guard // it could not be made lighter, or did not stay so; nil: none
 	harmed   harmed
+	glanced  int64 // when a light guard was looked at last; boottime ns
 
 	filter         *accept.Filter // nil: packets to the addresses are accepted
 	filterChecking atomic.Bool    // the worker has yet to look at the filter

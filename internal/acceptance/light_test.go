@@ -26,6 +26,17 @@ func (r *router) waitLight(l lan) {
 	r.waitStatus(l, "its lease is tcx", func(st control.Status) bool { return st.Routers[0].Lease.Rung == "tcx" })
 }
 
+// attached is how many sides of an interface of this thread's namespace have a program of
+// TCX.
+func attached(index int) (n int) {
+	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+		if res, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: at}); err == nil && len(res.Programs) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // At adverts every 10 ms the guards change over to TCX by themselves. Somebody who
 // removes one, and the kernel tells nobody, finds it back within 20 ms in the median, and
 // so does who deletes the interface: clsact stands in. When the machine dies, it is silent

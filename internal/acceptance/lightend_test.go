@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -17,6 +19,85 @@ import (
 )
 
 // The end of light guards, and guards that give way to others.
+
+// More than a few have light guards, and when they end nobody waits for the kernel's mutex
+// as long as all of them take together: after a stop, and after a crash.
+func TestGuard_LightMany(t *testing.T) {
+	// Not parallel: it speaks every 10 ms.
+	const n = 10
+	s := newSite(t, options{})
+	r := s.r1
+	check(t, r.WriteFile(runDir+"/.keep", netlab.File{}))
+	before := r.machine()
+	r.conf(strings.Replace(crowd(1, n), "0.3", paces[2].interval, 1))
+	for _, c := range []struct {
+		sig syscall.Signal
+		end func()
+	}{
+		{syscall.SIGTERM, func() { r.waitProcesses(0) }},
+		{syscall.SIGKILL, func() { r.waitProcesses(0); r.startsRelease() }},
+	} {
+		r.startLine("vrrpd -c " + confFile)
+		r.waitServes(n)
+		netlab.Eventually(t, 2*patience, func() (bool, string) {
+			light := 0
+			for i := range n {
+				check(t, r.DoNet(func() error {
+					k, err := r.Netlink().LinkByName(fmt.Sprint("many", i))
+					if err == nil && attached(k.Attrs().Index) == 2 {
+						light++
+					}
+					return err
+				}))
+			}
+			return light == n, fmt.Sprintf("%d guards are light, want %d", light, n)
+		})
+		all, err := r.Find("vrrpd")
+		check(t, err)
+		waits := r.waitsForKernel()
+		began := time.Now()
+		check(t, all[0].Signal(c.sig))
+		c.end()
+		took, longest := time.Since(began), waits()
+		t.Logf("%v: over after %v, the longest wait was %v", c.sig, took, longest)
+		if longest > took/2 {
+			t.Errorf("%v: somebody waited for %v of %v", c.sig, longest, took)
+		}
+		before.same(t, "after "+c.sig.String(), r.machine())
+	}
+}
+
+// waitsForKernel changes nothing on another machine, again and again, for which the kernel
+// needs its RTNL mutex. The result ends that, and returns the longest that it has taken.
+func (r *router) waitsForKernel() func() time.Duration {
+	r.site.t.Helper()
+	nl := r.site.server.Netlink()
+	k, err := nl.LinkByName("eth0")
+	check(r.site.t, err)
+	over := make(chan struct{})
+	var longest time.Duration
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			at := time.Now()
+			if err := nl.LinkSetTxQLen(k, k.Attrs().TxQLen); err != nil {
+				r.site.t.Error(err)
+				return
+			}
+			longest = max(longest, time.Since(at))
+		}
+	})
+	return func() time.Duration {
+		close(over)
+		wg.Wait()
+		return longest
+	}
+}
 
 // As a user of its own it has light guards, too. What a crash leaves it cannot identify,
 // and makes the interface anew.
