@@ -115,9 +115,7 @@ func guardRemoved(t *testing.T) {
 				LinkIndex: k.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}))
 		}, func(r *router) bool { return r.filters(lanA) == 2 }, nil},
 		{"tcx", "0.3", func(r *router) {
-			r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
-				return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
-			})
+			r.programs(lanA, takeOff)
 			check(t, r.AddAddr("vrrp51", netip.MustParsePrefix("10.16.1.201/32")))
 		}, func(r *router) bool { return r.programs(lanA, nil) == 2 && r.filters(lanA) == 0 },
 			func(r *router) bool { return r.filters(lanA) == 2 }},
@@ -187,6 +185,11 @@ func guardRemoved(t *testing.T) {
 			s.neverTwo(watch)
 		})
 	}
+}
+
+// takeOff is for programs.
+func takeOff(index int, at ebpf.AttachType, p *ebpf.Program) error {
+	return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
 }
 
 // The interface of a MASTER is deleted and made again: so is its guard, and it has

@@ -90,9 +90,7 @@ func TestGuard_Light(t *testing.T) {
 	}
 	remove := func() {
 		measure("programs removed", func() {
-			r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
-				return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
-			})
+			r.programs(lanA, takeOff)
 		})
 	}
 	remake := func() {
@@ -142,9 +140,7 @@ func TestGuard_LightIsGivenUp(t *testing.T) {
 	mark := r.syslog.mark()
 	for range 2 {
 		r.waitLight(lanA)
-		r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
-			return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
-		})
+		r.programs(lanA, takeOff)
 	}
 	r.syslog.waitFor(t, mark, "that it is given up", containing("lease: stays clsact from here on"))
 	r.pass(3*time.Second, 100*time.Millisecond) // it changes after one
@@ -201,9 +197,7 @@ func TestGuard_LightIsReplaced(t *testing.T) {
 		}
 	}
 	mark := r.syslog.mark()
-	r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
-		return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
-	})
+	r.programs(lanA, takeOff)
 	r.syslog.waitFor(t, mark, "the repair", containing("repairing: guard of vrrp51"))
 	r.waitLight(lanA)
 	if now := programs(); !slices.Equal(now, was) {

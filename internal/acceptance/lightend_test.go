@@ -20,6 +20,43 @@ import (
 
 // The end of light guards, and guards that give way to others.
 
+// A survivor says priority 0 for a sibling that has died before it takes away a light
+// guard, which waits for the kernel: the peers wait for the word.
+func TestGuard_LightSiblingIsBuried(t *testing.T) {
+	// Not parallel: it speaks every 10 ms.
+	s := pair(t, options{interval: paces[2].interval, flags: "-s"})
+	for _, l := range lans {
+		s.r1.waitLight(l)
+	}
+	sn := s.r1.sniff(lanA, netlab.MatchAdverts())
+	stands := func() (yes bool) {
+		check(t, s.r1.DoNet(func() error {
+			k, err := s.r1.Netlink().LinkByName(lanA.vrrp())
+			yes = err == nil && attached(k.Attrs().Index) > 0
+			return nil
+		}))
+		return yes
+	}
+	check(t, s.r1.daemon(lanA).Signal(syscall.SIGKILL))
+	var stood time.Time // when it was seen last
+	for began := time.Now(); ; {
+		at := time.Now()
+		if !stands() {
+			break
+		}
+		if stood = at; time.Since(began) > patience {
+			t.Fatal("nobody buries the sibling")
+		}
+	}
+	word := s.r1.waitAdvert(sn, 0, "resigns", func(a netlab.Advert) bool { return a.Priority == 0 })
+	if !word.At.Before(stood) {
+		t.Errorf("priority 0 was said %s after the guard was seen last", ms(word.At.Sub(stood)))
+	}
+	for _, l := range lans {
+		s.r2.waitServing(l)
+	}
+}
+
 // More than a few have light guards, and when they end nobody waits for the kernel's mutex
 // as long as all of them take together: after a stop, and after a crash.
 func TestGuard_LightMany(t *testing.T) {

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 
 	"vrrpd/control"
@@ -242,9 +240,7 @@ func TestRepair_Untold(t *testing.T) {
 	s := pair(t, options{interval: "0.3", flags: "--lease tcx"})
 	for _, r := range s.routers() {
 		check(t, r.SetSysctl("net/ipv4/conf/eth0/arp_ignore", "0"))
-		r.programs(lanA, func(index int, at ebpf.AttachType, p *ebpf.Program) error {
-			return link.RawDetachProgram(link.RawDetachProgramOptions{Target: index, Attach: at, Program: p})
-		})
+		r.programs(lanA, takeOff)
 	}
 	at := time.Now()
 	for _, r := range s.routers() {
