@@ -302,3 +302,34 @@ func TestDirectAndVirtualMACFollowEachOther(t *testing.T) {
 		t.Errorf("the machine was changed:\n%v\n%v", before, after)
 	}
 }
+
+// Who only reads the notes leaves no directory behind that its last user removes just then.
+func TestReadDirectMakesNothing(t *testing.T) {
+	l := newLab(t)
+	h := l.hands()
+	dir := h.directNotes()
+	done := make(chan error)
+	go func() {
+		for range 2000 {
+			j, err := dir.lock()
+			if err != nil {
+				done <- err
+				return
+			}
+			j.unlock()
+		}
+		close(done)
+	}()
+	for over := false; !over; {
+		select {
+		case err := <-done:
+			l.must(err)
+			over = true
+		default:
+		}
+		l.must(h.readDirect(func(*directNote) error { return nil }))
+	}
+	if _, err := os.Lstat(dir.path); err == nil {
+		t.Errorf("%s is there", dir.path)
+	}
+}

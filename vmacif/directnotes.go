@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/rundir"
 )
 
 // Which addresses vrrpd has put on a parent itself cannot be seen in the kernel: they
@@ -112,18 +114,22 @@ func (h *Hands) eachDirect(f func(n *directNote) (remove bool, err error)) error
 }
 
 // readDirect shows them to f without the lock, which a process may hold that stands
-// still; each is written whole or not at all.
+// still; each is written whole or not at all. It makes no directory, which only who has
+// the lock may remove.
 func (h *Hands) readDirect(f func(n *directNote) error) error {
 	dir := h.directNotes()
-	if _, err := os.Lstat(dir.path); errors.Is(err, fs.ErrNotExist) {
+	d, err := rundir.Open(dir.path, rundir.ToChange)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	d, err := dir.open()
+	if err == nil {
+		defer d.Close()
+		err = d.Private()
+	}
 	if err != nil {
 		return err
 	}
 	j := &journals{journalDir: dir, dir: d}
-	defer d.Close()
 	if j.boot, j.netns, err = here(); err != nil {
 		return err
 	}
@@ -133,7 +139,7 @@ func (h *Hands) readDirect(f func(n *directNote) error) error {
 // eachDirect removes nothing unless clean is set.
 func (j *journals) eachDirect(clean bool, f func(n *directNote) (remove bool, err error)) error {
 	names, err := j.dir.Names()
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // removed since it was opened
 		return err
 	}
 	var errs []error
