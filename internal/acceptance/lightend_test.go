@@ -23,7 +23,18 @@ import (
 // A survivor says priority 0 for a sibling that has died before it takes away a light
 // guard, which waits for the kernel: the peers wait for the word.
 func TestGuard_LightSiblingIsBuried(t *testing.T) {
-	// Not parallel: it speaks every 10 ms.
+	// Not parallel: it speaks every 10 ms, for which a busy machine is too slow at times:
+	// a BACKUP has nothing to say.
+	for range 5 {
+		if lightSiblingIsBuried(t) {
+			return
+		}
+	}
+	t.Error("five times the machine was not MASTER any more when a process died")
+}
+
+// lightSiblingIsBuried reports whether the machine was MASTER.
+func lightSiblingIsBuried(t *testing.T) bool {
 	s := pair(t, options{interval: paces[2].interval, flags: "-s"})
 	for _, l := range lans {
 		s.r1.waitLight(l)
@@ -37,6 +48,7 @@ func TestGuard_LightSiblingIsBuried(t *testing.T) {
 		}))
 		return yes
 	}
+	letters := s.r1.syslog.mark()
 	check(t, s.r1.daemon(lanA).Signal(syscall.SIGKILL))
 	var stood time.Time // when it was seen last
 	for began := time.Now(); ; {
@@ -48,6 +60,11 @@ func TestGuard_LightSiblingIsBuried(t *testing.T) {
 			t.Fatal("nobody buries the sibling")
 		}
 	}
+	end := s.r1.syslog.waitFor(t, letters, "the death", containing("-> HELD: member-dead"))
+	if !strings.Contains(end.text, "MASTER ->") {
+		t.Log(end.text)
+		return false
+	}
 	word := s.r1.waitAdvert(sn, 0, "resigns", func(a netlab.Advert) bool { return a.Priority == 0 })
 	if !word.At.Before(stood) {
 		t.Errorf("priority 0 was said %s after the guard was seen last", ms(word.At.Sub(stood)))
@@ -55,6 +72,7 @@ func TestGuard_LightSiblingIsBuried(t *testing.T) {
 	for _, l := range lans {
 		s.r2.waitServing(l)
 	}
+	return true
 }
 
 // More than a few have light guards, and when they end nobody waits for the kernel's mutex
