@@ -2,7 +2,6 @@ package lease
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"time"
 
@@ -44,27 +43,40 @@ func (g *Guards) AttachNew(ifaces []New) ([]*Guard, []error) {
 }
 
 // attachNew returns how many of the first interfaces have a guard.
-func (g *Guards) attachNew(ifaces []New, guards []*Guard) (done int) {
+//
+// All queueing disciplines come before the first filter. With the first filter of one the
+// kernel waits until there has been a grace period of RCU since it was made
+// (mini_qdisc_pair_swap), and keeps the RTNL mutex meanwhile: of a thousand that alone was
+// half of the time. By then there has been one for nearly all of them.
+func (g *Guards) attachNew(ifaces []New, guards []*Guard) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for i, n := range ifaces {
+		guards[i] = newGuard(g, Clsact, g.target(n.Index), g.skipped)
+		guards[i].name = n.Name
+		if guards[i].claim() != nil {
+			return 0
+		}
+	}
+	return install(filterRequests, guards[:install(qdiscRequest, guards)])
+}
+
+// install sends requests for guards, and returns of how many of the first ones the kernel has
+// done them. It may have done some of a later one.
+func install(requests func(target) ([]netlink.Message, error), guards []*Guard) (done int) {
 	conn, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return 0
 	}
 	defer conn.Close()
-	for some := range slices.Chunk(ifaces, together) {
+	for some := range slices.Chunk(guards, together) {
 		var batch []netlink.Message
-		for i, n := range some {
-			t := newGuard(g, Clsact, g.target(n.Index), g.skipped)
-			t.name = n.Name
-			if err := t.claim(); err != nil {
-				return done
-			}
-			more, err := guardMessages(t.target)
+		for _, t := range some {
+			more, err := requests(t.target)
 			if err != nil {
 				return done
 			}
-			batch, guards[done+i] = append(batch, more...), t
+			batch = append(batch, more...)
 		}
 		if !carriedOut(conn, batch) {
 			return done
@@ -91,19 +103,18 @@ func carriedOut(conn *netlink.Conn, batch []netlink.Message) bool {
 	return err == nil
 }
 
-// guardMessages are the queueing discipline and both filters of an interface: see
-// clsact.install.
-func guardMessages(t target) ([]netlink.Message, error) {
-	qdisc, err := tcMessage(unix.RTM_NEWQDISC, netlink.Create|netlink.Excl, nl.TcMsg{
+// qdiscRequest and filterRequests are the queueing discipline and both filters of an
+// interface: see clsact.install.
+func qdiscRequest(t target) ([]netlink.Message, error) {
+	m, err := tcMessage(unix.RTM_NEWQDISC, netlink.Create|netlink.Excl, nl.TcMsg{
 		Ifindex: int32(t.index), Handle: 0xffff0000, Parent: netlib.HANDLE_CLSACT,
 	}, "clsact", nil)
-	all := []netlink.Message{qdisc}
+	return []netlink.Message{m}, err
+}
+
+func filterRequests(t target) (all []netlink.Message, err error) {
 	for side, h := range hooks {
-		if err != nil {
-			break
-		}
-		var filter netlink.Message
-		filter, err = tcMessage(unix.RTM_NEWTFILTER, netlink.Create|netlink.Excl, nl.TcMsg{
+		m, err := tcMessage(unix.RTM_NEWTFILTER, netlink.Create|netlink.Excl, nl.TcMsg{
 			Ifindex: int32(t.index), Handle: t.handle, Parent: h.parent,
 			Info: filterPriority<<16 | uint32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL))),
 		}, "bpf", func(options *netlink.AttributeEncoder) error {
@@ -112,10 +123,10 @@ func guardMessages(t target) ([]netlink.Message, error) {
 			options.Uint32(nl.TCA_BPF_FLAGS, nl.TCA_BPF_FLAG_ACT_DIRECT)
 			return nil
 		})
-		all = append(all, filter)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("guard %s: %w", t.name, err)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
 	}
 	return all, nil
 }
