@@ -101,9 +101,15 @@ func (w *wire) exchange(ctx context.Context, reqs []netlink.Message, each func(b
 	return results, nil
 }
 
-// send carries out requests in one system call. The caller holds mu and has set the
-// deadline.
+// send carries out requests in one system call. Only the last one is acknowledged: the kernel
+// answers those that fail in any case, and in order, so what it has said nothing of by then is
+// done; to be told so of each would take a system call for each. The caller holds mu and has
+// set the deadline.
 func (w *wire) send(reqs []netlink.Message, each func(body []byte) error) ([]error, error) {
+	reqs = slices.Clone(reqs)
+	for i := range reqs[:len(reqs)-1] {
+		reqs[i].Header.Flags &^= netlink.Acknowledge
+	}
 	sent, err := w.conn.SendMessages(reqs)
 	if err != nil {
 		return nil, err
@@ -112,7 +118,7 @@ func (w *wire) send(reqs []netlink.Message, each func(body []byte) error) ([]err
 	for i, m := range sent {
 		t.open[m.Header.Sequence] = i
 	}
-	for len(t.open) > 0 {
+	for last := sent[len(sent)-1].Header.Sequence; t.waits(last); {
 		b, err := w.read()
 		if err == nil {
 			err = t.take(b)
@@ -141,8 +147,14 @@ func (w *wire) drain() {
 // tally is the state of an exchange while the answers come in.
 type tally struct {
 	results []error
-	open    map[uint32]int // requests that the kernel has not finished with, by sequence
+	open    map[uint32]int // requests that the kernel has not said to have finished with, by sequence
 	each    func(body []byte) error
+}
+
+// waits reports whether the kernel has not finished with a request yet.
+func (t *tally) waits(sequence uint32) bool {
+	_, open := t.open[sequence]
+	return open
 }
 
 // take reads the messages of one datagram.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -131,5 +132,32 @@ func TestLostAnswers(t *testing.T) {
 	l.up(i)
 	if took := time.Since(began); took > kernelLimit/2 {
 		t.Errorf("the next request took %v", took)
+	}
+}
+
+// Of many requests it is told which have failed, and with what, although the kernel is asked
+// to acknowledge the last one of a system call only.
+func TestExchangeTellsWhichFail(t *testing.T) {
+	l := newLab(t)
+	h := l.hands()
+	i := l.ensure(h, spec51())
+	var reqs []netlink.Message
+	var want []error
+	for n := range 3*batch + 2 {
+		a := held{Index: i.Index(), Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 32)}
+		req, err := addRequest(a)
+		outcome := error(nil)
+		if n%5 == 2 {
+			req, err = removeRequest(a)
+			outcome = unix.EADDRNOTAVAIL
+		}
+		l.must(err)
+		reqs, want = append(reqs, req), append(want, outcome)
+	}
+	reqs, want = append(reqs, reqs[0]), append(want, unix.EEXIST) // the last one of all
+	results, err := h.wire.exchange(t.Context(), reqs, nil)
+	l.must(err)
+	if !slices.Equal(results, want) {
+		t.Errorf("%v, want %v", results, want)
 	}
 }
