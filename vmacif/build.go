@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -115,8 +116,8 @@ func (h *builder) replaceRaised(all []*building) {
 }
 
 // together sends one request for each that goes well so far, and calls then with what has
-// become of it.
-func (h *builder) together(all []*building, make func(*building) (netlink.Message, error), then func(*building, error) error) {
+// become of it; told, which may be nil, sees what the kernel says besides.
+func (h *builder) together(all []*building, make func(*building) (netlink.Message, error), told func([]byte) error, then func(*building, error) error) {
 	var reqs []netlink.Message
 	var whose []*building
 	each(all, func(b *building) error {
@@ -126,7 +127,7 @@ func (h *builder) together(all []*building, make func(*building) (netlink.Messag
 		}
 		return err
 	})
-	results, err := h.wire.exchange(context.Background(), reqs, nil)
+	results, err := h.wire.exchange(context.Background(), reqs, told)
 	for n, b := range whose {
 		outcome := err
 		if err == nil {
@@ -136,7 +137,8 @@ func (h *builder) together(all []*building, make func(*building) (netlink.Messag
 	}
 }
 
-// createAll makes those that do not exist.
+// createAll makes those that do not exist. The kernel tells what it has made (6.2); older
+// ones are asked.
 func (h *builder) createAll(all []*building) {
 	var fresh []*building
 	for _, b := range all {
@@ -153,8 +155,18 @@ func (h *builder) createAll(all []*building) {
 		}
 		return fmt.Errorf("create %s on %s: %w", b.spec.Name, b.spec.Parent, err)
 	}
-	h.together(fresh, func(b *building) (netlink.Message, error) { return createRequest(b.spec, b.parent.Index, h.group) }, describe)
-	found, err := h.seen(fresh)
+	found := make(map[string]device, len(fresh))
+	h.together(fresh, func(b *building) (netlink.Message, error) { return createRequest(b.spec, b.parent.Index, h.group) }, func(body []byte) error {
+		d, ok, err := decodeDevice(body)
+		if ok {
+			found[d.Name] = d
+		}
+		return err
+	}, describe)
+	var err error
+	if slices.ContainsFunc(fresh, func(b *building) bool { return b.err == nil && found[b.spec.Name].Index == 0 }) {
+		found, err = h.seen(fresh)
+	}
 	each(fresh, func(b *building) error {
 		d, there := found[b.spec.Name]
 		if err == nil && !there {
@@ -215,17 +227,31 @@ func (h *builder) tuneAll(all []*building) {
 			return netlink.Message{}, err
 		}
 		return nameplateRequest(b.Index(), b.spec.alias(), h.group, true, list)
-	}, func(b *building, err error) error {
+	}, nil, func(b *building, err error) error {
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EINVAL) {
 			return b.nameplate() // a kernel that does not take all of it
 		}
 		if err != nil {
 			return fmt.Errorf("set the alias of %s: %w", b.spec.Name, err)
 		}
-		return nil
+		list, err := wanted(b)
+		b.device.conf.take(list)
+		return err
 	})
-	found, err := h.seen(all)
-	each(all, func(b *building) error {
+	// What is new is as the kernel has told, and as it was set since; what somebody else does
+	// to it meanwhile he may do at any time.
+	var old []*building
+	for _, b := range all {
+		if b.err == nil && !b.fresh {
+			old = append(old, b)
+		}
+	}
+	var found map[string]device
+	var err error
+	if len(old) > 0 {
+		found, err = h.seen(old)
+	}
+	each(old, func(b *building) error {
 		if err != nil {
 			return fmt.Errorf("look at %s: %w", b.spec.Name, err)
 		}
@@ -234,11 +260,14 @@ func (h *builder) tuneAll(all []*building) {
 			return fmt.Errorf("look at %s: %w", b.spec.Name, errGone)
 		}
 		b.device = d
+		return nil
+	})
+	each(all, func(b *building) error {
 		list, err := wanted(b)
 		if err != nil {
 			return err
 		}
-		wrong, _, err := differ(d, list)
+		wrong, _, err := differ(b.device, list)
 		if err == nil {
 			err = correct(b.spec.Name, wrong)
 		}

@@ -55,6 +55,15 @@ func (c conf) get(family, key string) (value string, told bool) {
 	return strconv.Itoa(int(int32(binary.NativeEndian.Uint32(table[4*at:])))), true
 }
 
+// take notes the settings of IPv4 that a message has set.
+func (c conf) take(set []setting) {
+	eachConf4(set, func(at int, value uint32) {
+		if 4*at+4 <= len(c.v4) {
+			binary.NativeEndian.PutUint32(c.v4[4*at:], value)
+		}
+	})
+}
+
 // sysctls reads settings of one interface: what the kernel has told of it, and for the
 // rest /proc.
 func (d device) sysctls(family, key string) (string, error) {
@@ -69,15 +78,20 @@ func (d device) sysctls(family, key string) (string, error) {
 func encodeConf4(families *netlink.AttributeEncoder, wanted []setting) {
 	families.Nested(unix.AF_INET, func(inet *netlink.AttributeEncoder) error {
 		inet.Nested(inetConf, func(values *netlink.AttributeEncoder) error {
-			for _, s := range wanted {
-				at, known := conf4[s.key]
-				value, err := strconv.Atoi(s.value)
-				if s.family == "ipv4" && known && err == nil {
-					values.Uint32(uint16(at+1), uint32(value))
-				}
-			}
+			eachConf4(wanted, func(at int, value uint32) { values.Uint32(uint16(at+1), value) })
 			return nil
 		})
 		return nil
 	})
+}
+
+// eachConf4 calls f for those settings that travel in such a message.
+func eachConf4(list []setting, f func(at int, value uint32)) {
+	for _, s := range list {
+		at, known := conf4[s.key]
+		value, err := strconv.Atoi(s.value)
+		if s.family == "ipv4" && known && err == nil {
+			f(at, uint32(value))
+		}
+	}
 }

@@ -65,7 +65,7 @@ func request(typ uint16, flags netlink.HeaderFlags, body []byte) netlink.Message
 // in the middle of one (PREEMPT_NONE, what servers run): what is to be spoken meanwhile on
 // that processor waits until it has carried out all of them, and to make or delete an
 // interface takes 100 to 300 us. Their answers are in the receive queue before any of them
-// is read, each counted with some 800 bytes; its default size is 208 KiB.
+// is read, that of a creation counted with some 4 KiB; its default size is 208 KiB.
 const batch = 8
 
 // exchange sends all requests, in as few system calls as their answers allow, and
@@ -342,7 +342,7 @@ func upRequest(index int) (netlink.Message, error) {
 // of them were up. The largest wish among a parent's macvlans counts.
 const broadcastQueue = 4096
 
-// createRequest is the first message of a creation.
+// createRequest is the first message of a creation. The kernel tells what comes of it.
 func createRequest(spec Spec, parent int, group uint32) (netlink.Message, error) {
 	body, err := linkBody(0, 0, 0, func(ae *netlink.AttributeEncoder) {
 		ae.String(unix.IFLA_IFNAME, spec.Name)
@@ -359,7 +359,7 @@ func createRequest(spec Spec, parent int, group uint32) (netlink.Message, error)
 			return nil
 		})
 	})
-	return request(unix.RTM_NEWLINK, netlink.Create|netlink.Excl, body), err
+	return request(unix.RTM_NEWLINK, netlink.Create|netlink.Excl|netlink.Echo, body), err
 }
 
 // nameplateRequest is the second message of a creation: alias, link group, and
