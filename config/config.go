@@ -141,21 +141,29 @@ func (c Config) Validate() error {
 	case len(c.Routers) == 0:
 		return usagef("no virtual router is configured")
 	}
-	for i, r := range c.Routers {
+	type identity struct {
+		parent       string
+		vrid, family uint8
+	}
+	identities := make(map[identity]bool, len(c.Routers))
+	names := make(map[string]bool, len(c.Routers)) // true: there is such an interface
+	for i := range c.Routers {
+		r := &c.Routers[i]
 		if err := r.Validate(); err != nil {
 			return err
 		}
 		if r.NoVMAC && c.Lease == "nftables" {
 			return usagef("lease nftables: it can silence an interface only, and with -n the addresses are on %s itself; leave --lease away", r.Interface)
 		}
-		for _, other := range c.Routers[:i] {
-			switch {
-			case r.Name == other.Name && !(r.NoVMAC && other.NoVMAC):
-				return usagef("interface name %s: two virtual routers cannot share it", r.Name)
-			case r.Interface == other.Interface && r.VRID == other.VRID && r.Family == other.Family:
-				return usagef("VRID %d on %s: configured twice", r.VRID, r.Interface)
-			}
+		if made, taken := names[r.Name]; taken && (made || !r.NoVMAC) {
+			return usagef("interface name %s: two virtual routers cannot share it", r.Name)
 		}
+		names[r.Name] = names[r.Name] || !r.NoVMAC
+		id := identity{r.Interface, r.VRID, r.Family}
+		if identities[id] {
+			return usagef("VRID %d on %s: configured twice", r.VRID, r.Interface)
+		}
+		identities[id] = true
 	}
 	return c.validateChecks()
 }

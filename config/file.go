@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -26,7 +27,10 @@ func ParseFile(name string, content []byte, runDir string) ([]Config, error) {
 		}
 		return nil, usagef("%s: %v", name, err)
 	}
-	r := fileReader{name: name, at: locate(string(content))}
+	r := fileReader{
+		name: name, keys: fileKeys(), checkKeys: checkKeys(),
+		at: sync.OnceValue(func() positions { return locate(string(content)) }),
+	}
 	groups, err := r.file(tree, runDir)
 	if err != nil {
 		return nil, err
@@ -36,14 +40,23 @@ func ParseFile(name string, content []byte, runDir string) ([]Config, error) {
 
 // fileReader turns the tree of a file into configurations.
 type fileReader struct {
-	name string
-	at   positions
+	name            string
+	keys, checkKeys []fileKey
+	at              func() positions // looked for when something is wrong
+}
+
+// keysOf are the keys of a table of that kind.
+func (r *fileReader) keysOf(here where) []fileKey {
+	if here == ofCheck {
+		return r.checkKeys
+	}
+	return r.keys
 }
 
 // errorf is an error at the line of a path.
 func (r *fileReader) errorf(path, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
-	if n := r.at.line(path); n > 0 {
+	if n := r.at().line(path); n > 0 {
 		return usagef("%s:%d: %s", r.name, n, text)
 	}
 	return usagef("%s: %s", r.name, text)
@@ -95,7 +108,7 @@ func (r *fileReader) file(tree map[string]any, runDir string) ([]Config, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := seen.add(c, r.at.line(path)); err != nil {
+		if err := seen.add(c, path, r); err != nil {
 			return nil, r.wrong(path, err)
 		}
 		g.Routers = append(g.Routers, c)
@@ -243,7 +256,7 @@ func (r *fileReader) addresses(c *Router, value any, path string) error {
 func (r *fileReader) table(d *draft, table map[string]any, prefix string, here where, within ...string) error {
 	// In the order of the table of keys, so that of several mistakes always the same
 	// one is told; unknown ones first, because a wrong name explains what is missing.
-	keys := keysOf(here)
+	keys := r.keysOf(here)
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		at := slices.IndexFunc(keys, func(k fileKey) bool { return k.name == name })
 		switch {
@@ -280,7 +293,9 @@ func (r *fileReader) table(d *draft, table map[string]any, prefix string, here w
 
 // values are those of a key as a command line has them.
 func (k fileKey) values(v any) ([]string, error) {
-	wrong := fmt.Errorf("%s: a value of type %s is needed, like %s", k.name, kindWords[k.kind], k.example)
+	wrong := func() error {
+		return fmt.Errorf("%s: a value of type %s is needed, like %s", k.name, kindWords[k.kind], k.example)
+	}
 	switch v := v.(type) {
 	case string:
 		if k.kind == text || k.kind == texts || k.kind == either {
@@ -300,25 +315,25 @@ func (k fileKey) values(v any) ([]string, error) {
 		}
 	case []any:
 		if k.kind != list && k.kind != texts {
-			return nil, wrong
+			return nil, wrong()
 		}
-		all := []string{}
+		all := make([]string, 0, len(v))
 		for _, item := range v {
 			s, ok := item.(string)
 			if !ok {
-				return nil, wrong
+				return nil, wrong()
 			}
 			all = append(all, s)
 		}
 		return all, nil
 	}
-	return nil, wrong
+	return nil, wrong()
 }
 
 // meant guesses what a misspelt key should have been.
 func (r *fileReader) meant(name string, here where) string {
 	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
-	for _, k := range keysOf(here) {
+	for _, k := range r.keysOf(here) {
 		if a, b := plain(k.name), plain(name); k.where&here != 0 && (a == b || strings.HasPrefix(a, b) || strings.HasPrefix(b, a) || oneOff(a, b)) {
 			return "; did you mean " + k.name + "?"
 		}
@@ -358,15 +373,16 @@ func (w where) places() string {
 	return "[[router]]"
 }
 
-// identities are what two virtual routers of a machine cannot share, with the lines.
-type identities map[string]int
+// identities are what two virtual routers of a machine cannot share, with the path of
+// whose it is.
+type identities map[string]string
 
-func (seen identities) add(r Router, line int) error {
+func (seen identities) add(r Router, path string, in *fileReader) error {
 	claim := func(what string) error {
 		if first, taken := seen[what]; taken {
-			return fmt.Errorf("%s: the virtual router of line %d has it already", what, first)
+			return fmt.Errorf("%s: the virtual router of line %d has it already", what, in.at().line(first))
 		}
-		seen[what] = line
+		seen[what] = path
 		return nil
 	}
 	if err := claim(fmt.Sprintf("VRID %d for IPv%d on %s", r.VRID, r.Family, r.Interface)); err != nil {

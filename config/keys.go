@@ -127,14 +127,6 @@ func fileKeys() []fileKey {
 	}
 }
 
-// keysOf are the keys of a table of that kind.
-func keysOf(here where) []fileKey {
-	if here == ofCheck {
-		return checkKeys()
-	}
-	return fileKeys()
-}
-
 // DefaultGroup is the group of virtual routers that name none.
 const DefaultGroup = "machine"
 
