@@ -78,8 +78,8 @@ func New(options Options) *Runner {
 func (r *Runner) Post(j Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == over {
-		return
+	if r.state == over || len(j.Argv) == 0 && r.busy == nil {
+		return // there is nothing to run, and nothing that it ends
 	}
 	r.waiting.push(j)
 	if r.busy == nil {

@@ -445,3 +445,17 @@ func fifo(t *testing.T) string {
 	}
 	return name
 }
+
+// A change of sides without a command wakes nobody when there is nothing that it ends.
+func TestNothingToRun(t *testing.T) {
+	r := New(Options{})
+	r.Post(Job{State: election.Backup})
+	if r.Busy() {
+		t.Error("something waits")
+	}
+	r.Post(Job{State: election.Master, Argv: []string{"/bin/true"}})
+	r.Post(Job{State: election.Backup})
+	if r.waiting.n != 2 {
+		t.Errorf("%d jobs wait, want 2: the one without a command takes part", r.waiting.n)
+	}
+}
