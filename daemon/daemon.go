@@ -130,6 +130,7 @@ type Daemon struct {
 	calls     []func()
 	actions   []election.Action
 	afterStep []func()
+	pieces    pieces
 	batch     [][]byte
 	batched   []sending
 	probes    [][]byte

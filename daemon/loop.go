@@ -55,7 +55,7 @@ func (d *Daemon) listening() {
 // due is when the loop must run again if nothing happens.
 func (d *Daemon) due() int64 {
 	d.verdictAt = d.machine.Deadline()
-	t := min(d.verdictAt, d.agenda.next(), d.announcer.wakeAt())
+	t := min(d.verdictAt, d.agenda.next(), d.announcer.wakeAt(), d.pieceAt())
 	if d.watchdog > 0 {
 		t = min(t, d.barked+int64(d.watchdog))
 	}
@@ -76,7 +76,12 @@ func (d *Daemon) turn() {
 		d.events, d.results = d.results, d.events[:0]
 		d.actions = d.machine.Step(boottime(), d.events, d.actions)
 		d.realise(election.State.Serving)
-		d.carryOut(d.actions)
+		d.nextPiece(len(d.actions) > 0)
+		if d.inPieces(d.actions) {
+			d.nextPiece(false)
+		} else {
+			d.carryOut(d.actions)
+		}
 		d.actions = d.actions[:0]
 		for i := 0; i < len(d.afterStep); i++ { // it may grow
 			d.afterStep[i]()

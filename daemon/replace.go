@@ -350,6 +350,8 @@ func (d *Daemon) underWay() string {
 	switch {
 	case !d.ready || d.exit || d.heir != nil:
 		return "vrrpd is starting or stopping"
+	case len(d.pieces.left) > 0:
+		return "adverts are being sent"
 	case len(d.results)+len(d.afterStep) > 0, !d.machine.Settled():
 		return "the machine is changing sides"
 	case len(d.waiters) > 0:

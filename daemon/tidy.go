@@ -99,5 +99,8 @@ func (d *Daemon) shrink() {
 	d.events, d.results, d.calls = nil, nil, nil
 	d.actions, d.afterStep = nil, nil
 	d.batch, d.batched = nil, nil
+	if len(d.pieces.left) == 0 {
+		d.pieces.sorted = nil
+	}
 	d.inbox.shrink()
 }

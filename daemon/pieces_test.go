@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"vrrpd/config"
+	"vrrpd/election"
+	"vrrpd/sysd"
+)
+
+// crowdDaemon is a daemon with n virtual routers on several LANs by turns, which has no
+// sockets: every advert fails, and that is noted at once.
+func crowdDaemon(t *testing.T, n int) (d *Daemon, grid func() []election.Action) {
+	t.Helper()
+	const lans = 3
+	var text strings.Builder
+	fmt.Fprintf(&text, "interval = 1\nrun_dir = %q\n", t.TempDir())
+	for i := range n {
+		fmt.Fprintf(&text, "[[router]]\ninterface = \"eth%d\"\nvrid = %d\nname = \"many%d\"\naddresses = [\"198.18.%d.%d\"]\n",
+			i%lans, i/lans+1, i, i%lans, i/lans+1)
+	}
+	groups, err := config.ParseFile("vrrpd.toml", []byte(text.String()), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	d = New(groups[0], Options{Log: log, Notify: sysd.NewNotifier("", log)})
+	board := &election.LocalBoard{}
+	d.board, d.machine = board, election.New(election.Config{}, board, nil)
+	d.listening()
+	return d, func() (all []election.Action) {
+		for i := range n {
+			all = append(all, election.Action{Kind: election.DoAdvert, VR: i, Priority: 100})
+		}
+		return all
+	}
+}
+
+// tried are the virtual routers whose adverts have been sent since, or were to be.
+func (d *Daemon) tried() (vrs []int) {
+	for _, e := range d.results {
+		vrs = append(vrs, e.VR)
+	}
+	d.results = d.results[:0]
+	return vrs
+}
+
+// Many adverts of the grid are sent in pieces, one LAN after the other, each at a time that
+// does not depend on how long the ones before have taken, nor on when the loop has come to
+// them.
+func TestPieces(t *testing.T) {
+	const n = 2*advertPiece + 88
+	d, grid := crowdDaemon(t, n)
+	tick := boottime() - int64(time.Microsecond)
+	d.verdictAt = tick
+	if !d.inPieces(grid()) {
+		t.Fatal("all at once")
+	}
+	var order []int
+	for i, want := range []int{advertPiece, advertPiece, 88} {
+		if at := tick + int64(i)*advertPiece*int64(advertSlot); d.pieceAt() != at || d.due() != at {
+			t.Errorf("piece %d is due %d ns after the tick, the loop turns at %d, want %d", i, d.pieceAt()-tick, d.due()-tick, at-tick)
+		}
+		if i == 1 {
+			d.pieces.at += int64(time.Hour)
+			d.nextPiece(false)
+			if vrs := d.tried(); len(vrs) > 0 {
+				t.Errorf("%d were sent before they were due", len(vrs))
+			}
+			d.pieces.at -= int64(time.Hour)
+		}
+		for boottime() < d.pieceAt() { // not even a slot is waited for
+		}
+		d.nextPiece(false)
+		vrs := d.tried()
+		if len(vrs) != want {
+			t.Errorf("piece %d has %d adverts, want %d", i, len(vrs), want)
+		}
+		order = append(order, vrs...)
+	}
+	if d.pieceAt() != maxTime {
+		t.Error("something is left")
+	}
+	seen := map[int]bool{}
+	for i, vr := range order {
+		seen[vr] = true
+		if i > 0 && d.byVR[vr].parent.lan < d.byVR[order[i-1]].parent.lan {
+			t.Fatalf("%d comes after %d, which is on a later LAN", vr, order[i-1])
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("adverts of %d virtual routers, want %d", len(seen), n)
+	}
+	if allocs := testing.AllocsPerRun(5, func() {
+		d.inPieces(d.pieces.sorted[:n:n])
+		d.pieces.left = nil
+	}); allocs > 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// What is left of them goes before anything else that is decided; what was decided long ago,
+// or for a virtual router that has gone, does not.
+func TestPiecesLeft(t *testing.T) {
+	d, grid := crowdDaemon(t, 2*advertPiece)
+	start := func() {
+		t.Helper()
+		d.verdictAt = boottime()
+		if !d.inPieces(grid()) {
+			t.Fatal("all at once")
+		}
+		d.nextPiece(false)
+		if vrs := d.tried(); len(vrs) != advertPiece {
+			t.Fatalf("%d were sent", len(vrs))
+		}
+	}
+	start()
+	d.ready = true
+	if why := d.underWay(); why != "adverts are being sent" {
+		t.Errorf("a replacement would not wait: %q", why)
+	}
+	gone := d.byVR[d.pieces.left[7].VR]
+	d.byVR[gone.vr] = nil
+	d.nextPiece(true)
+	if vrs := d.tried(); len(vrs) != advertPiece-1 || d.pieceAt() != maxTime {
+		t.Errorf("%d of the last were sent, want %d", len(vrs), advertPiece-1)
+	}
+	d.byVR[gone.vr] = gone
+	start()
+	d.pieces.decided -= int64(d.interval()) / 2
+	d.nextPiece(true)
+	if vrs := d.tried(); len(vrs) > 0 || d.pieceAt() != maxTime {
+		t.Errorf("%d were sent that were decided half an interval ago", len(vrs))
+	}
+}
+
+// Adverts that tell something new leave at once, and so do few, those of an interval that
+// has no room, and those before a pause.
+func TestNotInPieces(t *testing.T) {
+	d, grid := crowdDaemon(t, 2*advertPiece)
+	last := 2*advertPiece - 1
+	for what, prepare := range map[string]func(a []election.Action) []election.Action{
+		"few":                func(a []election.Action) []election.Action { return a[:advertPiece] },
+		"a last word":        func(a []election.Action) []election.Action { a[last].Priority = 0; return a },
+		"a promotion":        func(a []election.Action) []election.Action { a[last].Kind = election.DoPromote; return a },
+		"a pause":            func(a []election.Action) []election.Action { d.standing = true; return a },
+		"a short interval":   func(a []election.Action) []election.Action { d.first().cfg.Interval = 10 * time.Millisecond; return a },
+		"nothing is decided": func([]election.Action) []election.Action { return nil },
+	} {
+		if d.inPieces(prepare(grid())) {
+			t.Errorf("%s: in pieces", what)
+		}
+		d.standing, d.first().cfg.Interval = false, time.Second
+	}
+	if !d.inPieces(grid()) {
+		t.Error("the grid: all at once")
+	}
+}
