@@ -33,6 +33,7 @@ type heir struct {
 	state    *reexec.State
 	done     func(replaced) // told when everything is as ever
 	routers  map[*router]*keptRouter
+	byVR     map[int]*router // by what the last program has called them
 	parents  map[*parent]*keptParent
 	replaced replaced
 }
@@ -91,7 +92,7 @@ func settleReplacement(opt Options, s *reexec.State, cost replaced) {
 func inherit(cfg config.Config, opt Options, s *reexec.State, done func(replaced)) (*Daemon, error) {
 	opt.Inherited = nil
 	d := New(cfg, opt)
-	h := &heir{state: s, done: done, routers: map[*router]*keptRouter{}, parents: map[*parent]*keptParent{}}
+	h := &heir{state: s, done: done, routers: map[*router]*keptRouter{}, byVR: map[int]*router{}, parents: map[*parent]*keptParent{}}
 	if err := s.Part(groupPart+d.instance, &h.kept); err != nil {
 		return nil, err
 	}
@@ -103,12 +104,14 @@ func inherit(cfg config.Config, opt Options, s *reexec.State, done func(replaced
 			}
 		}
 	}
+	type identity struct {
+		parent       string
+		vrid, family uint8
+	}
+	left := make(map[identity]*keptRouter, len(k.Routers))
 	for i := range k.Routers {
-		for _, r := range d.routers {
-			if one := &k.Routers[i]; one.Parent == r.asked.Interface && one.VRID == r.cfg.VRID && one.Family == uint8(r.rules.Family) {
-				h.routers[r] = one
-			}
-		}
+		one := &k.Routers[i]
+		left[identity{one.Parent, one.VRID, one.Family}] = one
 	}
 	if k.Layout != grouplock.Layout {
 		return nil, fmt.Errorf("the records of %s in the run directory have the layout %#x, and this vrrpd knows %#x: restart vrrpd instead", d.instance, k.Layout, uint64(grouplock.Layout))
@@ -126,15 +129,17 @@ func inherit(cfg config.Config, opt Options, s *reexec.State, done func(replaced
 		}
 	}
 	for _, r := range d.routers {
-		if h.routers[r] == nil {
+		one := left[identity{r.asked.Interface, r.cfg.VRID, uint8(r.rules.Family)}]
+		if one == nil {
 			return nil, fmt.Errorf("the state of %s says nothing of VRID %d on %s", d.instance, r.cfg.VRID, r.asked.Interface)
 		}
+		h.routers[r], h.byVR[one.VR] = one, r
 	}
 	if len(k.Routers) != len(d.routers) || len(k.Machine.Own) != len(d.routers) || len(k.Machine.Members) != len(d.routers) {
 		return nil, fmt.Errorf("the state of %s has %d virtual routers, the configuration %d", d.instance, len(k.Routers), len(d.routers))
 	}
 	for _, m := range k.Machine.Members {
-		if !slices.ContainsFunc(k.Routers, func(r keptRouter) bool { return r.VR == m.VR }) {
+		if h.byVR[m.VR] == nil {
 			return nil, fmt.Errorf("the state of %s has a member %d that is no virtual router", d.instance, m.VR)
 		}
 	}
@@ -269,12 +274,8 @@ func (d *Daemon) resume(later func(func())) error {
 	d.judgeChecks(d.health.Resume(k.Checks))
 	d.reannounce()
 	d.machine = election.Resume(d.electionConfig(), d.board, k.Machine, func(m election.SavedMember) (int, election.Router) {
-		for r, was := range d.heir.routers {
-			if was.VR == m.VR {
-				return r.vr, r.election()
-			}
-		}
-		panic("a member that inherit has not seen")
+		r := d.heir.byVR[m.VR] // inherit has seen it
+		return r.vr, r.election()
 	})
 	return nil
 }

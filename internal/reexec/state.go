@@ -1,11 +1,13 @@
 package reexec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -15,7 +17,7 @@ import (
 // cannot take over. Within a format fields may be added: what one program does not know
 // it leaves out, and what the other has not said is zero. Whatever a field means stays
 // as it is; who changes that counts Format up.
-const Format = 1
+const Format = 2
 
 // State is what a program leaves to the next one.
 type State struct {
@@ -36,12 +38,27 @@ type State struct {
 	Caller int
 
 	// Parts are what is known of each part of the program, by its name.
-	Parts map[string]json.RawMessage
+	// They travel behind the rest, as they are: of many virtual routers they are some
+	// megabytes, which are read once.
+	Parts map[string]json.RawMessage `json:"-"`
 
 	late, reaped sync.Once // CloseLate, Reap
 }
 
-// A state begins with a header: magic, format, length of the text, its check sum.
+// text is a State as it is written down, without the parts.
+type text struct {
+	*State
+	Behind []partSize
+}
+
+// partSize is how many bytes a part takes.
+type partSize struct {
+	Name string
+	Size int
+}
+
+// A state begins with a header: magic, format, length of what follows, its check sum. A
+// text comes then, and behind it the parts.
 const (
 	magic      = "VRRPDRX\x00"
 	headerSize = 8 + 4 + 4 + 4
@@ -64,19 +81,28 @@ func (s *State) Encode() ([]byte, error) {
 	case slices.ContainsFunc(s.Args, invalid), slices.ContainsFunc(s.Shown, invalid):
 		return nil, errors.New("write down the state: an argument is not UTF-8: restart vrrpd instead")
 	}
-	text, err := json.Marshal(s)
+	t, size := text{State: s}, 0
+	for _, name := range slices.Sorted(maps.Keys(s.Parts)) {
+		t.Behind = append(t.Behind, partSize{name, len(s.Parts[name])})
+		size += len(s.Parts[name])
+	}
+	first, err := json.Marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("write down the state: %w", err)
 	}
-	if len(text) > maxState {
-		return nil, fmt.Errorf("write down the state: %d bytes, more than %d", len(text), maxState)
+	if size += len(first); size > maxState {
+		return nil, fmt.Errorf("write down the state: %d bytes, more than %d", size, maxState)
 	}
-	b := make([]byte, headerSize, headerSize+len(text))
+	b := make([]byte, headerSize, headerSize+size)
+	b = append(b, first...)
+	for _, p := range t.Behind {
+		b = append(b, s.Parts[p.Name]...)
+	}
 	copy(b, magic)
 	binary.LittleEndian.PutUint32(b[8:], Format)
-	binary.LittleEndian.PutUint32(b[12:], uint32(len(text)))
-	binary.LittleEndian.PutUint32(b[16:], crc32.ChecksumIEEE(text))
-	return append(b, text...), nil
+	binary.LittleEndian.PutUint32(b[12:], uint32(size))
+	binary.LittleEndian.PutUint32(b[16:], crc32.ChecksumIEEE(b[headerSize:]))
+	return b, nil
 }
 
 // FormatError: the state is that of a program which cannot be followed.
@@ -95,16 +121,28 @@ func Decode(b []byte) (*State, error) {
 	if f := binary.LittleEndian.Uint32(b[8:]); f != Format {
 		return nil, FormatError{int(f)}
 	}
-	text := b[headerSize:]
-	if n := binary.LittleEndian.Uint32(b[12:]); int64(n) != int64(len(text)) || n > maxState {
-		return nil, fmt.Errorf("the state has %d bytes and should have %d", len(text), n)
+	all := b[headerSize:]
+	if n := binary.LittleEndian.Uint32(b[12:]); int64(n) != int64(len(all)) || n > maxState {
+		return nil, fmt.Errorf("the state has %d bytes and should have %d", len(all), n)
 	}
-	if crc32.ChecksumIEEE(text) != binary.LittleEndian.Uint32(b[16:]) {
+	if crc32.ChecksumIEEE(all) != binary.LittleEndian.Uint32(b[16:]) {
 		return nil, errors.New("the state is damaged")
 	}
 	s := &State{}
-	if err := json.Unmarshal(text, s); err != nil {
+	t := text{State: s}
+	first := json.NewDecoder(bytes.NewReader(all))
+	if err := first.Decode(&t); err != nil {
 		return nil, fmt.Errorf("read the state: %w", err)
+	}
+	for left := all[first.InputOffset():]; len(t.Behind) > 0 || len(left) > 0; t.Behind = t.Behind[1:] {
+		if len(t.Behind) == 0 || t.Behind[0].Size < 0 || t.Behind[0].Size > len(left) {
+			return nil, errors.New("the state has parts of other sizes than it says")
+		}
+		p := t.Behind[0]
+		if s.Parts == nil {
+			s.Parts = map[string]json.RawMessage{}
+		}
+		s.Parts[p.Name], left = left[:p.Size:p.Size], left[p.Size:]
 	}
 	return s, s.check()
 }
@@ -149,9 +187,12 @@ func (s *State) Part(name string, into any) error {
 
 // SetPart puts a part in.
 func (s *State) SetPart(name string, from any) error {
-	text, err := json.Marshal(from)
-	if err != nil {
-		return fmt.Errorf("write down the state of %s: %w", name, err)
+	text, written := from.(json.RawMessage)
+	if !written {
+		var err error
+		if text, err = json.Marshal(from); err != nil {
+			return fmt.Errorf("write down the state of %s: %w", name, err)
+		}
 	}
 	if s.Parts == nil {
 		s.Parts = map[string]json.RawMessage{}

@@ -98,6 +98,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"every process":          pack(`{"Children":[-1]}`),
 		"the caller on stderr":   pack(`{"Caller":2}`),
 		"a caller below nothing": pack(`{"Caller":-2}`),
+		"a part that is cut":     pack(`{"Behind":[{"Name":"a","Size":5}]}{"b"`),
+		"a part of less":         pack(`{"Behind":[{"Name":"a","Size":-1}]}`),
+		"more than its parts":    pack(`{"Behind":[{"Name":"a","Size":2}]}{}{}`),
+		"parts that it is not":   pack(`{}{}`),
 	} {
 		if s, err := Decode(b); err == nil {
 			t.Errorf("%s: %+v", what, s)
@@ -120,7 +124,7 @@ func TestUnknownFields(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, sample()))
-	f.Add(pack(`{"Files":[3,4],"Parts":{"a":null}}`))
+	f.Add(pack(`{"Files":[3,4],"Behind":[{"Name":"a","Size":4},{"Name":"b","Size":2}]}null{}`))
 	f.Add([]byte("VRRPDRX"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, in := range [][]byte{b, pack(string(b))} {
