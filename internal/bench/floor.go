@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +16,7 @@ import (
 
 	"vrrpd/internal/netlab"
 	"vrrpd/internal/peers"
+	"vrrpd/internal/realtime"
 	"vrrpd/lan"
 	"vrrpd/vrrp"
 )
@@ -23,7 +24,7 @@ import (
 // floorName is how the floor is asked for (-with floor); it is no implementation.
 const floorName = "floor"
 
-// floorContender is the least that any program can need on this way: one thread that
+// floorContender is the least that any program can need on this way: one goroutine that
 // does nothing but the system calls, as few as there can be. The machine with the
 // better priority sends the frames of its virtual routers at every interval; the other
 // sleeps until something comes, lets it gather, and takes it. The rest is the kernel.
@@ -50,7 +51,6 @@ func floorContender() (contender, error) {
 
 // floor is the program.
 func floor(args []string) error {
-	runtime.LockOSThread()
 	interval, err := time.ParseDuration(args[1])
 	if err != nil {
 		return err
@@ -134,14 +134,20 @@ func messages(list [][]byte) []mmsghdr {
 	return all
 }
 
+// gather is how long what comes is left to gather.
+const gather = 10 * time.Millisecond
+
+// floorSpeaks waits as the daemon does: what waits in a bare system call is interrupted by
+// the runtime's signals every 10 ms, and would speak ten times too often.
 func floorSpeaks(socks []int, batches [][]mmsghdr, interval time.Duration) error {
-	var at unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &at); err != nil {
+	bell, err := realtime.NewBell(false)
+	if err != nil {
 		return err
 	}
-	for next := at.Nano(); ; next += int64(interval) {
-		at = unix.NsecToTimespec(next)
-		unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&at)), 0, 0, 0)
+	for next := realtime.Boottime(); ; next += int64(interval) {
+		for realtime.Boottime() < next {
+			bell.Wait(next)
+		}
 		for i, s := range socks {
 			for b := batches[i]; len(b) > 0; {
 				n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
@@ -155,29 +161,32 @@ func floorSpeaks(socks []int, batches [][]mmsghdr, interval time.Duration) error
 }
 
 func floorHears(socks []int) error {
-	epoll, err := unix.EpollCreate1(0)
+	bell, err := realtime.NewBell(false)
 	if err != nil {
 		return err
 	}
-	for _, s := range socks {
-		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, s, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET}); err != nil {
-			return err
-		}
-	}
 	const many = 256
 	into := messages(slices.Collect(slices.Chunk(make([]byte, many*128), 128)))
-	var rang [16]unix.EpollEvent
-	gather := unix.NsecToTimespec(int64(10 * time.Millisecond))
-	for {
-		unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(&rang[0])), uintptr(len(rang)), ^uintptr(0), 0, 0)
-		unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&gather)), 0, 0, 0)
-		for _, s := range socks {
+	for _, s := range socks {
+		var ear *realtime.Ear
+		gathering := false
+		if ear, err = bell.Listen(s, func() {
+			if gathering = !gathering; gathering {
+				ear.Pause(realtime.Boottime() + int64(gather))
+				return
+			}
 			for {
 				_, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s), uintptr(unsafe.Pointer(&into[0])), many, unix.MSG_DONTWAIT, 0, 0)
 				if errno != 0 {
-					break
+					return
 				}
 			}
+		}); err != nil {
+			return err
 		}
+	}
+	for {
+		bell.Wait(math.MaxInt64)
+		bell.Serve()
 	}
 }
