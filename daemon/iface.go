@@ -45,7 +45,7 @@ func (d *Daemon) ensureAll(routers []*router) error {
 		}
 	}
 	d.followAll(routers, func() {
-		d.agenda.add(boottime()+int64(inspectFirst), func() { d.inspectAll(slices.Clone(d.routers)) })
+		d.agenda.add(boottime()+int64(inspectFirst), func() { d.inspectAll(slices.Clone(d.routers), func() {}) })
 	})
 	return nil
 }

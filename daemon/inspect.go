@@ -24,7 +24,7 @@ func (d *Daemon) watchSettings(later func(func())) {
 func (d *Daemon) hearSettings(w *vmacif.SettingsWatch, later func(func())) {
 	d.settings = w
 	later(func() { _ = w.Close() })
-	hint := d.hints(func(about hints) { d.inspectAll(d.routersOf(about)) })
+	hint := d.hints(func(about hints) { d.inspectAll(d.routersOf(about), func() {}) })
 	d.goRead(later, func(ctx context.Context) error { return w.Run(ctx, hint) })
 }
 
@@ -72,15 +72,18 @@ const (
 	inspectPause    = 10 * time.Millisecond
 )
 
-// inspectAll looks at many, some at a time.
-func (d *Daemon) inspectAll(routers []*router) {
+// inspectAll looks at many, some at a time, and calls then when the last look is on the
+// worker's list.
+func (d *Daemon) inspectAll(routers []*router, then func()) {
 	n := min(len(routers), inspectedAtOnce)
 	for _, r := range routers[:n] {
 		d.inspect(r)
 	}
-	if len(routers) > n {
-		d.agenda.add(boottime()+int64(inspectPause), func() { d.inspectAll(routers[n:]) })
+	if len(routers) == n {
+		then()
+		return
 	}
+	d.agenda.add(boottime()+int64(inspectPause), func() { d.inspectAll(routers[n:], then) })
 }
 
 // inspect has the worker see whether somebody has changed the interface or its

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"slices"
 	"time"
 
 	"vrrpd/internal/footprint"
@@ -46,12 +47,16 @@ func (d *Daemon) tidyIf(worth func() bool) {
 	}
 	quietly(tidyAfter, func() {
 		d.shrinking = many
-		// When the loop has got again what it needs all the time.
-		quietly(d.interval()+time.Second/2, func() {
-			d.tidying = false
-			if worth() {
-				d.tidy(many)
-			}
+		// A look at an interface that has found everything right makes the later ones, of
+		// the patrol, easy, for which little of the program is needed.
+		d.inspectAll(slices.Clone(d.routers), func() {
+			// When the loop has got again what it needs all the time.
+			quietly(d.interval()+time.Second/2, func() {
+				d.tidying = false
+				if worth() {
+					d.tidy(many)
+				}
+			})
 		})
 	})
 }

@@ -64,6 +64,16 @@ func (c conf) take(set []setting) {
 	})
 }
 
+// tells reports that nothing of these has to be read from /proc.
+func (c conf) tells(settings []setting) bool {
+	for _, s := range settings {
+		if _, told := c.get(s.family, s.key); !told {
+			return false
+		}
+	}
+	return true
+}
+
 // sysctls reads settings of one interface: what the kernel has told of it, and for the
 // rest /proc.
 func (d device) sysctls(family, key string) (string, error) {

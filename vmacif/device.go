@@ -26,6 +26,7 @@ type device struct {
 	GenMode int    // IPv6 address generation mode, -1 where there is no IPv6
 	Balance string // bond: its mode if that is one that balances by changing MACs
 	conf    conf   // settings, unless it is one of a list
+	sum     sum    // of all of this, if it was asked for alone
 }
 
 // Values of the kernel's headers that golang.org/x/sys/unix lacks.

@@ -30,6 +30,7 @@ type Iface struct {
 	mu sync.Mutex
 	// risen: it may be up by our hand, because no Down came after the last Up.
 	risen atomic.Bool
+	right right // guarded by mu
 }
 
 // Name is the interface's name.
@@ -194,7 +195,7 @@ func (i *Iface) raised(results []error, addrs []netip.Addr) error {
 func (i *Iface) SetAddresses(addrs []netip.Addr) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.spec.Addresses = slices.Clone(addrs)
+	i.spec.Addresses, i.right = slices.Clone(addrs), right{}
 }
 
 // Drop removes addresses from an interface that goes on to serve others. What is not

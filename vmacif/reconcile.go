@@ -34,22 +34,37 @@ func (f Found) Any() bool { return len(f.Form)+len(f.Service) > 0 }
 // calls them while Inspect looks may see what is not done yet.
 //
 // Like every read of a link it queues behind whoever holds the RTNL mutex.
-func (i *Iface) Inspect() (Found, error) { return i.reconcile(true, true) }
+func (i *Iface) Inspect() (Found, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.asItWas() {
+		return Found{}, nil
+	}
+	return i.reconcile(true, true)
+}
 
 // Reconcile puts right what Inspect finds, and says what that was; after an
 // error as far as it came. Addresses that are not ours stay on a MASTER. Taking
 // the interface down (on a BACKUP), and setting its MAC while it is up, wait for a
 // grace period of the kernel's RCU (16 ms).
-func (i *Iface) Reconcile() (changed Found, err error) { return i.reconcile(false, true) }
-
-// Reform does so for the form alone: it never makes an interface serve.
-func (i *Iface) Reform() (changed Found, err error) { return i.reconcile(false, false) }
-
-// reconcile compares the interface with what it should be, and unless look is set
-// makes it so; its service, too, if that is set.
-func (i *Iface) reconcile(look, service bool) (found Found, err error) {
+func (i *Iface) Reconcile() (changed Found, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	return i.reconcile(false, true)
+}
+
+// Reform does so for the form alone: it never makes an interface serve.
+func (i *Iface) Reform() (changed Found, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.reconcile(false, false)
+}
+
+// reconcile compares the interface with what it should be, and unless look is set
+// makes it so; its service, too, if that is set. The caller holds mu.
+func (i *Iface) reconcile(look, service bool) (found Found, err error) {
+	i.right = right{}
+	will := i.will()
 	d, err := i.h.wire.device("", i.Index())
 	if err != nil {
 		return Found{}, fmt.Errorf("read %s: %w", i.spec.Name, err)
@@ -61,15 +76,24 @@ func (i *Iface) reconcile(look, service bool) (found Found, err error) {
 	if found.Form, err = i.fixIdentity(look, d); err != nil {
 		return found, advise(err)
 	}
-	more, err := i.fixSettings(look, d, parent)
+	more, told, err := i.fixSettings(look, d, parent)
 	found.Form = append(found.Form, more...)
 	if err != nil {
 		return found, advise(err)
 	}
-	if service {
-		if found.Service, err = i.fixService(look, d); err != nil {
-			return found, advise(err)
-		}
+	if !service {
+		return found, nil
+	}
+	s := emptySum.number(uint64(d.sum)).number(uint64(parent.sum))
+	addrs, err := i.h.wire.eachHeld(d.Index, func(body []byte) { s = s.number(uint64(addressSum(body))) })
+	if err != nil {
+		return found, advise(fmt.Errorf("read the addresses of %s: %w", i.spec.Name, err))
+	}
+	if found.Service, err = i.fixService(look, d, addrs); err != nil {
+		return found, advise(err)
+	}
+	if look && told && !found.Any() && will == i.will() {
+		i.right = right{known: true, sum: s, parent: d.Parent, will: will}
 	}
 	return found, nil
 }
@@ -115,12 +139,14 @@ func (i *Iface) fixIdentity(look bool, d device) (found []string, err error) {
 	return found, nil
 }
 
-// fixSettings: the sysctls of the parent and of the interface.
-func (i *Iface) fixSettings(look bool, d, parent device) (found []string, err error) {
+// fixSettings: the sysctls of the parent and of the interface. told: the kernel has told
+// all of them with the interfaces.
+func (i *Iface) fixSettings(look bool, d, parent device) (found []string, told bool, err error) {
 	wanted, err := vmacWanted(parent, i.spec.Family)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	told = d.conf.tells(wanted) && parent.conf.tells(wanted)
 	for _, x := range [...]struct {
 		device
 		wanted []setting
@@ -128,7 +154,7 @@ func (i *Iface) fixSettings(look bool, d, parent device) (found []string, err er
 		wrong, more, err := differ(x.device, x.wanted)
 		found = append(found, more...)
 		if err != nil {
-			return found, err
+			return found, told, err
 		}
 		if look || len(wrong) == 0 {
 			continue
@@ -138,18 +164,14 @@ func (i *Iface) fixSettings(look bool, d, parent device) (found []string, err er
 			name = i.spec.Name // which it has by now
 		}
 		if err := correct(name, wrong); err != nil {
-			return found, err
+			return found, told, err
 		}
 	}
-	return found, nil
+	return found, told, nil
 }
 
 // fixService: up with the virtual addresses, or down without any.
-func (i *Iface) fixService(look bool, d device) (found []string, err error) {
-	addrs, err := i.h.wire.held(d.Index)
-	if err != nil {
-		return nil, fmt.Errorf("read the addresses of %s: %w", i.spec.Name, err)
-	}
+func (i *Iface) fixService(look bool, d device, addrs []held) (found []string, err error) {
 	if !i.up.Load() {
 		return i.fixBackup(look, d, addrs)
 	}
@@ -194,7 +216,7 @@ func (i *Iface) fixBackup(look bool, d device, addrs []held) (found []string, er
 func (i *Iface) Relabel(parent string) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.spec.Parent = parent
+	i.spec.Parent, i.right = parent, right{}
 	if err := i.nameplate(); err != nil && !errors.Is(err, unix.ENODEV) {
 		return err
 	}

@@ -75,6 +75,12 @@ func TestReconcile(t *testing.T) {
 				continue
 			}
 			want := target()
+			if found, err := i.Inspect(); err != nil || found.Any() {
+				t.Fatalf("up=%t, before %s: %v %v", up, c.what, found, err)
+			}
+			if !i.asItWas() {
+				t.Errorf("up=%t, before %s: the look was not remembered", up, c.what)
+			}
 			c.damage()
 			damaged := l.snapshot()
 			found, err := i.Inspect()

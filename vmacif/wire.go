@@ -32,6 +32,8 @@ type wire struct {
 	conn *netlink.Conn
 	raw  syscall.RawConn
 	buf  []byte
+
+	quick glance
 }
 
 func dialWire() (*wire, error) {
@@ -45,7 +47,9 @@ func dialWire() (*wire, error) {
 	}
 	// Comfort (4.20): dumps are filtered in the kernel, not only here.
 	_ = conn.SetOption(netlink.GetStrictCheck, true)
-	return &wire{conn: conn, raw: raw, buf: make([]byte, 64<<10)}, nil
+	w := &wire{conn: conn, raw: raw, buf: make([]byte, 64<<10)}
+	w.quick.control = w.ask
+	return w, nil
 }
 
 func (w *wire) Close() error { return w.conn.Close() }
@@ -160,7 +164,7 @@ func (t *tally) waits(sequence uint32) bool {
 // take reads the messages of one datagram.
 func (t *tally) take(b []byte) error {
 	for len(b) >= unix.NLMSG_HDRLEN {
-		length := (int(binary.NativeEndian.Uint32(b)) + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1)
+		length := aligned(int(binary.NativeEndian.Uint32(b)))
 		if length < unix.NLMSG_HDRLEN || length > len(b) {
 			return errTruncated
 		}
@@ -242,6 +246,7 @@ func (w *wire) device(name string, index int) (d device, err error) {
 	found := false
 	err = w.one(context.Background(), request(unix.RTM_GETLINK, 0, body), func(b []byte) (err error) {
 		d, found, err = decodeDevice(b)
+		d.sum = linkSum(b)
 		return err
 	})
 	switch {
@@ -278,13 +283,19 @@ func (w *wire) tuned(group uint32) ([]device, error) {
 
 // held dumps the IPv4 and IPv6 addresses of one interface, or of all when index
 // is zero. An interface that does not exist has none.
-func (w *wire) held(index int) ([]held, error) {
+func (w *wire) held(index int) ([]held, error) { return w.eachHeld(index, func([]byte) {}) }
+
+// eachHeld is held for who wants to see what the kernel has told of them, too.
+func (w *wire) eachHeld(index int, each func(body []byte)) ([]held, error) {
 	var all []held
 	for _, family := range [...]uint8{unix.AF_INET, unix.AF_INET6} {
 		body := make([]byte, unix.SizeofIfAddrmsg)
 		body[0] = family
 		binary.NativeEndian.PutUint32(body[4:], uint32(index))
-		list, err := dump(w, unix.RTM_GETADDR, body, decodeHeld)
+		list, err := dump(w, unix.RTM_GETADDR, body, func(b []byte) (held, bool, error) {
+			each(b)
+			return decodeHeld(b)
+		})
 		switch {
 		case errors.Is(err, unix.ENODEV):
 			return nil, nil
