@@ -13,9 +13,8 @@ import (
 
 // right is what was told when an interface was last found to be as it should be.
 type right struct {
-	known  bool // it was
 	sum    sum
-	parent int // index
+	parent int32 // index; 0: it was not
 	will   will
 }
 
@@ -27,8 +26,8 @@ func (i *Iface) will() will { return will{i.up.Load(), i.risen.Load()} }
 // asItWas reports that nothing has changed since the interface was as it should be. The
 // caller holds mu.
 func (i *Iface) asItWas() bool {
-	if r := i.right; r.known && r.will == i.will() {
-		s, ok := i.h.wire.glance(i.Index(), r.parent)
+	if r := i.right; r.parent != 0 && r.will == i.will() {
+		s, ok := i.h.wire.glance(i.Index(), int(r.parent))
 		return ok && s == r.sum
 	}
 	return false

@@ -93,7 +93,7 @@ func (i *Iface) reconcile(look, service bool) (found Found, err error) {
 		return found, advise(err)
 	}
 	if look && told && !found.Any() && will == i.will() {
-		i.right = right{known: true, sum: s, parent: d.Parent, will: will}
+		i.right = right{sum: s, parent: int32(d.Parent), will: will}
 	}
 	return found, nil
 }

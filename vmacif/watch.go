@@ -34,9 +34,8 @@ type SettingsWatch struct {
 	fd      int // of inotify; its Fd would make it blocking
 	netconf *nlwatch.Listener
 
-	mu      sync.Mutex
-	places  map[string]*place // by path
-	byWatch map[int32]*place
+	mu     sync.Mutex
+	places map[string]places // by the name of the interface, "default" and "all"
 }
 
 // past is a deadline that ends a blocking read at once.
@@ -44,10 +43,15 @@ var past = time.Unix(1, 0)
 
 // place is one directory that is watched.
 type place struct {
-	iface string // "": whatever happens here may concern every interface
-	watch int32
-	pin   int // descriptor that holds the directory
+	watch int32 // 0: it is not
+	pin   int32 // descriptor that holds the directory
 }
+
+// places are those of an interface, of IPv4 and IPv6.
+type places [2]place
+
+// confFamilies are the families in the order of places.
+var confFamilies = [...]string{"ipv4", "ipv6"}
 
 // WatchSettings begins to watch what concerns every interface, in the network
 // namespace of the calling thread: "default", whose values are copied to
@@ -58,12 +62,15 @@ func WatchSettings() (*SettingsWatch, error) {
 	if err != nil {
 		return fail(os.NewSyscallError("inotify_init1", err))
 	}
-	w := &SettingsWatch{inotify: os.NewFile(uintptr(fd), "inotify"), fd: fd, places: make(map[string]*place), byWatch: make(map[int32]*place)}
+	w := &SettingsWatch{inotify: os.NewFile(uintptr(fd), "inotify"), fd: fd, places: make(map[string]places)}
 	if w.netconf, err = nlwatch.Listen(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF); err != nil {
 		return fail(errors.Join(err, w.Close()))
 	}
-	for _, p := range [...][2]string{{"ipv4", "default"}, {"ipv6", "default"}, {"ipv6", "all"}} {
-		if err := w.follow(p[0], p[1], ""); err != nil {
+	for _, p := range [...]struct {
+		family int
+		name   string
+	}{{0, "default"}, {1, "default"}, {1, "all"}} {
+		if err := w.follow(p.family, p.name); err != nil {
 			return fail(errors.Join(err, w.Close()))
 		}
 	}
@@ -73,8 +80,8 @@ func WatchSettings() (*SettingsWatch, error) {
 // Follow watches the settings of an interface from now on. It must be called
 // again when the interface was made again or renamed.
 func (w *SettingsWatch) Follow(iface string) error {
-	for _, family := range [...]string{"ipv4", "ipv6"} {
-		if err := w.follow(family, iface, iface); err != nil {
+	for family := range confFamilies {
+		if err := w.follow(family, iface); err != nil {
 			return fmt.Errorf("watch sysctls of %s: %w", iface, err)
 		}
 	}
@@ -85,13 +92,13 @@ func (w *SettingsWatch) Follow(iface string) error {
 func (w *SettingsWatch) Forget(iface string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, family := range [...]string{"ipv4", "ipv6"} {
-		w.drop(filepath.Join(sysctlRoot, family, "conf", iface), 0)
+	for family := range confFamilies {
+		w.drop(iface, family, 0)
 	}
 }
 
-func (w *SettingsWatch) follow(family, dir, iface string) error {
-	path := filepath.Join(sysctlRoot, family, "conf", dir)
+func (w *SettingsWatch) follow(family int, name string) error {
+	path := filepath.Join(sysctlRoot, confFamilies[family], "conf", name)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	pin, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -102,29 +109,34 @@ func (w *SettingsWatch) follow(family, dir, iface string) error {
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		w.drop(path, 0)
+		w.drop(name, family, 0)
 		return nil // a kernel, or an interface, without that family
 	}
 	if err != nil {
 		return &fs.PathError{Op: "watch", Path: path, Err: err}
 	}
 	// The same directory as before has the same watch.
-	w.drop(path, int32(watch))
-	p := &place{iface: iface, watch: int32(watch), pin: pin}
-	w.places[path], w.byWatch[p.watch] = p, p
+	w.drop(name, family, int32(watch))
+	both := w.places[name]
+	both[family] = place{watch: int32(watch), pin: int32(pin)}
+	w.places[name] = both
 	return nil
 }
 
-// drop ends the watch of a path, unless it is the one to be kept. The caller
-// holds mu.
-func (w *SettingsWatch) drop(path string, keep int32) {
-	p := w.places[path]
-	if p == nil {
+// drop ends the watch of an interface's settings in a family, unless it is the one to be
+// kept. The caller holds mu.
+func (w *SettingsWatch) drop(name string, family int, keep int32) {
+	both := w.places[name]
+	p := both[family]
+	if p.watch == 0 {
 		return
 	}
-	_ = unix.Close(p.pin)
-	delete(w.places, path)
-	delete(w.byWatch, p.watch)
+	_ = unix.Close(int(p.pin))
+	if both[family] = (place{}); both == (places{}) {
+		delete(w.places, name)
+	} else {
+		w.places[name] = both
+	}
 	if p.watch != keep {
 		// Fails if the directory is no more, and the watch with it.
 		_, _ = unix.InotifyRmWatch(w.fd, uint32(p.watch))
@@ -135,8 +147,10 @@ func (w *SettingsWatch) drop(path string, keep int32) {
 func (w *SettingsWatch) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for path := range w.places {
-		w.drop(path, 0)
+	for name := range w.places {
+		for family := range confFamilies {
+			w.drop(name, family, 0)
+		}
 	}
 	err := w.inotify.Close()
 	if w.netconf != nil {
@@ -185,20 +199,36 @@ func (w *SettingsWatch) readFiles(ctx context.Context, changed func(int, string)
 		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
 			watch, mask := int32(binary.NativeEndian.Uint32(b)), binary.NativeEndian.Uint32(b[4:])
 			b = b[min(len(b), unix.SizeofInotifyEvent+int(binary.NativeEndian.Uint32(b[12:]))):]
-			w.mu.Lock()
-			p := w.byWatch[watch]
-			w.mu.Unlock()
 			switch {
 			case mask&unix.IN_Q_OVERFLOW != 0:
 				told[""] = true
-			case mask&unix.IN_MODIFY != 0 && p != nil:
-				told[p.iface] = true
+			case mask&unix.IN_MODIFY != 0:
+				if name, known := w.watchedBy(watch); known {
+					told[name] = true
+				}
 			}
 		}
 		for name := range told {
 			changed(0, name)
 		}
 	}
+}
+
+// watchedBy is whose settings a watch is for; "": whatever happens there may concern every
+// interface. It goes through all of them, because that somebody writes settings is rare.
+func (w *SettingsWatch) watchedBy(watch int32) (iface string, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, both := range w.places {
+		if both[0].watch != watch && both[1].watch != watch {
+			continue
+		}
+		if name == "default" || name == "all" {
+			name = ""
+		}
+		return name, true
+	}
+	return "", false
 }
 
 // netconfIndex is NETCONFA_IFINDEX of linux/netconf.h: a 32-bit number, negative
