@@ -2,6 +2,7 @@ package vmacif
 
 import (
 	"encoding/binary"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,8 +58,8 @@ func (w *wire) glance(index, parent int) (s sum, ok bool) {
 	if w.raw.Control(w.quick.control) != nil {
 		return 0, false
 	}
-	if !w.quick.ok {
-		w.drain() // of what was asked some may be answered still
+	if !w.quick.ok && w.conn.SetDeadline(time.Now().Add(kernelLimit)) == nil { // the last one is over
+		w.drain() // some of what was asked may have been answered
 	}
 	return w.quick.sum, w.quick.ok
 }
@@ -207,6 +208,7 @@ type level int
 
 const (
 	inLink     level = iota
+	inInfo           // IFLA_LINKINFO
 	inFamilies       // IFLA_AF_SPEC
 	inInet6          // AF_INET6 there
 	inAddress
@@ -214,6 +216,7 @@ const (
 
 // attributes adds those of a level, with what is in them.
 func (s sum) attributes(b []byte, in level) sum {
+	bridge := false
 	for len(b) >= unix.SizeofRtAttr {
 		length, typ := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER)
 		if length < unix.SizeofRtAttr || length > len(b) {
@@ -222,12 +225,16 @@ func (s sum) attributes(b []byte, in level) sum {
 		value := b[unix.SizeofRtAttr:length]
 		b = b[min(aligned(length), len(b)):]
 		switch {
-		case byItself(typ, in):
+		case byItself(typ, in), bridge && typ == unix.IFLA_INFO_DATA: // a bridge's has timers
+		case in == inLink && typ == unix.IFLA_LINKINFO:
+			s = s.number(uint64(typ)).attributes(value, inInfo)
 		case in == inLink && typ == unix.IFLA_AF_SPEC:
 			s = s.number(uint64(typ)).attributes(value, inFamilies)
 		case in == inFamilies && typ == unix.AF_INET6:
 			s = s.number(uint64(typ)).attributes(value, inInet6)
 		default:
+			// The kernel puts the kind first.
+			bridge = bridge || in == inInfo && typ == unix.IFLA_INFO_KIND && string(value) == "bridge\x00"
 			s = s.number(uint64(typ)<<32 | uint64(len(value))).bytes(value)
 		}
 	}
@@ -243,6 +250,8 @@ func byItself(typ uint16, in level) bool {
 			unix.IFLA_CARRIER_CHANGES, unix.IFLA_CARRIER_UP_COUNT, unix.IFLA_CARRIER_DOWN_COUNT:
 			return true
 		}
+	case inInfo:
+		return typ == unix.IFLA_INFO_XSTATS || typ == unix.IFLA_INFO_SLAVE_DATA
 	case inInet6:
 		return typ == inet6Stats || typ == inet6CacheInfo || typ == inet6ICMPStats
 	case inAddress:

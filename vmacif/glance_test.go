@@ -53,6 +53,19 @@ func TestSum(t *testing.T) {
 			t.Errorf("%s: the same sum", what)
 		}
 	}
+	info := func(kind string, attributes ...[]byte) sum {
+		k := attribute(unix.IFLA_INFO_KIND, []byte(kind+"\x00")...)
+		return link(unix.IFF_UP, name, attribute(unix.IFLA_LINKINFO, append(k, bytes.Join(attributes, nil)...)...))
+	}
+	if info("bridge", attribute(unix.IFLA_INFO_DATA, 1)) != info("bridge", attribute(unix.IFLA_INFO_DATA, 2)) {
+		t.Error("a timer of a bridge makes another sum")
+	}
+	if info("veth", attribute(unix.IFLA_INFO_SLAVE_DATA, 1)) != info("veth") {
+		t.Error("what a bridge has of a port makes another sum")
+	}
+	if info("macvlan", attribute(unix.IFLA_INFO_DATA, 1)) == info("macvlan", attribute(unix.IFLA_INFO_DATA, 2)) || info("veth") == info("macvlan") {
+		t.Error("another mode or kind has the same sum")
+	}
 	address := func(bits uint8, attributes ...[]byte) sum {
 		return addressSum(append([]byte{unix.AF_INET, bits, 0, 0, 5, 0, 0, 0}, bytes.Join(attributes, nil)...))
 	}
@@ -62,6 +75,38 @@ func TestSum(t *testing.T) {
 	}
 	if address(32, local) == address(24, local) || address(32, local) == address(32, attribute(unix.IFA_LOCAL, 192, 0, 2, 2)) {
 		t.Error("another address has the same sum")
+	}
+}
+
+// A glance allocates nothing. One that fails, also long after the last exchange, leaves nothing behind that the
+// next one, or somebody else, would take for an answer.
+func TestGlanceAtNothing(t *testing.T) {
+	l := newLab(t)
+	h := l.hands()
+	i := l.ensure(h, spec51())
+	l.up(i)
+	parent := l.link("eth0").Attrs().Index
+	want, ok := h.wire.glance(i.Index(), parent)
+	if !ok {
+		t.Fatal("no glance at an interface that is there")
+	}
+	if _, err := i.Inspect(); err != nil { // which remembers
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() { _, _ = i.Inspect() }); n != 0 {
+		t.Errorf("a look at what has not changed allocates %v times", n)
+	}
+	for _, c := range [][2]int{{1 << 20, parent}, {i.Index(), 1 << 20}} {
+		l.must(h.wire.conn.SetDeadline(past))
+		if _, ok := h.wire.glance(c[0], c[1]); ok {
+			t.Errorf("%v: a glance at what is not there", c)
+		}
+		if found, err := i.Inspect(); err != nil || found.Any() {
+			t.Errorf("%v: then Inspect: %v, %v", c, found, err)
+		}
+		if got, ok := h.wire.glance(i.Index(), parent); !ok || got != want {
+			t.Errorf("%v: then another sum: %x %t, want %x", c, got, ok, want)
+		}
 	}
 }
 
@@ -85,7 +130,8 @@ func FuzzSum(f *testing.F) {
 		if err != nil || linkSum(changed) != was {
 			return
 		}
-		if after.Name != before.Name || after.Alias != before.Alias || after.Index != before.Index || after.MAC != before.MAC ||
+		if after.Kind != before.Kind || after.Type != before.Type || after.Master != before.Master || after.Foreign != before.Foreign || after.Balance != before.Balance ||
+			after.Name != before.Name || after.Alias != before.Alias || after.Index != before.Index || after.MAC != before.MAC ||
 			after.Group != before.Group || after.Parent != before.Parent || after.Up != before.Up || after.Mode != before.Mode ||
 			after.GenMode != before.GenMode || !bytes.Equal(after.conf.v4, before.conf.v4) || !bytes.Equal(after.conf.v6, before.conf.v6) {
 			t.Fatalf("the same sum of %+v and %+v", before, after)
