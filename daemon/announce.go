@@ -100,6 +100,13 @@ func (a *announcer) add(x announcement) {
 	a.due = slices.Insert(a.due, a.head+i, x)
 }
 
+// shrink lets go of room that was needed for many and is not now.
+func (a *announcer) shrink() {
+	if a.head == len(a.due) {
+		a.due, a.head = nil, 0
+	}
+}
+
 // all announces every address of the router from now on, in rounds. One that is
 // still under way for the first time is completed first.
 func (a *announcer) all(r *router, now int64) {

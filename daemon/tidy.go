@@ -46,10 +46,10 @@ func (d *Daemon) tidyIf(worth func() bool) {
 		})
 	}
 	quietly(tidyAfter, func() {
-		d.shrinking = many
 		// A look at an interface that has found everything right makes the later ones, of
 		// the patrol, easy, for which little of the program is needed.
 		d.inspectAll(slices.Clone(d.routers), func() {
+			d.shrinking = many
 			// When the loop has got again what it needs all the time.
 			quietly(d.interval()+time.Second/2, func() {
 				d.tidying = false
@@ -108,4 +108,5 @@ func (d *Daemon) shrink() {
 		d.pieces.sorted = nil
 	}
 	d.inbox.shrink()
+	d.announcer.shrink()
 }
