@@ -7,7 +7,9 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
@@ -59,15 +61,52 @@ func Rest() error {
 // are being started a stop of the world waits each time for a thread that waits for a new
 // process.
 func Sweep() {
-	debug.FreeOSMemory()
 	expected.Lock()
 	defer expected.Unlock()
+	asleep.Lock()
+	asleep.times++ // who wakes up by what follows has been overtaken
+	asleep.Unlock()
+	debug.FreeOSMemory()
 	room := uint64(0)
 	for _, g := range expected.garbage {
 		room += g
 	}
+	room = min(room, mostExpected)
 	live := measure("/gc/heap/live:bytes") + measure("/gc/scan/stack:bytes") + measure("/gc/scan/globals:bytes")
-	collect(max(startPercent, int(min(room, mostExpected)*100/max(live, 1<<20))))
+	percent := max(startPercent, int(room*100/max(live, 1<<20)))
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		sleep(percent, max(room, live*startPercent/100, leastRoom))
+	} else {
+		collect(percent)
+	}
+}
+
+// leastRoom is more than the runtime keeps clear of its limit, bytes.
+const leastRoom = 4 << 20
+
+// asleep counts the times that the collector was sent to sleep.
+var asleep struct {
+	sync.Mutex
+	times int
+}
+
+// sleep has the collector do nothing before there is so much more memory, bytes; then it
+// goes on at a percentage. Otherwise it runs every two minutes, whether there is garbage or
+// not, and needs three MB of the program for it, which stay in memory.
+func sleep(percent int, room uint64) {
+	asleep.Lock()
+	defer asleep.Unlock()
+	debug.SetMemoryLimit(int64(measure("/memory/classes/total:bytes") - measure("/memory/classes/heap/released:bytes") + room))
+	debug.SetGCPercent(-1)
+	// What nobody refers to goes the first time that the collector runs, whyever.
+	runtime.AddCleanup(new([64]byte), func(times int) {
+		asleep.Lock()
+		defer asleep.Unlock()
+		if times == asleep.times {
+			debug.SetGCPercent(percent)
+			debug.SetMemoryLimit(math.MaxInt64)
+		}
+	}, asleep.times)
 }
 
 // Littered reports whether garbage has gathered that is worth a Sweep.

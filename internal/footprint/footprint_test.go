@@ -2,11 +2,14 @@ package footprint
 
 import (
 	"bytes"
+	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 const smaps = `00400000-00910000 r-xp 00000000 fe:00 9978265                            /usr/sbin/vrrpd
@@ -55,9 +58,13 @@ func TestRelease(t *testing.T) {
 // is none.
 func TestSweep(t *testing.T) {
 	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
 	const headroom = 16 << 20
 	before := debug.SetGCPercent(100)
-	defer debug.SetGCPercent(before)
+	defer func() {
+		debug.SetGCPercent(before)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}()
 	// Two of them, and one that has gone.
 	Expect(1, headroom/2)
 	Expect(2, headroom/2)
@@ -68,6 +75,9 @@ func TestSweep(t *testing.T) {
 	Sweep()
 	if Littered() {
 		t.Error("garbage right after a Sweep")
+	}
+	if percent() != -1 {
+		t.Error("the collector runs every two minutes")
 	}
 	runs := measure("/gc/cycles/total:gc-cycles")
 	for made := 0; made < headroom/2; made += len(litter) {
@@ -88,13 +98,31 @@ func TestSweep(t *testing.T) {
 	if now == runs {
 		t.Error("the collector never runs")
 	}
+	// It goes on as it was: by what it finds.
+	for end := time.Now().Add(10 * time.Second); percent() < startPercent || debug.SetMemoryLimit(-1) != math.MaxInt64; {
+		if time.Now().After(end) {
+			t.Fatalf("the collector has run, and sleeps still: %d%%, limit %d", percent(), debug.SetMemoryLimit(-1))
+		}
+		runtime.Gosched()
+	}
 	Sweep()
+	Sweep() // who was to wake up for the first one does not for the second
 	if Littered() {
 		t.Error("garbage after a Sweep")
+	}
+	if percent() != -1 {
+		t.Error("after a second Sweep the collector runs every two minutes")
 	}
 	if measure("/no/such:bytes") != 0 {
 		t.Error("something is measured that there is not")
 	}
+}
+
+// percent is what the collector goes by; -1: it sleeps.
+func percent() int {
+	p := debug.SetGCPercent(-1)
+	debug.SetGCPercent(p)
+	return p
 }
 
 // litter is where garbage is made.
