@@ -158,7 +158,7 @@ type sum uint64
 
 const (
 	emptySum sum = 14695981039346656037
-	fnvPrime     = 1099511628211
+	fnvPrime sum = 1099511628211
 )
 
 func (s sum) bytes(b []byte) sum {
