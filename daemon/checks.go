@@ -180,7 +180,8 @@ func (d *Daemon) tellChecks(changes []rtnl.Change) {
 	for i := range changes {
 		c := &changes[i]
 		if c.Kind == rtnl.AddrAdded || c.Kind == rtnl.AddrGone {
-			names[d.links[c.Addr.Index].Name] = true
+			l, _ := d.links.Get(c.Addr.Index)
+			names[l.Name] = true
 		} else {
 			names[c.Old.Name], names[c.New.Name] = true, true
 		}

@@ -119,7 +119,7 @@ type Daemon struct {
 	reload          reload
 	moved           func(config.Router) bool // another group of this process still has it; nil: none
 	ends            sync.WaitGroup           // of what routers that have gone leave behind
-	links           map[int]rtnl.Link        // every interface of the machine
+	links           rtnl.Links               // every interface of the machine
 	addrs           map[int][]rtnl.Addr      // of every interface of the machine
 
 	agenda    agenda
@@ -183,7 +183,7 @@ func New(cfg config.Config, opt Options) *Daemon {
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,
 		instance: configName(cfg),
 		inbox:    &inbox{}, worker: newWorker(), asleep: asleep, done: make(chan struct{}),
-		links: map[int]rtnl.Link{}, addrs: map[int][]rtnl.Addr{}, watching: map[lease.Rung]bool{}, started: time.Now(),
+		addrs: map[int][]rtnl.Addr{}, watching: map[lease.Rung]bool{}, started: time.Now(),
 		hookLog: map[hookKey]*control.HookResult{}, scripts: make(chan struct{}, scriptsAtOnce), starter: child.NewStarter(),
 	}
 	d.announcer = d.newAnnouncer()

@@ -293,7 +293,7 @@ func (r *router) keep() keptRouter {
 func (d *Daemon) keepHistory() history {
 	h := history{
 		Started: d.started, Transitions: d.history, Counts: d.counts, Alarms: d.alarms,
-		Links: slices.Collect(maps.Values(d.links)),
+		Links: slices.Clone(d.links),
 	}
 	for _, a := range d.addrs {
 		h.Addrs = append(h.Addrs, a...)

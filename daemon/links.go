@@ -116,9 +116,9 @@ func (d *Daemon) linkChanged(c *rtnl.Change, at places, touched map[*parent]bool
 		link = c.Old
 	}
 	if gone {
-		delete(d.links, link.Index)
+		d.links.Delete(link.Index)
 	} else {
-		d.links[link.Index] = link
+		d.links.Set(link)
 	}
 	for _, p := range d.parents {
 		if d.follow(p, link, gone) {

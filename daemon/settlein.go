@@ -90,7 +90,7 @@ func (d *Daemon) recall(from *heir, h *history) {
 		}
 	}
 	for _, l := range h.Links {
-		d.links[l.Index] = l
+		d.links.Set(l)
 	}
 	for _, a := range h.Addrs {
 		d.addrs[a.Index] = append(d.addrs[a.Index], a)

@@ -19,20 +19,20 @@ type note struct {
 // differences that they make to a slice; it does no I/O. It belongs to the
 // goroutine in Watcher.Run.
 type table struct {
-	links map[int]Link
+	links Links
 	// addrs holds the addresses of each interface in the kernel's order, which
 	// decides what an interface's primary address is.
 	addrs map[int][]Addr
 }
 
 func newTable() *table {
-	return &table{links: make(map[int]Link), addrs: make(map[int][]Addr)}
+	return &table{addrs: make(map[int][]Addr)}
 }
 
 // know begins with what somebody has seen.
 func (t *table) know(k Known) {
 	for _, l := range k.Links {
-		t.links[l.Index] = l
+		t.links.Set(l)
 	}
 	for _, a := range k.Addrs {
 		t.addrs[a.Index] = append(t.addrs[a.Index], a)
@@ -54,7 +54,7 @@ func (t *table) apply(n note, out []Change) []Change {
 }
 
 func (t *table) setLink(l Link, out []Change) []Change {
-	old, known := t.links[l.Index]
+	old, known := t.links.Get(l.Index)
 	if known && old == l {
 		return out
 	}
@@ -62,12 +62,12 @@ func (t *table) setLink(l Link, out []Change) []Change {
 		out = t.dropLink(l.Index, out)
 		old = Link{}
 	}
-	t.links[l.Index] = l
+	t.links.Set(l)
 	return append(out, Change{Kind: LinkChanged, Old: old, New: l})
 }
 
 func (t *table) dropLink(index int, out []Change) []Change {
-	old, known := t.links[index]
+	old, known := t.links.Get(index)
 	if !known {
 		return out
 	}
@@ -75,7 +75,7 @@ func (t *table) dropLink(index int, out []Change) []Change {
 		out = append(out, Change{Kind: AddrGone, Addr: a})
 	}
 	delete(t.addrs, index)
-	delete(t.links, index)
+	t.links.Delete(index)
 	return append(out, Change{Kind: LinkGone, Old: old})
 }
 
@@ -148,9 +148,9 @@ func (t *table) sync(d dump, whole bool, out []Change) []Change {
 				}
 			}
 		}
-		for _, index := range slices.Sorted(maps.Keys(t.links)) {
-			if _, ok := links[index]; !ok {
-				out = t.dropLink(index, out)
+		for _, l := range slices.Clone(t.links) {
+			if _, ok := links[l.Index]; !ok {
+				out = t.dropLink(l.Index, out)
 			}
 		}
 	}

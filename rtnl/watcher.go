@@ -298,7 +298,7 @@ func (w *Watcher) resync(out []Change) ([]Change, error) {
 func (w *Watcher) lookBelow(out []Change) ([]Change, error) {
 	for index := range w.uppers {
 		delete(w.uppers, index)
-		l, known := w.table.links[index]
+		l, known := w.table.links.Get(index)
 		if !known {
 			continue
 		}

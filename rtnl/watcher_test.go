@@ -335,31 +335,35 @@ func TestLooksBelow(t *testing.T) {
 	index := l.link("eth0").Attrs().Index
 	l.must(l.nl.LinkAdd(&netlink.Macvlan{LinkAttrs: netlink.LinkAttrs{Name: "vrrp51", ParentIndex: index}, Mode: netlink.MACVLAN_MODE_BRIDGE}))
 	s := l.steps()
-	links := s.w.table.links
-	s.until("carrier", func() bool { return links[index].Carrier() })
+	links := &s.w.table.links
+	known := func() Link {
+		l, _ := links.Get(index)
+		return l
+	}
+	s.until("carrier", func() bool { return known().Carrier() })
 	settle := func() Link {
 		_, err := s.w.resync(nil)
 		l.must(err)
-		return links[index]
+		return known()
 	}
 
 	// Good news that the table has missed, then an event of vrrp51 only.
 	truth := settle()
 	wrong := truth
 	wrong.Running, wrong.LowerUp = false, false
-	links[index] = wrong
+	links.Set(wrong)
 	l.must(l.nl.LinkSetMTU(l.link("vrrp51"), 1400))
-	changes := s.until("correction of eth0", func() bool { return links[index] == truth })
+	changes := s.until("correction of eth0", func() bool { return known() == truth })
 	if !slices.Contains(changes, Change{Kind: LinkChanged, Old: wrong, New: truth}) {
 		t.Errorf("changes %v", changes)
 	}
 
 	// Bad news likewise: eth0 goes down, which the table has missed.
 	l.must(l.nl.LinkSetDown(l.link("far0")))
-	down := func() bool { return !links[index].Carrier() }
+	down := func() bool { return !known().Carrier() }
 	s.until("carrier loss", down)
 	settle()
-	links[index] = truth
+	links.Set(truth)
 	l.must(l.nl.LinkSetMTU(l.link("vrrp51"), 1300))
 	s.until("correction of eth0", down)
 }
