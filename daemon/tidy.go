@@ -10,8 +10,10 @@ import (
 const (
 	// manyRouters make a start, or a change of sides, that leaves much garbage.
 	manyRouters = 50
-	// tidyAfter is when that is over.
-	tidyAfter = 5 * time.Second
+	// tidyAfter is when that is over, but for the last round of announcements, for which it
+	// is waited after all have been looked at.
+	tidyAfter = 4 * time.Second
+	tidyPause = 750 * time.Millisecond
 	// garbageEach is how much garbage a change of sides makes per virtual router, when it is
 	// asked for its state meanwhile and has commands to run (measured: 50 KiB).
 	garbageEach = 64 << 10
@@ -49,13 +51,15 @@ func (d *Daemon) tidyIf(worth func() bool) {
 		// A look at an interface that has found everything right makes the later ones, of
 		// the patrol, easy, for which little of the program is needed.
 		d.inspectAll(slices.Clone(d.routers), func() {
-			d.shrinking = many
-			// When the loop has got again what it needs all the time.
-			quietly(d.interval()+time.Second/2, func() {
-				d.tidying = false
-				if worth() {
-					d.tidy(many)
-				}
+			quietly(tidyPause, func() {
+				d.shrinking = many
+				// When the loop has got again what it needs all the time.
+				quietly(d.interval()+time.Second/2, func() {
+					d.tidying = false
+					if worth() {
+						d.tidy(many)
+					}
+				})
 			})
 		})
 	})
