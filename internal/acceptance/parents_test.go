@@ -111,6 +111,7 @@ func TestParent_Bridge(t *testing.T) {
 	bridge, err := nl.LinkByName("eth0")
 	check(t, err)
 	check(t, nl.LinkSetMaster(port, bridge))
+	r.waitOperational("port0")
 	r.waitOperational(lanA.nic)
 	before := r.snapshot(kept...)
 	r.startAll()
