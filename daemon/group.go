@@ -126,9 +126,9 @@ func (d *Daemon) endService(instance, owner string, routers []grouplock.Identity
 			d.log.Error("cannot silence "+instance, "err", err)
 		}
 	}
-	// TCX waits for the kernel, 30 ms; a guard on a parent is a program of its own that has
-	// to be loaded.
-	slow := d.guards.Rung() == lease.TCX || slices.ContainsFunc(routers, func(id grouplock.Identity) bool { return id.VMAC == "" })
+	// TCX waits for the kernel, 30 ms, and so does who has the guards in hand; a guard on a
+	// parent is a program of its own that has to be loaded.
+	slow := d.guards.Rung() == lease.TCX || !d.guards.Free() || slices.ContainsFunc(routers, func(id grouplock.Identity) bool { return id.VMAC == "" })
 	if !slow {
 		all()
 	}

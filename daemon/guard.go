@@ -225,15 +225,15 @@ func (d *Daemon) isPrepared(r *router, epoch uint64) {
 	d.results = append(d.results, election.Event{Kind: election.EvPrepared, VR: r.vr, Epoch: epoch})
 }
 
-// mended makes sure, on the loop, that the guard is in place, and alone, of which the
-// kernel tells nobody what somebody has done to it: one of TCX, or one of a lower rung
-// beside another one. It reports whether it is; if not, what is wrong is on its way to the
-// election.
+// mended makes sure, on the loop, that the guard is in place of which the kernel tells
+// nobody what somebody has done to it (TCX). It reports whether it is; if not, what is wrong
+// is on its way to the election. What others have put beside it is looked at when the
+// interface is up, by the worker (checkUntold): that takes too long for a thousand here.
 func (d *Daemon) mended(r *router) bool {
-	if r.guard.Rung() <= lease.Clsact {
+	if r.guard.Rung() != lease.TCX {
 		return true
 	}
-	found := r.guard.Verify()
+	found := r.guard.Glance()
 	switch {
 	case found == nil:
 		return true

@@ -149,6 +149,10 @@ func TestForeignNeighboursStay(t *testing.T) {
 			l.Errorf("%v: before %q, after %q", r, before, after)
 		}
 	}
+	l.must(l.guards().Loosen(l.index))
+	if after := l.guarded(); !slices.Equal(before, after) {
+		l.Errorf("loosened where there is none: before %q, after %q", before, after)
+	}
 }
 
 func TestRemoveByAnotherProcess(t *testing.T) {
@@ -182,4 +186,21 @@ func TestCloseLeavesTheGuard(t *testing.T) {
 			l.want("the memory is still there", true)
 		}
 	})
+}
+
+// Who asks whether nobody is at work does not wait for who is.
+func TestFree(t *testing.T) {
+	l := newLab(t)
+	g := l.guards()
+	if !g.Free() {
+		t.Error("nobody is at work")
+	}
+	g.mu.Lock()
+	if g.Free() {
+		t.Error("somebody is at work")
+	}
+	g.mu.Unlock()
+	if !g.Free() {
+		t.Error("nobody is at work any more")
+	}
 }

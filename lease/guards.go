@@ -357,31 +357,46 @@ const breath = time.Millisecond
 // A mutex of the kernel goes to who runs rather than to who has waited for it: so after
 // each it rests for a moment.
 func (g *Guards) Loosen(index int) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	t := newGuard(g, Clsact, g.target(index), nil)
-	bare := g.tcx.absent != nil
-	if !bare {
-		var err error
-		if bare, err = g.tcx.bare(t.target); err != nil {
-			return fmt.Errorf("loosen the guard of interface %d: %w", index, err)
-		}
-	}
-	if bare {
-		return nil
-	}
-	err := t.claim()
-	if err == nil {
-		err = g.hold(Clsact).install(t.target)
-	}
-	for side := 0; side < len(sides) && err == nil; side++ {
+	bare, err := g.standIn(t)
+	for side := 0; side < len(sides) && err == nil && !bare; side++ {
+		g.mu.Lock()
 		err = g.tcx.detachSide(t.target, side, 0)
+		g.mu.Unlock()
 		time.Sleep(breath)
 	}
 	if err != nil && !gone(err) {
 		return fmt.Errorf("loosen the guard of interface %d: %w", index, advise(Clsact, err))
 	}
 	return nil
+}
+
+// standIn puts closed filters beside programs of TCX that are to be detached, unless it is
+// bare of them.
+func (g *Guards) standIn(t *Guard) (bare bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.tcx.absent != nil {
+		return true, nil
+	}
+	if bare, err = g.tcx.bare(t.target); bare || err != nil {
+		return bare, err
+	}
+	if err = t.claim(); err == nil {
+		err = g.hold(Clsact).install(t.target)
+	}
+	return false, err
+}
+
+// Free reports whether no method of the Guards, or of one of them, is at work, which may
+// last for some grace periods of the kernel. Who must not wait lets somebody else do it
+// otherwise.
+func (g *Guards) Free() bool {
+	if !g.mu.TryLock() {
+		return false
+	}
+	g.mu.Unlock()
+	return true
 }
 
 // Remove takes every guard off an interface, of whatever process and rung. It

@@ -119,31 +119,44 @@ func (x tcx) check(t target) error {
 	return nil
 }
 
-// bare reports whether there is no program on either side.
+// bare reports whether there is no program with our name on either side, nor one that may
+// have it for all that this process may know.
 func (x tcx) bare(t target) (bool, error) {
-	for _, s := range sides {
-		if ids, err := x.list(t.index, s.attach); err != nil || len(ids) > 0 {
-			return false, err
-		}
+	known, err := x.named(t)
+	if errors.Is(err, errForeign) {
+		return false, nil
 	}
-	return true, nil
+	return known, err
 }
 
 // none tells which side has a program with our name, nil if none has, or if this process
 // may not know.
 func (x tcx) none(t target) error {
+	_, err := x.named(t)
+	return err
+}
+
+// named tells the same, and whether this process may know of all of them.
+func (x tcx) named(t target) (known bool, err error) {
+	known = true
 	for _, s := range sides {
 		ids, err := x.list(t.index, s.attach)
+		if err != nil {
+			return false, err
+		}
 		for _, id := range ids {
-			if err = t.identified(id, func(*ebpf.Program) error { return errForeign }, nil); errors.Is(err, errForeign) {
-				return fmt.Errorf("the %s program %w", s.side, err)
+			err := t.identified(id, func(*ebpf.Program) error { return errForeign }, nil)
+			switch {
+			case errors.Is(err, ErrStale):
+				known = false
+			case errors.Is(err, errForeign):
+				return false, fmt.Errorf("the %s program %w", s.side, err)
+			case err != nil:
+				return false, err
 			}
 		}
-		if err != nil && !errors.Is(err, ErrStale) {
-			return err
-		}
 	}
-	return nil
+	return known, nil
 }
 
 func (x tcx) remove(t target) error {
