@@ -61,17 +61,13 @@ func Rest() error {
 // are being started a stop of the world waits each time for a thread that waits for a new
 // process.
 func Sweep() {
-	expected.Lock()
-	defer expected.Unlock()
+	sweeping.Lock()
+	defer sweeping.Unlock()
 	asleep.Lock()
 	asleep.times++ // who wakes up by what follows has been overtaken
 	asleep.Unlock()
 	debug.FreeOSMemory()
-	room := uint64(0)
-	for _, g := range expected.garbage {
-		room += g
-	}
-	room = min(room, mostExpected)
+	room := min(allExpected(), mostExpected)
 	live := measure("/gc/heap/live:bytes") + measure("/gc/scan/stack:bytes") + measure("/gc/scan/globals:bytes")
 	percent := max(startPercent, int(room*100/max(live, 1<<20)))
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
@@ -79,6 +75,19 @@ func Sweep() {
 	} else {
 		collect(percent)
 	}
+}
+
+// sweeping is held for a whole collection: who Expects does not wait for it.
+var sweeping sync.Mutex
+
+// allExpected is what everybody expects.
+func allExpected() (room uint64) {
+	expected.Lock()
+	defer expected.Unlock()
+	for _, g := range expected.garbage {
+		room += g
+	}
+	return room
 }
 
 // leastRoom is more than the runtime keeps clear of its limit, bytes.
