@@ -47,6 +47,8 @@ func dialWire() (*wire, error) {
 	}
 	// Comfort (4.20): dumps are filtered in the kernel, not only here.
 	_ = conn.SetOption(netlink.GetStrictCheck, true)
+	// A machine may have a smaller default than a batch of answers needs.
+	_ = conn.SetReadBuffer(receiveBuffer)
 	w := &wire{conn: conn, raw: raw, buf: make([]byte, 64<<10)}
 	w.quick.control = w.ask
 	return w, nil
@@ -71,6 +73,9 @@ func request(typ uint16, flags netlink.HeaderFlags, body []byte) netlink.Message
 // interface takes 100 to 300 us. Their answers are in the receive queue before any of them
 // is read, that of a creation counted with some 4 KiB; its default size is 208 KiB.
 const batch = 8
+
+// receiveBuffer is twice what the kernel gives by default, bytes.
+const receiveBuffer = 416 << 10
 
 // exchange sends all requests, in as few system calls as their answers allow, and
 // waits until the kernel has finished with each of them. It carries them out in
