@@ -201,9 +201,10 @@ func (f *Filter) checkChain(table string) error {
 }
 
 // The kernel makes a set larger some time after it was filled, and who lists it just then
-// is told of elements twice, or not of all. So what is found wrong is looked at again.
+// is told of elements twice, or not of all. So what is found wrong is looked at again, 15 ms
+// long, each time after twice the pause.
 const (
-	looks = 4
+	looks = 5
 	pause = time.Millisecond
 )
 
@@ -211,7 +212,7 @@ const (
 func (f *Filter) checkSet(table string) error {
 	err := f.lookAtSet(table)
 	for look := 1; errors.Is(err, errForeign) && look < looks; look++ {
-		time.Sleep(pause)
+		time.Sleep(pause << (look - 1))
 		err = f.lookAtSet(table)
 	}
 	return err
