@@ -83,8 +83,8 @@ func (d *Daemon) delist(r *router) {
 // number by now.
 func (d *Daemon) isOurs(r *router) bool { return d.byVR[r.vr] == r }
 
-// without is a copy of a list without one: the reader of a parent may be looking at
-// the old one.
+// without is a copy of a list without one: who makes a status may be looking at the old
+// one.
 func without(list []*router, r *router) []*router {
 	left := make([]*router, 0, len(list))
 	for _, other := range list {

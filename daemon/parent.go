@@ -44,7 +44,7 @@ type parent struct {
 	own      map[netip.Addr]bool // addresses of this machine; nil: no router has peers
 	crowds   map[kind]*crowd
 	sources  [2]netip.Addr    // our own primary addresses, by familyIndex; invalid: none
-	batch    []election.Event // scratch of the reader
+	batch    []election.Event // scratch of deliver
 	clock    vrrp.Stamp       // time of day of the present batch
 }
 

@@ -66,8 +66,8 @@ func checkPeers(routers ...*router) error {
 	return nil
 }
 
-// know keeps what is addressed to this machine for the readers of parents that have
-// routers with peers: every address but the virtual ones, which are somebody else's
+// know keeps what is addressed to this machine for parents that have routers with
+// peers: every address but the virtual ones, which are somebody else's
 // tomorrow.
 func (d *Daemon) know() {
 	var own map[netip.Addr]bool

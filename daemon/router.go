@@ -17,8 +17,8 @@ import (
 	"vrrpd/vrrp"
 )
 
-// router is one virtual router at work. The loop owns it; what the reader of
-// its parent touches besides is under parent.mu.
+// router is one virtual router at work. The loop owns it; what is
+// touched besides as its parent's packets are judged is under parent.mu.
 type router struct {
 	vr     int            // its number in the election
 	at     int            // place of its facts and identity in the group's record
@@ -96,7 +96,7 @@ type router struct {
 	hookedIn  uint64         // epoch in which its own -U was run on its own account
 
 	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted, which
-	// the reader writes and the loop reads.
+	// written as it is judged.
 	peerForm atomic.Uint32
 
 	// Under parent.mu: what was received.
