@@ -86,18 +86,28 @@ func forgetful(t *testing.T, h *netlab.Host) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-// journey sends a datagram every millisecond from the client through the routers
-// to the server and back while do runs, and for a while after it.
+// journey is a crossing of somebody who asks for the MAC of his gateway again and again.
 func (s *site) journey(do func(ping *netlab.Pinger)) netlab.Pings {
+	s.t.Helper()
+	return s.crossing(func(ping *netlab.Pinger) {
+		stop := s.forgetful()
+		do(ping)
+		stop()
+	})
+}
+
+// crossing sends a datagram every millisecond from the client through the routers to the
+// server and back while do runs, and for a while after it. The client knows the MAC of its
+// gateway: each question for it is a broadcast, which the kernel hands to one interface
+// after the other when it has time, and there may be a thousand.
+func (s *site) crossing(do func(ping *netlab.Pinger)) netlab.Pings {
 	s.t.Helper()
 	echo, err := s.server.StartEcho(netip.AddrPortFrom(s.address(s.server), 7))
 	check(s.t, err)
 	ping, err := s.client.StartPinger(echo.Addr(), netlab.PingerOptions{Count: 60_000})
 	check(s.t, err)
 	check(s.t, ping.WaitAnswer(within(s.t, patience), time.Now()))
-	stop := s.forgetful()
 	do(ping)
-	stop()
 	got := ping.Stop()
 	check(s.t, echo.Close())
 	return got

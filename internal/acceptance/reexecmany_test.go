@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +73,7 @@ func reexecMany(t *testing.T, interval string, every time.Duration) {
 		}
 		mark := sn.Mark()
 		var said []string
-		got := s.crossing(func() {
+		got := s.crossing(func(*netlab.Pinger) {
 			for range 3 {
 				for _, r := range s.routers() {
 					// The guards of all are looked at after each one, for which it is waited 10 s,
@@ -121,20 +120,4 @@ func reexecMany(t *testing.T, interval string, every time.Duration) {
 			t.Fatalf("%d lost, a gap of %s; %v", got.Lost(), ms(gap), moved)
 		}
 	}
-}
-
-// crossing is a journey of somebody who knows the MAC of his gateway. To ask for it again and
-// again, which a journey does, is a broadcast to 500 interfaces each time, and the kernel
-// hands it to one after the other when it has time.
-func (s *site) crossing(do func()) netlab.Pings {
-	s.t.Helper()
-	echo, err := s.server.StartEcho(netip.AddrPortFrom(s.address(s.server), 7))
-	check(s.t, err)
-	ping, err := s.client.StartPinger(echo.Addr(), netlab.PingerOptions{Count: 60_000})
-	check(s.t, err)
-	check(s.t, ping.WaitAnswer(within(s.t, patience), time.Now()))
-	do()
-	got := ping.Stop()
-	check(s.t, echo.Close())
-	return got
 }
