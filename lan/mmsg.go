@@ -39,9 +39,9 @@ type outgoing struct {
 	msgs []mmsghdr
 }
 
-// fill points at the first frames, at most maxSend, and returns how many. to is
-// where all of them go, and remains in use.
-func (o *outgoing) fill(frames [][]byte, to *unix.RawSockaddrLinklayer) int {
+// fill points at the first frames, at most maxSend, and returns how many. They have no
+// address: they go where the socket is bound to, which the kernel need not look up each time.
+func (o *outgoing) fill(frames [][]byte) int {
 	n := min(len(frames), maxSend)
 	if n > len(o.msgs) {
 		size := min(max(2*len(o.msgs), n), maxSend)
@@ -50,8 +50,6 @@ func (o *outgoing) fill(frames [][]byte, to *unix.RawSockaddrLinklayer) int {
 		for i := range o.msgs {
 			o.msgs[i].hdr.Iov = &o.iov[i]
 			o.msgs[i].hdr.SetIovlen(1)
-			o.msgs[i].hdr.Name = (*byte)(unsafe.Pointer(to))
-			o.msgs[i].hdr.Namelen = unix.SizeofSockaddrLinklayer
 		}
 	}
 	for i, f := range frames[:n] {

@@ -11,15 +11,10 @@ import (
 // period of the kernel's RCU more for a process that dies, before anybody is told.
 type sender struct {
 	ear *receiver
-	to  unix.RawSockaddrLinklayer
 	outgoing
 }
 
-// newSender has each frame's protocol read from its Ethernet header, not taken from
-// what the socket hears.
-func newSender(ear *receiver) sender {
-	return sender{ear: ear, to: unix.RawSockaddrLinklayer{Family: unix.AF_PACKET, Ifindex: int32(ear.port.cfg.Index)}}
-}
+func newSender(ear *receiver) sender { return sender{ear: ear} }
 
 // tune makes the socket fit for sending.
 func (o *sender) tune() error {
@@ -44,7 +39,7 @@ func (o *sender) tune() error {
 func (p *Port) Send(frames [][]byte) (sent int, err error) {
 	o, again := &p.out, false
 	for sent < len(frames) {
-		n := o.fill(frames[sent:], &o.to)
+		n := o.fill(frames[sent:])
 		got, err := o.ear.sock.send(&o.outgoing, n)
 		o.release(n)
 		// A short count has swallowed the reason; the next round, which begins
