@@ -30,6 +30,9 @@ func (d *Daemon) urgent(later func(func())) error {
 		}
 	}
 	realtime.Spare()
+	if err := realtime.Brief(); err != nil {
+		d.log.Debug("threads may have to wait for others to finish their time slice", "err", err)
+	}
 	threads, err := realtime.NewThreads(d.cfg.Realtime)
 	if err != nil {
 		return err

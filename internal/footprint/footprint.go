@@ -1,6 +1,6 @@
 // Package footprint keeps a process that waits most of its life small, and the collector of
 // garbage out of the way while it does not. It must never be used on the way to anything
-// that is urgent; where memory is locked, Sweep alone.
+// that is urgent; where memory is locked, nothing that gives back pages of the program.
 package footprint
 
 import (
@@ -14,6 +14,7 @@ import (
 	"runtime/metrics"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,12 +23,44 @@ const (
 	// startPercent: what a start leaves for good lies among what it needs for a moment,
 	// and the more of that there is at a time, the more memory is kept by it.
 	startPercent = 50
+	// roomyRoom is how much garbage may gather in a process that is Roomy, bytes.
+	roomyRoom = 16 << 20
 	// little garbage is left alone, bytes.
 	little = 1 << 20
+	// heapMinimum is what the runtime takes a smaller heap for, bytes.
+	heapMinimum = 4 << 20
 )
+
+// roomy: see Roomy.
+var roomy atomic.Bool
 
 // Begin is for the very start of a process. The user's GOGC is respected.
 func Begin() { collect(startPercent) }
+
+// Roomy has the collector run rarely from now on, for a process that has begun: who asks it
+// much makes much garbage. While it runs it has the world stop twice, and all who make
+// garbage work for it; and a real-time thread that waits for an ordinary one, which is just
+// looking at its stack, does that without sleeping, and may keep it from the processor.
+// Somebody has to look for what is Littered when things are quiet again.
+func Roomy() {
+	if !roomy.Swap(true) {
+		collect(percentage(roomyRoom))
+	}
+}
+
+// percentage has the collector run after so much garbage, bytes.
+func percentage(room uint64) int {
+	live := measure("/gc/heap/live:bytes") + measure("/gc/scan/stack:bytes") + measure("/gc/scan/globals:bytes")
+	return max(startPercent, int(room*100/max(live, heapMinimum)))
+}
+
+// room is how much garbage may gather.
+func room() uint64 {
+	if all := min(allExpected(), mostExpected); !roomy.Load() || all > roomyRoom {
+		return all
+	}
+	return roomyRoom
+}
 
 // mostExpected bounds how much garbage may gather, bytes.
 const mostExpected = 64 << 20
@@ -67,11 +100,9 @@ func Sweep() {
 	asleep.times++ // who wakes up by what follows has been overtaken
 	asleep.Unlock()
 	debug.FreeOSMemory()
-	room := min(allExpected(), mostExpected)
-	live := measure("/gc/heap/live:bytes") + measure("/gc/scan/stack:bytes") + measure("/gc/scan/globals:bytes")
-	percent := max(startPercent, int(room*100/max(live, 1<<20)))
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		sleep(percent, max(room, live*startPercent/100, leastRoom))
+	percent := percentage(room())
+	if ours() && os.Getenv("GOMEMLIMIT") == "" {
+		sleep(percent, max(room(), measure("/gc/heap/live:bytes")*startPercent/100, leastRoom))
 	} else {
 		collect(percent)
 	}
@@ -118,9 +149,20 @@ func sleep(percent int, room uint64) {
 	}, asleep.times)
 }
 
+// Collect is for who makes much garbage, at a moment when nobody has anything to do with
+// him who must not be kept waiting: there the collector is run before it runs by itself.
+func Collect() {
+	if roomy.Load() && ours() && garbage() > int64(room()/4*3) {
+		runtime.GC()
+	}
+}
+
 // Littered reports whether garbage has gathered that is worth a Sweep.
-func Littered() bool {
-	return measure("/memory/classes/heap/objects:bytes") > measure("/gc/heap/live:bytes")+little
+func Littered() bool { return garbage() > little }
+
+// garbage is what may have become that since the collector has run.
+func garbage() int64 {
+	return int64(measure("/memory/classes/heap/objects:bytes")) - int64(measure("/gc/heap/live:bytes"))
 }
 
 // measure reads one of the runtime's numbers, without stopping anything.
@@ -133,8 +175,11 @@ func measure(name string) uint64 {
 	return s[0].Value.Uint64()
 }
 
+// ours: the user does not say himself when the collector is to run.
+func ours() bool { return os.Getenv("GOGC") == "" }
+
 func collect(percent int) {
-	if os.Getenv("GOGC") == "" {
+	if ours() {
 		debug.SetGCPercent(percent)
 	}
 }

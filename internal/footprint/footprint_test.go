@@ -54,6 +54,34 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// Roomy is for good, and does not wake up a collector that has been sent to sleep.
+func TestRoomy(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	before := debug.SetGCPercent(100)
+	defer func() {
+		roomy.Store(false)
+		debug.SetGCPercent(before)
+		debug.SetMemoryLimit(math.MaxInt64)
+	}()
+	Begin()
+	if n := percent(); n != startPercent {
+		t.Errorf("%d%% at the start", n)
+	}
+	Roomy()
+	if n := percent(); n != 100*roomyRoom/heapMinimum {
+		t.Errorf("%d%% when it has begun", n)
+	}
+	Sweep()
+	limit := debug.SetMemoryLimit(-1)
+	if Roomy(); percent() != -1 || debug.SetMemoryLimit(-1) != limit {
+		t.Errorf("the collector, which slept, works at %d%%", percent())
+	}
+	if live := int64(measure("/gc/heap/live:bytes")); limit < live+roomyRoom || limit > live+mostExpected {
+		t.Errorf("it sleeps up to %d bytes, with %d in use", limit, live)
+	}
+}
+
 // The collector rests while there is less garbage than the headroom, and after a Sweep there
 // is none.
 func TestSweep(t *testing.T) {

@@ -88,9 +88,13 @@ func schedule(policy, priority int) error {
 }
 
 func attributes(policy, priority int) *unix.SchedAttr {
-	return &unix.SchedAttr{
+	a := &unix.SchedAttr{
 		Size: unix.SizeofSchedAttr, Policy: uint32(policy), Priority: uint32(priority), Flags: unix.SCHED_FLAG_RESET_ON_FORK,
 	}
+	if policy == unix.SCHED_NORMAL {
+		a.Runtime = uint64(slice)
+	}
+	return a
 }
 
 // Enter makes the calling goroutine's thread a real-time one, and its own, until leave
