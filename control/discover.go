@@ -17,8 +17,8 @@ const suffix = ".sock"
 // SocketPath is where the instance (eth0-51) listens.
 func SocketPath(runDir, instance string) string { return filepath.Join(runDir, instance+suffix) }
 
-// askLimit is how long a process may take to say how it is. A snapshot lies
-// ready there, so one that takes longer is stopped or hung.
+// askLimit is how long a process may take to say how it is. It does not wait for its loop
+// for longer than 1.1 s, so one that takes longer is stopped or hung.
 const askLimit = 2 * time.Second
 
 // Process is one socket of the run directory and what its process said.

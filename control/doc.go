@@ -16,10 +16,10 @@
 //
 // MetricsServer answers /metrics, and nothing else, on a loopback address, too.
 //
-// What it must never do: make the daemon wait. Status is a snapshot that lies
-// ready, Feed.Publish drops a reader that is too slow, and connections are
-// limited per user, so that a flood of status requests cannot keep root's
-// --backup out.
+// What it must never do: make the daemon wait. A status costs the loop some microseconds,
+// Feed.Publish drops a reader that is too slow, connections are limited per user, and
+// answers are begun no faster than leaves most of a processor to others, so that a flood of
+// status requests cannot keep root's --backup out, nor adverts back.
 //
 // The processes of one machine that share one state (-M) answer one by one.
 // They name their group and the epoch of its state; View puts them together

@@ -78,7 +78,7 @@ type daemon struct {
 	stop   func()
 }
 
-func serve(t *testing.T, path string, status ...Status) *daemon {
+func serve(t testing.TB, path string, status ...Status) *daemon {
 	t.Helper()
 	d := &daemon{fake: &fake{status: status}, path: path}
 	d.server = &Server{Source: d, Feed: &d.feed}

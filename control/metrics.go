@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"vrrpd/election"
@@ -23,16 +24,24 @@ const (
 	scrapeLimit = 15 * time.Second
 )
 
+// metricWriters are used again: otherwise they are most of the garbage of an answer.
+var metricWriters = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, metricsChunk) }}
+
 // metrics answers a scrape. It costs the daemon what a status does.
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
-	answerMetrics(w, []Status{s.status()})
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	answerMetrics(w, r, &s.scrapes, func() []Status { return []Status{s.status()} })
 }
 
-func answerMetrics(w http.ResponseWriter, all []Status) {
+func answerMetrics(w http.ResponseWriter, r *http.Request, p *pace, all func() []Status) {
+	if p.enter(r.Context()) != nil {
+		return
+	}
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(scrapeLimit))
 	w.Header().Set("Content-Type", metricsType)
 	// A reader that has gone is nobody's error.
-	_ = WriteMetrics(w, all)
+	out := stopwatch{w: w, began: time.Now()}
+	_ = WriteMetrics(&out, all())
+	p.leave(out.elapsed())
 }
 
 // WriteMetrics writes what the groups of one process said in the text format of
@@ -42,7 +51,13 @@ func answerMetrics(w http.ResponseWriter, all []Status) {
 // nothing that a packet brings, a peer's address least of all, is in a label. Of series
 // by reason there are those that happened.
 func WriteMetrics(w io.Writer, all []Status) error {
-	m := metricWriter{out: bufio.NewWriterSize(w, metricsChunk)}
+	out := metricWriters.Get().(*bufio.Writer)
+	out.Reset(w)
+	defer func() {
+		out.Reset(nil)
+		metricWriters.Put(out)
+	}()
+	m := metricWriter{out: out}
 	for i := range metricFamilies {
 		f := &metricFamilies[i]
 		m.family(f)
@@ -64,6 +79,9 @@ type family struct {
 	samples          func(m *metricWriter, st *Status)
 }
 
+// metricPrefix is what all names begin with.
+const metricPrefix = "vrrpd_"
+
 // metricWriter writes samples of the present family. An error stays in out.
 type metricWriter struct {
 	out  *bufio.Writer
@@ -77,13 +95,15 @@ var (
 )
 
 func (m *metricWriter) family(f *family) {
-	m.name = "vrrpd_" + f.name
-	m.out.WriteString("# HELP " + m.name + " " + helpEscapes.Replace(f.help) + "\n# TYPE " + m.name + " " + f.kind + "\n")
+	m.name = f.name
+	for _, s := range [...]string{"# HELP ", metricPrefix, f.name, " ", helpEscapes.Replace(f.help), "\n# TYPE ", metricPrefix, f.name, " ", f.kind, "\n"} {
+		m.out.WriteString(s)
+	}
 }
 
 // sample writes a value with labels, which are names and values in turn.
 func (m *metricWriter) sample(v float64, labels ...string) {
-	b := append(m.buf[:0], m.name...)
+	b := append(append(m.buf[:0], metricPrefix...), m.name...)
 	for i := 0; i < len(labels); i += 2 {
 		b = append(b, "{,"[min(i, 1)])
 		b = append(b, labels[i]...)

@@ -23,6 +23,7 @@ type MetricsServer struct {
 	Log *slog.Logger    // nil: nobody is told of odd requests
 
 	listener net.Listener
+	scrapes  pace
 }
 
 // Listen opens the port. Connections wait until Run.
@@ -70,7 +71,7 @@ func (s *MetricsServer) Addr() net.Addr { return s.listener.Addr() }
 // Run serves what Listen has opened until ctx ends.
 func (s *MetricsServer) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { answerMetrics(w, s.All()) })
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) { answerMetrics(w, r, &s.scrapes, s.All) })
 	srv := &http.Server{
 		Handler:           bodiless(mux),
 		ReadHeaderTimeout: headerLimit,

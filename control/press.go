@@ -9,25 +9,25 @@ import (
 // lets a while pass before it makes the next one. A thousand virtual routers are a
 // megabyte of JSON and more: without that, who asks a hundred times a second would take
 // all processors, from the adverts too.
-type press struct {
+type press[T any] struct {
 	// print makes the answer, and says for how long it has worked.
-	print func() (text []byte, work time.Duration)
+	print func() (answer T, work time.Duration)
 
 	mu   sync.Mutex
-	next *edition // guarded by mu; what who asks now gets. nil: nobody has asked
+	next *edition[T] // guarded by mu; what who asks now gets. nil: nobody has asked
 
 	machine chan struct{} // has room for who is at work
 	after   time.Time     // of who is at work: the next one is not begun before
 }
 
-func newPress(print func() (text []byte, work time.Duration)) *press {
-	return &press{print: print, machine: make(chan struct{}, 1)}
+func newPress[T any](print func() (answer T, work time.Duration)) *press[T] {
+	return &press[T]{print: print, machine: make(chan struct{}, 1)}
 }
 
 // edition is an answer for several.
-type edition struct {
-	done chan struct{}
-	text []byte // shared; written before done is closed
+type edition[T any] struct {
+	done   chan struct{}
+	answer T // shared; written before done is closed
 }
 
 const (
@@ -39,18 +39,18 @@ const (
 )
 
 // read returns an answer that was begun after it was called. Nobody may change it.
-func (p *press) read() []byte {
+func (p *press[T]) read() T {
 	p.mu.Lock()
 	e := p.next
 	first := e == nil
 	if first {
-		e = &edition{done: make(chan struct{})}
+		e = &edition[T]{done: make(chan struct{})}
 		p.next = e
 	}
 	p.mu.Unlock()
 	if !first {
 		<-e.done
-		return e.text
+		return e.answer
 	}
 	// The first one does it for all. Those before it have to have finished.
 	defer close(e.done)
@@ -65,8 +65,8 @@ func (p *press) read() []byte {
 	p.next = nil
 	p.mu.Unlock()
 	var work time.Duration
-	if e.text, work = p.print(); work > pressLight {
+	if e.answer, work = p.print(); work > pressLight {
 		p.after = time.Now().Add(min(pressRest*work, pressLongest))
 	}
-	return e.text
+	return e.answer
 }

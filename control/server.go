@@ -35,7 +35,10 @@ type Server struct {
 
 	sock      *socket
 	instance  string
-	states    *press
+	questions pace // for the state
+	scrapes   pace // for the metrics
+	statuses  *press[Status]
+	states    *press[[]byte]
 	stateSize int // of printState
 }
 
@@ -131,11 +134,12 @@ func (s *Server) Run(ctx context.Context) error {
 type callerKey struct{}
 
 func (s *Server) handler() http.Handler {
+	s.statuses = newPress(s.ask)
 	s.states = newPress(s.printState)
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/state", s.state)
-	mux.HandleFunc("GET /v1/is-master", s.isMaster)
-	mux.HandleFunc("GET /v1/watch", s.watch)
+	mux.HandleFunc("GET /v1/state", s.paced(s.state))
+	mux.HandleFunc("GET /v1/is-master", s.paced(s.isMaster))
+	mux.HandleFunc("GET /v1/watch", s.paced(s.watch))
 	mux.HandleFunc("GET /metrics", s.metrics)
 	for _, v := range Verbs() {
 		mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) { s.command(w, r, v) })
@@ -156,7 +160,24 @@ func bodiless(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) status() Status {
+// status is newer than the question; who asks meanwhile is told the same.
+func (s *Server) status() Status { return s.statuses.read() }
+
+// paced answers questions for the state no faster than they may be.
+func (s *Server) paced(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if s.questions.enter(r.Context()) == nil {
+			next(w, r)
+		}
+	}
+}
+
+// statusWork is what a status takes at most; if it took longer, it was waited for.
+const statusWork = 20 * time.Millisecond
+
+// ask has a new status made, and says how much work that was.
+func (s *Server) ask() (Status, time.Duration) {
+	begin := time.Now()
 	st := s.Source.Status()
 	st.Model, st.Instance = Model, s.instance
 	st.Machine.Group = s.group(st.Machine.Group)
@@ -168,7 +189,7 @@ func (s *Server) status() Status {
 	st.Parents = list(st.Parents)
 	st.Machine.Faults = list(st.Machine.Faults)
 	st.Machine.Alarms = list(st.Machine.Alarms)
-	return st
+	return st, min(time.Since(begin), statusWork)
 }
 
 // group names the group of a process that has none (no -M) after its instance,
@@ -212,7 +233,7 @@ type masterAnswer struct {
 }
 
 func (s *Server) isMaster(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, masterAnswer{s.Source.Status().Machine.State == election.Master.String()})
+	answer(w, http.StatusOK, masterAnswer{s.status().Machine.State == election.Master.String()})
 }
 
 func (s *Server) command(w http.ResponseWriter, r *http.Request, v Verb) {
@@ -258,7 +279,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		}
 		return out.Flush()
 	}
-	m := s.Source.Status().Machine
+	m := s.status().Machine
 	now := Event{At: time.Now(), Kind: KindState, Group: m.Group, To: m.Phase, Reason: m.Reason, Peer: m.Peer, Epoch: m.Epoch}
 	if line(now) != nil {
 		return

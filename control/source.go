@@ -7,8 +7,8 @@ import (
 // Source is the daemon as the server sees it. Both methods are called from many
 // goroutines at once.
 type Source interface {
-	// Status returns the latest snapshot. It must not wait for the loop: a
-	// loop that is stuck is just what somebody may be asking about.
+	// Status returns how things are, or were when the loop last told of it: it must not
+	// wait for that for long. A loop that is stuck is just what somebody may be asking about.
 	Status() Status
 	// Command carries out a wish and returns when its outcome is known. The
 	// Result says what happened, also when the wish was refused; the error is

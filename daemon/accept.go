@@ -12,9 +12,9 @@ import (
 
 // accepts is Accept_Mode: this machine, when MASTER, takes packets to the virtual
 // addresses. The owner always does (RFC 9568 section 6.1).
-func (r *router) accepts() bool {
-	return !r.cfg.NoAccept || r.cfg.Priority == vrrp.PriorityOwner
-}
+func (r *router) accepts() bool { return accepts(r.cfg) }
+
+func accepts(c *config.Router) bool { return !c.NoAccept || c.Priority == vrrp.PriorityOwner }
 
 // checkAccept refuses --no-accept where nothing can be filtered. It changes nothing.
 func (d *Daemon) checkAccept() error {

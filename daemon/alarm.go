@@ -84,17 +84,6 @@ func (d *Daemon) keepAlarm(e control.Event, w words) {
 	}
 }
 
-// allAlarms are the alarms that last: the election's, and what is odd about the
-// adverts of peers.
-func (d *Daemon) allAlarms() []control.Alarm {
-	all := slices.Clone(d.alarms)
-	for _, p := range d.parents {
-		all = append(all, p.oddityAlarms()...)
-	}
-	slices.SortStableFunc(all, func(a, b control.Alarm) int { return a.Since.Compare(b.Since) })
-	return all
-}
-
 // alarmWords say what the matter is, and what to do about it.
 func (d *Daemon) alarmWords(a *election.Action) words {
 	p := peerText(a.Peer)

@@ -333,8 +333,7 @@ func (d *Daemon) keysInFiles() bool {
 }
 
 // authStatus is what may be shown of the authentication; nil: there is none.
-func (r *router) authStatus() *control.Authentication {
-	c := r.auth.config
+func authStatus(c vrrp.AuthConfig) *control.Authentication {
 	switch c.Kind {
 	case vrrp.NoAuth:
 		return nil

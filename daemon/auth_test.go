@@ -320,7 +320,7 @@ func TestTakeKeys(t *testing.T) {
 	if drop := hear(t, peer, mustFrame(t, r, 100)); drop != vrrp.DropNone {
 		t.Error(drop)
 	}
-	if s := r.authStatus(); s.ActiveKey != 2 || !slices.Equal(s.Keys, []int{1, 2}) || s.Mode != "enforce" {
+	if s := authStatus(r.auth.config); s.ActiveKey != 2 || !slices.Equal(s.Keys, []int{1, 2}) || s.Mode != "enforce" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -380,7 +380,7 @@ func TestAuthAlarmsOnce(t *testing.T) {
 	if _, calls := d.inbox.take(nil, nil); len(calls) != 1 {
 		t.Errorf("reported %d times", len(calls))
 	}
-	if s := d.statistics(us); s.AuthMissing != 5 || s.Drops["auth-missing"] != 5 {
+	if s := (&routerNotes{own: us.counters, received: us.received}).statistics(&parentNotes{}); s.AuthMissing != 5 || s.Drops["auth-missing"] != 5 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -94,10 +94,6 @@ func (p *parent) noteVersion(n note, s *sighting, r *router) {
 	})
 }
 
-// besideStatus is nil without version 2 beside version 3. Called under mu.
-func (r *router) besideStatus() *control.Interoperation {
-	if !r.cfg.Beside2 {
-		return nil
-	}
-	return &control.Interoperation{AdvertisementRcvd: r.beside.rcvd, Ignored: r.beside.ignored}
+func (b *beside) status() *control.Interoperation {
+	return &control.Interoperation{AdvertisementRcvd: b.rcvd, Ignored: b.ignored}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"vrrpd/config"
+	"vrrpd/control"
 	"vrrpd/lan"
 	"vrrpd/vrrp"
 )
@@ -111,15 +113,18 @@ func TestRFC9568_8_4_2_Version3IsPreferred(t *testing.T) {
 			t.Errorf("step %d, %s: it counts: %v", i, step.what, got)
 		}
 	}
-	if s := us.besideStatus(); s.AdvertisementRcvd != 7 || s.Ignored != 3 {
+	if s := us.beside.status(); s.AdvertisementRcvd != 7 || s.Ignored != 3 {
 		t.Errorf("%+v", s)
 	}
 	if us.counters.Dropped() != 0 {
 		t.Errorf("dropped %v", us.counters)
 	}
-	_, plain := testDaemon(t, t.TempDir(), "")
-	if plain.besideStatus() != nil {
-		t.Error("a router of one version shows the counters of two")
+	for _, both := range []bool{true, false} {
+		var shown control.Router
+		(&survey{}).routerStatus(&shown, &routerNotes{cfg: &config.Router{Beside2: both}}, &parentNotes{})
+		if (shown.Beside2 != nil) != both {
+			t.Error("a router of one version shows the counters of two")
+		}
 	}
 }
 

@@ -199,8 +199,13 @@ func (d *Daemon) checksHolding() string {
 	if !d.checkSum.Hold {
 		return ""
 	}
+	return holdingText(d.health.Status())
+}
+
+// holdingText names those of all checks that hold a machine.
+func holdingText(checks []health.Status) string {
 	var all []string
-	for _, s := range d.health.Status() {
+	for _, s := range checks {
 		switch {
 		case s.Check.Weight != 0:
 		case s.Verdict == health.Failing:
@@ -210,21 +215,4 @@ func (d *Daemon) checksHolding() string {
 		}
 	}
 	return strings.Join(all, "; ")
-}
-
-// checkStatus are the checks for status displays.
-func (d *Daemon) checkStatus() []control.Check {
-	all := []control.Check{}
-	for i, s := range d.health.Status() {
-		what := ""
-		if i < len(d.cfg.Checks) {
-			what = d.cfg.Checks[i].What()
-		}
-		all = append(all, control.Check{
-			Name: s.Check.Name, Kind: string(s.Check.Kind()), What: what, State: s.Verdict.String(), Since: s.Since,
-			Weight: s.Check.Weight, Effect: checkEffect(s.Check.Weight, s.Verdict), Detail: s.Detail, Last: s.Last,
-			Observations: s.Observations, Failures: s.Failures,
-		})
-	}
-	return all
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -71,8 +73,15 @@ type others struct {
 }
 
 // others collects them. Called under mu.
-func (p *parent) others(k kind) (o others) {
-	for n, s := range p.noted {
+func (p *parent) others(k kind) others {
+	o := collect(k, maps.All(p.noted))
+	o.more = p.crowd(k).more
+	return o
+}
+
+// collect has all but whether there are more.
+func collect(k kind, noted iter.Seq2[note, *sighting]) (o others) {
+	for n, s := range noted {
 		switch {
 		case n.kind() != k:
 		case s.named:
@@ -89,7 +98,6 @@ func (p *parent) others(k kind) (o others) {
 		}
 	}
 	slices.SortFunc(o.sources, netip.Addr.Compare)
-	o.more = p.crowd(k).more
 	return o
 }
 

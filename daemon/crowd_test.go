@@ -64,7 +64,7 @@ func TestCrowd(t *testing.T) {
 	}
 	alarms := func(want int) {
 		t.Helper()
-		if all := p.oddityAlarms(); len(all) != want {
+		if all := oddityAlarms(p.appendOddities(nil)); len(all) != want {
 			t.Errorf("%d alarms, want %d: %+v", len(all), want, all)
 		}
 	}
@@ -80,7 +80,7 @@ func TestCrowd(t *testing.T) {
 	want("they go on", told(d, p, &log))
 	alarms(4)
 	ofAll := 0
-	for _, a := range p.oddityAlarms() {
+	for _, a := range oddityAlarms(p.appendOddities(nil)) {
 		if a.Peer == "" {
 			ofAll++
 		}

@@ -160,12 +160,17 @@ type Daemon struct {
 	watchingOddities bool
 	tidying          bool // the agenda has memory given back
 	looking          bool // the agenda looks for garbage
+	crowded          bool // there have been many virtual routers
 	shrinking        bool // the turn lets go of room that it does not need any more
 
-	status   atomic.Pointer[control.Status] // the latest; for readers also when the loop is stuck
-	survey   *survey                        // the next one in the making; nil: none
-	surveyed []chan struct{}                // who waits for the one after it
-	roster   uint64                         // counts changes of routers
+	status atomic.Pointer[control.Status] // the latest; for readers also when the loop is stuck
+	asking sync.Mutex                     // of who is to be answered next
+	used   room                           // by the last survey; guarded by asking
+	// unanswered is what the loop was asked in vain so far; guarded by asking. nil: nothing.
+	unanswered *survey
+	surveys    int          // of which the loop has taken some notes
+	roster     uint64       // counts changes of routers
+	enlisted   atomic.Int32 // how many there are
 }
 
 // New makes a daemon of what the user asked for. It starts nothing.

@@ -35,8 +35,8 @@
 //	notify.go    one voice for several groups
 //	checks.go    the user's checks become facts of the election
 //	report.go    transitions and alarms become log records, STATUS and history
-//	status.go    what the control socket says of the machine and each virtual router
-//	survey.go    the making of it in pieces, for everybody who asks at once
+//	survey.go    what the loop notes when somebody asks for the state
+//	status.go    what the control socket makes of that, off the loop
 //	metrics.go   Prometheus on a loopback address, for all groups
 //	command.go   what the operator asks for, and when that is done
 //	signals.go   the same by signals

@@ -231,15 +231,6 @@ func (d *Daemon) hookDone(key hookKey, h hooks.Result) {
 	d.feed.Publish(e)
 }
 
-// hookResults are the last ones, in no order.
-func (d *Daemon) hookResults() []control.HookResult {
-	out := make([]control.HookResult, 0, len(d.hookLog))
-	for _, h := range d.hookLog {
-		out = append(out, *h)
-	}
-	return out
-}
-
 // lookupGroup finds the group of the control socket; "" is 0, the process's own.
 func lookupGroup(name string) (gid int, err error) {
 	if name == "" {

@@ -114,7 +114,7 @@ func TestKeptHistory(t *testing.T) {
 	if !reflect.DeepEqual(got, h) {
 		t.Errorf("%+v\nwant\n%+v", got, h)
 	}
-	if a := d.routers[0].parent.oddityAlarms(); len(a) != 1 {
+	if a := oddityAlarms(d.routers[0].parent.appendOddities(nil)); len(a) != 1 {
 		t.Errorf("alarms about peers: %+v", a)
 	}
 }

@@ -43,6 +43,7 @@ func (d *Daemon) enlist(r *router) {
 	d.roster++
 	r.at = len(d.routers)
 	d.routers = append(d.routers, r)
+	d.enlisted.Store(int32(len(d.routers)))
 	p := r.parent
 	p.mu.Lock()
 	p.routers = append(p.routers, r)
@@ -74,6 +75,7 @@ func (d *Daemon) delist(r *router) {
 		d.faceless = r
 	}
 	d.routers = without(d.routers, r)
+	d.enlisted.Store(int32(len(d.routers)))
 	d.roster++
 	d.byVR[r.vr] = nil
 	d.agenda.idly(boottime()+int64(vrRests), func() { d.freeVRs = append(d.freeVRs, r.vr) })

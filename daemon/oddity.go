@@ -177,25 +177,60 @@ func (p *parent) forget() {
 	}
 }
 
-// oddityAlarms are the oddities that last, for the status.
-func (p *parent) oddityAlarms() []control.Alarm {
+// oddityNote is a sighting as it was when a status was asked for.
+type oddityNote struct {
+	note
+	sighting
+	parent *parent
+	name   string // of the router's interface
+	more   bool   // there were others of its kind
+}
+
+// appendOddities notes those that last, and those whose name others go by.
+func (p *parent) appendOddities(all []oddityNote) []oddityNote {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []control.Alarm
-	alarm := func(r *router, what oddity, peer string, since time.Time, count uint64, w words) {
+	for n, s := range p.noted {
+		if s.active || s.named {
+			all = append(all, oddityNote{n, *s, p, s.router.cfg.Name, p.crowd(n.kind()).more})
+		}
+	}
+	return all
+}
+
+// oddityAlarms are what people are to know of the oddities.
+func oddityAlarms(noted []oddityNote) (all []control.Alarm) {
+	alarm := func(name string, what oddity, peer string, since time.Time, count uint64, w words) {
 		all = append(all, control.Alarm{
-			Interface: r.cfg.Name, Reason: what.String(), Peer: peer, Since: since, Count: count, Message: w.what, Do: w.do,
+			Interface: name, Reason: what.String(), Peer: peer, Since: since, Count: count, Message: w.what, Do: w.do,
 		})
 	}
-	for n, s := range p.noted {
-		if s.active && s.named {
-			alarm(s.router, n.what, peerText(n.src), s.since, s.count, s.words)
+	type crowded struct {
+		parent *parent
+		kind   kind
+	}
+	crowds := map[crowded]bool{}
+	names := map[*router]string{} // what the router itself says is the loop's
+	for i := range noted {
+		o := &noted[i]
+		names[o.router] = o.name
+		switch {
+		case o.active && o.named:
+			alarm(o.name, o.what, peerText(o.src), o.since, o.count, o.words)
+		case o.active:
+			crowds[crowded{o.parent, o.kind()}] = o.more
 		}
 	}
-	for k := range p.crowds {
-		if o := p.others(k); len(o.sources) > 0 {
-			alarm(o.router, k.what, "", o.since, o.count, o.words())
-		}
+	for c, more := range crowds {
+		o := collect(c.kind, func(yield func(note, *sighting) bool) {
+			for i := range noted {
+				if noted[i].parent == c.parent && !yield(noted[i].note, &noted[i].sighting) {
+					return
+				}
+			}
+		})
+		o.more = more
+		alarm(names[o.router], c.kind.what, "", o.since, o.count, o.words())
 	}
 	return all
 }

@@ -362,7 +362,7 @@ func (d *Daemon) underWay() string {
 		return "addresses are being announced"
 	case len(d.heldHooks) > 0 || d.hooksRun():
 		return "a command (-U or -D) is running"
-	case !d.agenda.idle() || !d.worker.idle() || d.survey != nil:
+	case !d.agenda.idle() || !d.worker.idle() || d.surveys > 0:
 		return "something is being done"
 	}
 	for _, x := range d.announcer.due[d.announcer.head:] {

@@ -85,7 +85,7 @@ type router struct {
 	hooks  *hooks.Runner // of its own commands; nil: it has none
 	ending []func()      // what ends with it, in reverse; not what ends with the process
 
-	sent    struct{ adverts, zero, failed, announced uint64 }
+	sent    sentCounters
 	masters uint64 // times promoted
 
 	rules     vrrp.Rules // fixed after set-up, but for a reload, which holds parent.mu
@@ -109,6 +109,9 @@ type router struct {
 	flood    floodgate
 	received receivedCounters
 }
+
+// sentCounters count what a virtual router has sent.
+type sentCounters struct{ adverts, zero, failed, announced uint64 }
 
 // receivedCounters count what was odd about adverts besides vrrp.Counters.
 type receivedCounters struct {

@@ -1,10 +1,13 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +15,8 @@ import (
 	"vrrpd/control"
 	"vrrpd/election"
 	"vrrpd/health"
+	"vrrpd/internal/netlab"
+	"vrrpd/internal/realtime"
 	"vrrpd/vrrp"
 )
 
@@ -47,16 +52,46 @@ func BenchmarkSnapshot(b *testing.B) {
 	}
 }
 
+// What a status costs the loop.
+func BenchmarkSurvey(b *testing.B) {
+	for _, n := range []int{1, 40, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := many(n)
+			y := d.newSurvey(room{})
+			b.ReportAllocs()
+			for b.Loop() {
+				y.list, y.parents = nil, y.parents[:0]
+				y.next(n)
+			}
+		})
+	}
+}
+
+// ask begins a survey as Status does.
+func ask(d *Daemon) *survey {
+	y := d.newSurvey(d.used)
+	d.inbox.call(y.goOn)
+	return y
+}
+
+// turn has the loop do what waits, and says how much that was.
+func turn(d *Daemon) int {
+	_, calls := d.inbox.take(nil, nil)
+	for _, c := range calls {
+		c()
+	}
+	return len(calls)
+}
+
 // A survey does not keep the loop for longer than a piece: in between it turns, and a
 // state that changes meanwhile is the state of all of it.
 func TestSurveyInPieces(t *testing.T) {
 	const n = 5*surveyPiece + 3
 	d := many(n)
-	fresh := make(chan struct{})
-	d.wantSurvey(fresh)
-	turns := 1
+	y := ask(d)
+	turns := 0
 	epoch := d.machine.View().Word.Epoch()
-	for d.survey != nil {
+	for !y.isTaken() {
 		if turns == 3 {
 			// Nobody is heard: the machine recovers, and takes another state.
 			for range 100 {
@@ -66,18 +101,17 @@ func TestSurveyInPieces(t *testing.T) {
 				}
 			}
 		}
-		before := d.survey.done
-		_, calls := d.inbox.take(nil, nil)
-		if len(calls) != 1 {
-			t.Fatalf("%d calls wait", len(calls))
+		before := turns * surveyPiece
+		if n := turn(d); n != 1 {
+			t.Fatalf("%d calls wait", n)
 		}
-		calls[0]()
-		turns++
-		if y := d.survey; y != nil && y.done-before > surveyPiece {
-			t.Errorf("%d routers in one turn", y.done-before)
+		if turns++; len(y.routers)-before > surveyPiece {
+			t.Errorf("%d routers in one turn", len(y.routers)-before)
+		}
+		if unfinished := !y.isTaken(); unfinished != (d.surveys == 1) {
+			t.Errorf("%d surveys after %d turns", d.surveys, turns)
 		}
 	}
-	<-fresh
 	if turns != 6 {
 		t.Errorf("%d turns", turns)
 	}
@@ -85,7 +119,7 @@ func TestSurveyInPieces(t *testing.T) {
 	if v.Word.Epoch() == epoch {
 		t.Fatal("the machine did not change")
 	}
-	s := d.status.Load()
+	s := y.status()
 	if len(s.Routers) != n || s.Machine.Epoch != v.Word.Epoch() {
 		t.Fatalf("%d routers, epoch %d", len(s.Routers), s.Machine.Epoch)
 	}
@@ -99,58 +133,149 @@ func TestSurveyInPieces(t *testing.T) {
 	}
 }
 
-// Whoever asks while a survey is being made gets the next one, because the present one
-// may be older than the question; and all of them get the same one.
-func TestSurveysAreShared(t *testing.T) {
-	d := many(2 * surveyPiece)
-	first, second, third := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	d.wantSurvey(first)
-	d.wantSurvey(second)
-	d.wantSurvey(third)
-	turn := func() {
-		_, calls := d.inbox.take(nil, nil)
-		for _, c := range calls {
-			c()
-		}
+// Virtual routers that come and go while notes are taken leave no gap and no ghost.
+func TestSurveyOfAChangingList(t *testing.T) {
+	d := many(3 * surveyPiece)
+	y := ask(d)
+	turn(d)
+	gone := d.routers[0]
+	d.delist(gone)
+	for !y.isTaken() {
+		turn(d)
 	}
-	turn()
-	<-first
-	one := d.status.Load()
-	select {
-	case <-second:
-		t.Fatal("the second question was answered by what is older than it")
-	default:
-	}
-	turn()
-	turn()
-	<-second
-	<-third
-	if two := d.status.Load(); two == one {
-		t.Error("the same status twice")
-	}
-	turn()
-	if d.survey != nil || len(d.surveyed) != 0 {
-		t.Error("somebody still waits")
+	if s := y.status(); len(s.Routers) != 3*surveyPiece-1 || s.Routers[0].Interface == gone.cfg.Name {
+		t.Errorf("%d routers, the first is %s", len(s.Routers), s.Routers[0].Interface)
 	}
 }
 
-// Virtual routers that come and go while they are described leave no gap and no ghost.
-func TestSurveyOfAChangingList(t *testing.T) {
-	d := many(3 * surveyPiece)
-	fresh := make(chan struct{})
-	d.wantSurvey(fresh)
-	gone := d.routers[0]
-	d.delist(gone)
-	for d.survey != nil {
-		_, calls := d.inbox.take(nil, nil)
+// Who asks is answered by the loop, with what is newer than the question; of one that is
+// stuck he is told how things stood, and it is asked once, however often that is.
+func TestStatusOfAStuckLoop(t *testing.T) {
+	d := many(surveyPiece + 1)
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.inbox.bell.Store(bell)
+	turning := func() (stop func()) {
+		var end bool
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				bell.Quiet()
+				if turn(d); end {
+					return
+				}
+				bell.Wait(math.MaxInt64)
+			}
+		}()
+		return func() {
+			d.inbox.call(func() { end = true })
+			<-done
+		}
+	}
+	// transitions is how many an answer tells of, among them those of before the question.
+	transitions := func() int {
+		d.inbox.call(func() { d.record(control.Transition{To: "HELD", Reason: "link-down"}) })
+		s := d.Status()
+		if len(s.Routers) != surveyPiece+1 {
+			t.Errorf("%d routers", len(s.Routers))
+		}
+		return len(s.Transitions)
+	}
+	stop := turning()
+	netlab.Eventually(t, 10*time.Second, func() (bool, string) { // the machine may be busy for longer than the patience
+		before := d.status.Load()
+		n := transitions()
+		return before != nil && n == len(before.Transitions)+1, fmt.Sprint(n)
+	})
+	// Many at once are answered, too.
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { transitions() })
+	}
+	all.Wait()
+	stop()
+	last := d.status.Load()
+	for range 3 {
+		if n := transitions(); n != len(last.Transitions) {
+			t.Errorf("of a stuck loop: %d transitions, want %d", n, len(last.Transitions))
+		}
+	}
+	y := d.unanswered
+	if _, calls := d.inbox.take(nil, nil); len(calls) != 4 { // and three transitions
+		t.Errorf("%d calls wait", len(calls))
+	} else {
 		for _, c := range calls {
 			c()
 		}
 	}
-	<-fresh
-	s := d.status.Load()
-	if len(s.Routers) != 3*surveyPiece-1 || s.Routers[0].Interface == gone.cfg.Name {
-		t.Errorf("%d routers, the first is %s", len(s.Routers), s.Routers[0].Interface)
+	for !y.isTaken() {
+		turn(d)
+	}
+	if d.surveys != 0 {
+		t.Errorf("%d surveys left", d.surveys)
+	}
+	// That answer is old now.
+	stop = turning()
+	defer func() {
+		stop()
+		if err := bell.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	netlab.Eventually(t, 10*time.Second, func() (bool, string) {
+		before := d.status.Load()
+		n := transitions()
+		return n == len(before.Transitions)+1 || n == historyLength, fmt.Sprint(n)
+	})
+}
+
+// The loop makes no garbage for a status, whatever there is to tell.
+func TestSurveyMakesNoGarbage(t *testing.T) {
+	d := many(2 * surveyPiece)
+	d.record(control.Transition{To: "HELD", Reason: "link-down"})
+	d.hookLog[hookKey{}] = &control.HookResult{Command: "true"}
+	d.alarms = append(d.alarms, control.Alarm{Reason: "peer-deaf"})
+	d.lastPeer = netip.MustParseAddr("192.0.2.9")
+	d.lastSendError = errors.New("no buffers")
+	d.checkSum.Hold = true
+	for _, r := range d.routers {
+		r.auth.config = vrrp.AuthConfig{Kind: vrrp.TrailerAuth, Keys: []vrrp.TrailerKey{{ID: 1}}}
+		r.counters[vrrp.DropTTL], r.parent.counters[vrrp.DropVRID] = 3, 4
+		p := r.parent
+		p.mu.Lock()
+		for k := range byte(2 * namedLimit) {
+			p.note(note{ownerConflict, r.cfg.VRID, netip.AddrFrom4([4]byte{192, 0, 2, k})}, r)
+		}
+		p.mu.Unlock()
+		d.machine.Step(boottime(), []election.Event{{Kind: election.EvFault, VR: r.vr, Fault: election.FaultLinkDown, On: true}}, nil)
+	}
+	turn(d)
+	first := d.newSurvey(room{}) // finds out how much there is
+	first.next(len(d.routers))
+	s := first.status()
+	oddities := 0
+	for _, a := range s.Machine.Alarms {
+		if a.Reason == ownerConflict.String() {
+			oddities++
+		}
+	}
+	if r := s.Routers[0]; oddities != len(d.routers)*(namedLimit+1) || len(s.Machine.Faults) != len(d.routers) || s.Parents[0].Drops["vrid"] != 4 || s.Parents[0].Drops["ttl"] != 0 ||
+		r.Statistics.Drops["vrid"] != 4 || r.Statistics.Drops["ttl"] != 3 || !slices.Equal(r.Authentication.Keys, []int{1}) {
+		t.Fatalf("%d oddities, %d faults, %v, %v, %+v", oddities, len(s.Machine.Faults), s.Parents[0].Drops, r.Statistics.Drops, r.Authentication)
+	}
+	const runs = 10
+	var all []*survey
+	for range runs + 1 {
+		all = append(all, d.newSurvey(first.room()))
+	}
+	if n := testing.AllocsPerRun(runs, func() {
+		all[0].next(len(d.routers))
+		all = all[1:]
+	}); n != 0 {
+		t.Errorf("%v allocations of the loop", n)
 	}
 }
 

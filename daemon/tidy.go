@@ -29,12 +29,16 @@ func (d *Daemon) tidyLater() { d.tidyIf(func() bool { return true }) }
 
 // tidyIf is tidyLater if that is worth it still when things are quiet.
 func (d *Daemon) tidyIf(worth func() bool) {
-	// Who has had many virtual routers goes on looking for garbage.
-	many := len(d.routers) >= manyRouters || d.looking
-	if d.tidying || d.cfg.LockMemory && !many {
+	// Who has had many virtual routers is tidied like that for good.
+	d.crowded = d.crowded || len(d.routers) >= manyRouters
+	many := d.crowded
+	if d.tidying {
 		return
 	}
 	d.tidying = true
+	if !many {
+		d.work(footprint.Roomy)
+	}
 	began := d.board.Load()
 	// Now and then later, if nobody changes sides meanwhile.
 	quietly := func(wait time.Duration, do func()) {
@@ -67,36 +71,47 @@ func (d *Daemon) tidyIf(worth func() bool) {
 
 // tidy gives memory back.
 func (d *Daemon) tidy(many bool) {
-	give := footprint.Release
+	sweep := many || footprint.Littered() // else it is left alone: to collect it stops the world
+	var give func() error
 	switch {
-	case d.cfg.LockMemory:
+	case d.cfg.LockMemory && sweep:
 		give = func() error { footprint.Sweep(); return nil }
-	case many:
+	case d.cfg.LockMemory:
+		give = func() error { return nil }
+	case sweep:
 		give = footprint.Rest
+	default:
+		give = footprint.Release
 	}
 	if many {
 		footprint.Expect(d, uint64(len(d.routers))*garbageEach)
 	}
 	d.work(func() {
+		footprint.Roomy()
 		if err := give(); err != nil {
 			d.log.Debug("memory is not given back", "err", err)
 		}
 	})
-	if many && !d.looking {
-		d.looking = true
-		d.later(func() { footprint.Expect(d, 0) })
-		d.lookForLitter()
-	}
+	d.lookForLitter()
 }
 
-// lookForLitter has the garbage swept that gathers in a process that hardly makes any: the
-// collector runs by itself when there is a lot only.
+// lookForLitter has the garbage swept, from now on, that gathers in a process that hardly
+// makes any: the collector runs by itself when there is a lot only.
 func (d *Daemon) lookForLitter() {
+	if d.looking {
+		return
+	}
+	d.looking = true
+	d.later(func() { footprint.Expect(d, 0) })
+	d.lookAgain()
+}
+
+func (d *Daemon) lookAgain() {
 	d.agenda.idly(boottime()+int64(litterLook), func() {
 		if footprint.Littered() {
 			d.tidyIf(footprint.Littered) // another group of this process may be first
 		}
-		d.lookForLitter()
+		d.lookAgain()
 	})
 }
 
