@@ -32,6 +32,7 @@ func TestSwift(t *testing.T) {
 		{"Overrun_StormOnTheMaster", overrunStormOnTheMaster},
 		{"Overrun_Stopped", overrunStopped},
 		{"Metrics_Storm", statusStorm},
+		{"Metrics_StormInRealTime", statusStormInRealTime},
 		{"HandOver_NoSuccessor", handOverNoSuccessor},
 		{"Held_SendFailed", heldSendFailed},
 		{"Repair_Master", repairMaster},
