@@ -135,7 +135,7 @@ func guardRemoved(t *testing.T) {
 			epoch, mark := r.status(lanA).Machine.Epoch, r.syslog.mark()
 			// What is removed, and what is put back, may each have to wait for a grace
 			// period of the kernel, and for each other's: then it is tried again.
-			const enough, tries = 2, 8
+			const enough, tries = 2, 24
 			var took []time.Duration
 			inTime := 0
 			quietly(t, func() {
