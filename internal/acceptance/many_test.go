@@ -146,26 +146,37 @@ func TestManyListenMeanwhile(t *testing.T) {
 	const wait = 900*time.Millisecond + 56*300*time.Millisecond/256
 	s := newSite(t, options{})
 	s.r1.conf(crowd(1, n))
-	p, err := s.r1.Start(netlab.Command{Path: "vrrpd", Args: []string{"-F", "-c", confFile}})
-	check(t, err)
-	at := func(text string) (found time.Time) {
-		t.Helper()
-		netlab.Eventually(t, patience, func() (bool, string) {
-			for _, l := range p.Lines() {
-				if strings.Contains(l.Text, text) {
-					found = l.At
-					return true, ""
+	// meanwhile is how long after its interfaces stood a process was MASTER.
+	meanwhile := func() time.Duration {
+		p, err := s.r1.Start(netlab.Command{Path: "vrrpd", Args: []string{"-F", "-c", confFile}})
+		check(t, err)
+		at := func(text string) (found time.Time) {
+			t.Helper()
+			netlab.Eventually(t, patience, func() (bool, string) {
+				for _, l := range p.Lines() {
+					if strings.Contains(l.Text, text) {
+						found = l.At
+						return true, ""
+					}
 				}
-			}
-			return false, "nothing was said of " + text
-		})
-		return found
+				return false, "nothing was said of " + text
+			})
+			return found
+		}
+		stood, master := at("lease: "), at("-> MASTER")
+		s.r1.waitServes(n)
+		check(t, p.Signal(syscall.SIGTERM))
+		s.r1.waitProcesses(0)
+		return master.Sub(stood)
 	}
-	stood, master := at("lease: "), at("-> MASTER")
-	if took := master.Sub(stood); took >= wait {
-		t.Errorf("MASTER %s after the interfaces stood: the protocol's wait is %s", ms(took), ms(wait))
+	// One that begins to wait when they stand is never in time; others are, but for a stall
+	// of the machine that the test runs on.
+	var all []time.Duration
+	for range 3 {
+		all = append(all, meanwhile())
+		if all[len(all)-1] < wait {
+			return
+		}
 	}
-	s.r1.waitServes(n)
-	check(t, p.Signal(syscall.SIGTERM))
-	s.r1.waitProcesses(0)
+	t.Errorf("MASTER %v after the interfaces stood: the protocol's wait is %s", all, ms(wait))
 }
