@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// However many ask at once, there is a rest after each answer, as long as the work that it
-// was; who asks now and then does not wait.
+// However many ask at once, answers are begun four times as far apart as one takes; who asks
+// now and then, or has gone, does not wait.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pace

@@ -14,6 +14,7 @@ import (
 // addresses. The owner always does (RFC 9568 section 6.1).
 func (r *router) accepts() bool { return accepts(r.cfg) }
 
+// accepts is the same for who has the configuration only.
 func accepts(c *config.Router) bool { return !c.NoAccept || c.Priority == vrrp.PriorityOwner }
 
 // checkAccept refuses --no-accept where nothing can be filtered. It changes nothing.

@@ -94,6 +94,7 @@ func (p *parent) noteVersion(n note, s *sighting, r *router) {
 	})
 }
 
+// status is for routers with version 2 beside version 3.
 func (b *beside) status() *control.Interoperation {
 	return &control.Interoperation{AdvertisementRcvd: b.rcvd, Ignored: b.ignored}
 }

@@ -131,6 +131,7 @@ func (d *Daemon) newSurvey(last room) *survey {
 	return y
 }
 
+// isTaken reports whether the notes are complete.
 func (y *survey) isTaken() bool {
 	select {
 	case <-y.taken:

@@ -30,9 +30,9 @@
 // third of what one for IPv4 alone costs for each packet that it forwards (filter.go).
 // And closing a packet socket waits for a grace period of the kernel's RCU (9 to 18 ms),
 // while nobody is told that a process was killed before all of its sockets are closed: one
-// less, and the peers take over that much sooner. Frames are sent without an address, which
-// costs a thirtieth of an advert: the kernel reads the protocol of one from its Ethernet
-// header, as the socket is for all. Errors of hearing that a send meets are passed on.
+// less, and the peers take over that much sooner. Frames are sent without an address, to
+// where the socket is bound: the kernel reads the protocol of one from its Ethernet header,
+// as the socket is for all. Errors of hearing that a send meets are passed on.
 //
 // The memberships are those of the address families asked for, belong to the sockets and
 // survive when the parent goes down and up: the kernel joins again and repeats the report.

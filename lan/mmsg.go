@@ -40,7 +40,7 @@ type outgoing struct {
 }
 
 // fill points at the first frames, at most maxSend, and returns how many. They have no
-// address: they go where the socket is bound to, which the kernel need not look up each time.
+// address: they go where the socket is bound to.
 func (o *outgoing) fill(frames [][]byte) int {
 	n := min(len(frames), maxSend)
 	if n > len(o.msgs) {
