@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -61,10 +62,7 @@ func (l *Lab) Connect(h *Host, ifname string, s *Switch, opts CableOptions) (*Ca
 func (c *Cable) plug(opts CableOptions) error {
 	h, s := c.Host, c.Switch
 	if opts.MAC == (MAC{}) {
-		h.mu.Lock()
-		opts.MAC = MAC{0x02, 'l', 'a', 'b', h.number, h.nics}
-		h.nics++
-		h.mu.Unlock()
+		copy(opts.MAC[:], h.nextMAC())
 	}
 	if opts.MTU == 0 {
 		opts.MTU = 1500
@@ -101,6 +99,14 @@ func (c *Cable) plug(opts CableOptions) error {
 		return fmt.Errorf("set %s up: %w", c.IfName, err)
 	}
 	return c.settle()
+}
+
+// nextMAC is one that names the host and how many it has had.
+func (h *Host) nextMAC() net.HardwareAddr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.nics++
+	return net.HardwareAddr{0x02, 'l', 'a', 'b', h.number, h.nics - 1}
 }
 
 // settle waits until the bridge forwards at the port, which it begins to do by

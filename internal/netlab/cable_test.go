@@ -215,3 +215,23 @@ func TestRemovedCable(t *testing.T) {
 		t.Errorf("%v says no cause", err)
 	}
 }
+
+// A crossed cable is between two hosts, and nobody else hears what they say there.
+func TestCross(t *testing.T) {
+	lab := ForTest(t)
+	a, b := must[*Host](t)(lab.Host("a", HostOptions{})), must[*Host](t)(lab.Host("b", HostOptions{}))
+	ofA, ofB := netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("192.0.2.2/24")
+	check(t, lab.Cross("x0", a, b, ofA, ofB))
+	for h, addr := range map[*Host]netip.Prefix{a: ofB, b: ofA} {
+		if _, err := h.Ping(within(t), addr.Addr()); err != nil {
+			t.Error(err)
+		}
+	}
+	ends := [2]Link{must[Link](t)(a.Link("x0")), must[Link](t)(b.Link("x0"))}
+	if ends[0].MAC == ends[1].MAC || ends[0].Index == ends[1].Index {
+		t.Errorf("the ends are alike: %+v", ends)
+	}
+	if err := lab.Cross("x0", a, b, ofA, ofB); err == nil {
+		t.Error("a second one of the same name")
+	}
+}
