@@ -110,7 +110,7 @@ type lateLab struct {
 
 func newLateLab(lab *netlab.Lab, c contender, routers, realtime int) (*lateLab, error) {
 	// The second machine is the better one of the crowd.
-	w, err := newCrowd(lab, c, routers, crowdInterval)
+	w, err := newCrowd(lab, c, routers, crowdInterval, false)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (o *options) partial() bool {
 	return o.only != allParts || o.with != "" || o.crowds != "" || o.intervals != ""
 }
 
-const allParts = "failover,scale,path,late"
+const allParts = "failover,scale,crossed,path,late"
 
 func run() int {
 	var o options
@@ -179,6 +179,7 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	}{
 		{"failover", func() error { return r.failovers(ctx, list, intervals) }},
 		{"scale", func() error { return r.scales(ctx, list, crowds, intervals) }},
+		{"crossed", func() error { return r.crossed(ctx, list, slices.Max(crowds), intervals) }},
 		{"path", func() error {
 			r.Path, r.Tolls, err = measurePath(ctx, list, pathTime)
 			return err
@@ -255,25 +256,56 @@ func (r *result) scales(ctx context.Context, list []contender, crowds []int, int
 				continue // some five adverts tell nothing
 			}
 			for _, c := range list {
-				if c.most > 0 && routers > c.most {
-					r.Scale = append(r.Scale, scale{Contender: c.name, Routers: routers, Interval: interval, Note: "not measured: " + c.whyMost})
-					continue
-				}
-				s, err := measureScale(ctx, c, routers, interval)
+				s := scaleOf(ctx, c, routers, interval, false)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
 				r.Scale = append(r.Scale, s)
-				if err != nil {
-					r.Scale[len(r.Scale)-1].Note = fmt.Sprintf("failed: %v", err)
-					tell("%s, %d at %v: %v", c.name, routers, interval, err)
-					continue
+				if s.Note == "" {
+					tell("%-10s %4d at %-5v masters +%v, takeover +%v, announced +%v, sent %v, received %v, RSS %.1f MB", c.name, routers, interval,
+						s.Masters.Round(time.Millisecond), s.Takeover.Round(time.Millisecond), s.Announced.Round(time.Millisecond),
+						s.Sent.median(), s.Received.median(), float64(s.RSS)/(1<<20))
 				}
-				tell("%-10s %4d at %-5v masters +%v, takeover +%v, announced +%v, sent %v, received %v, RSS %.1f MB", c.name, routers, interval,
-					s.Masters.Round(time.Millisecond), s.Takeover.Round(time.Millisecond), s.Announced.Round(time.Millisecond),
-					s.Sent.median(), s.Received.median(), float64(s.RSS)/(1<<20))
 			}
 		}
 	}
 	return nil
+}
+
+// crossed measures what adverts cost with no switch between the machines, and what the
+// system calls alone do there.
+func (r *result) crossed(ctx context.Context, list []contender, routers int, intervals []time.Duration) error {
+	if !slices.ContainsFunc(list, func(c contender) bool { return c.name == floorName }) {
+		least, err := floorContender()
+		if err != nil {
+			return err
+		}
+		list = append(slices.Clone(list), least)
+	}
+	for _, interval := range intervals {
+		for _, c := range list {
+			s := scaleOf(ctx, c, routers, interval, true)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.Crossed = append(r.Crossed, s)
+			if s.Note == "" {
+				tell("%-10s %4d at %-5v crossed: sent %v, received %v", c.name, routers, interval, s.Sent.median(), s.Received.median())
+			}
+		}
+	}
+	return nil
+}
+
+// scaleOf is a row; one that fails says why.
+func scaleOf(ctx context.Context, c contender, routers int, interval time.Duration, crossed bool) scale {
+	if c.most > 0 && routers > c.most {
+		return scale{Contender: c.name, Routers: routers, Interval: interval, Note: "not measured: " + c.whyMost}
+	}
+	s, err := measureScale(ctx, c, routers, interval, crossed)
+	if err != nil && ctx.Err() == nil {
+		s.Note = fmt.Sprintf("failed: %v", err)
+		tell("%s, %d at %v: %v", c.name, routers, interval, err)
+	}
+	return s
 }

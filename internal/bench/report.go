@@ -41,6 +41,9 @@ func document(r result) string {
 	if len(r.Scale) > 0 {
 		b.WriteString(scaleText(r))
 	}
+	if len(r.Crossed) > 0 {
+		b.WriteString(crossedText(r))
+	}
 	if len(r.Path) > 0 {
 		b.WriteString(pathText(r))
 	}
@@ -299,6 +302,31 @@ func scaleRatios(r result) string {
 	return b.String()
 }
 
+// crossedText is the table of what adverts cost with no switch between the machines.
+func crossedText(r result) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("### The same without a switch")
+	p("")
+	p("A switch that is a bridge of the same kernel does its work in the name of the sender, and\nhears each frame itself. Here each of the machines' interfaces is one end of a veth pair, and\nthe other machine's is the other end: the processor time is what the sender and the peer's\nkernel need, up to the peer's socket. *system calls* is a program that does nothing but the\nleast of these: what remains is the implementation's own.")
+	p("")
+	p("| routers | adverts | | us per advert sent | received |")
+	p("|---|---|---|---|---|")
+	for _, s := range r.Crossed {
+		name := s.Contender
+		if name == floorName {
+			name = "*system calls*"
+		}
+		if s.Note != "" {
+			p("| %d | %v | %s | %s | |", s.Routers, s.Interval, name, s.Note)
+			continue
+		}
+		p("| %d | %v | %s | %s | %s |", s.Routers, s.Interval, name, cell(s.Sent, us), cell(s.Received, us))
+	}
+	p("")
+	return b.String()
+}
+
 // scale is a row, nil: there is none.
 func (r result) scale(name string, routers int, interval time.Duration) *scale {
 	for i, s := range r.Scale {
@@ -362,7 +390,7 @@ const method = `## How it was measured
 - *Two machines answer*: ARP answers of both within 20 ms, told apart by the cable that
   they come in by, not by their MAC, which is the same.
 - Processor time is the scheduler's, in nanoseconds, of whole processes
-  (` + "`clock_getcpuclockid`" + `). Adverts are counted at the switch.
+  (` + "`clock_getcpuclockid`" + `). Adverts are counted as they leave the card.
 - Everything that is measured, and what measures, has the same better priority (nice -10).
   Other work on the computer is in the load average above and in the noise at each table.
 `

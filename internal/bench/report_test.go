@@ -44,6 +44,11 @@ func figuresForTest() result {
 			{Contender: ourName, Routers: 1000, Interval: i, Note: "not measured: why"},
 			{Contender: "keepalived", Routers: 1000, Interval: i, Sent: sample{60000}, Received: sample{30000}},
 		},
+		Crossed: []scale{
+			{Contender: ourName, Routers: 1000, Interval: i, Sent: sample{3400, 3500, 4100}, Received: sample{1900}},
+			{Contender: "FRR", Routers: 1000, Interval: i, Note: "not measured: why"},
+			{Contender: floorName, Routers: 1000, Interval: i, Sent: sample{2600}, Received: sample{700}},
+		},
 		Path: []pathRow{
 			{Contender: bareName, Way: toParent, Turns: 900, Quick: 4000, Median: 4100},
 			{Contender: ourName + ", clsact", Way: toParent, Turns: 900, Quick: 4500, Median: 4600, Base: bareName, More: 480, Low: 470, High: 495},
@@ -81,6 +86,7 @@ func TestDocument(t *testing.T) {
 		"| 1 | 1s | keepalived | 60.0 | 30.0 | 13.0 | 3.0 | 300 | 0.0 | 0.0 |",
 		"| 1 | 1s | FRR | 60.0 | 5.0 | 20.0 | 20.0 | 0.0 | 1 of 1 within 30s | not all |",
 		"| 1000 | 1s | vrrpd | not measured: why |",
+		"| 1000 | 1s | vrrpd | 3.5 (3.4–4.1) | 1.9 |", "| 1000 | 1s | FRR | not measured: why | |", "| 1000 | 1s | *system calls* | 2.6 | 0.7 |",
 		"| MAC of the card | vrrpd, clsact | 4500 | 222 000 | +480 (+470 to +495), nothing |",
 		"| 1 | 1s | keepalived : vrrpd | 0.2 | 6 | 1.3 | 0.5 | > 15 | ≈ |", "| 1 | 1s | FRR : vrrpd | 0.2 | 1 | 2 | 3.3 | ≈ | ∞ |",
 		"- the cat was on the keyboard",

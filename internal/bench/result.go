@@ -39,6 +39,7 @@ type result struct {
 	Failovers   []failover
 	Controls    []control
 	Scale       []scale
+	Crossed     []scale // without a switch: Sent and Received only
 	Path        []pathRow
 	Tolls       []toll
 	Late        []lateness

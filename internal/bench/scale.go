@@ -20,9 +20,9 @@ type crowd struct {
 	contender
 	routers  int
 	interval time.Duration
-	lab      *netlab.Lab
 	machines [2]*machine
-	cables   [2][]*netlab.Cable // by machine and LAN
+	parents  []string           // by LAN
+	cables   [2][]*netlab.Cable // by machine and LAN; none: from one machine to the other
 }
 
 // crowdAddr is an address of a LAN: 198.18.0.0/15 is for benchmarks (RFC 2544). The
@@ -31,8 +31,10 @@ func crowdAddr(lan int, last byte) netip.Addr {
 	return netip.AddrFrom4([4]byte{198, 18, byte(lan), last})
 }
 
-func newCrowd(lab *netlab.Lab, c contender, routers int, interval time.Duration) (*crowd, error) {
-	w := &crowd{contender: c, routers: routers, interval: interval, lab: lab}
+// newCrowd makes them, with a switch for each LAN, or with a cable from one machine to the
+// other in its place.
+func newCrowd(lab *netlab.Lab, c contender, routers int, interval time.Duration, crossed bool) (*crowd, error) {
+	w := &crowd{contender: c, routers: routers, interval: interval}
 	var lists [2][]peers.Router
 	for n := range routers {
 		lan, vrid := n/perLAN, byte(n%perLAN+1)
@@ -43,33 +45,43 @@ func newCrowd(lab *netlab.Lab, c contender, routers int, interval time.Duration)
 			})
 		}
 	}
-	var switches []*netlab.Switch
-	for lan := range (routers + perLAN - 1) / perLAN {
-		s, err := lab.Switch(fmt.Sprint("lan", lan), netlab.SwitchOptions{})
-		if err != nil {
-			return nil, err
-		}
-		switches = append(switches, s)
-	}
-	for i := range w.machines {
+	var hosts [2]*netlab.Host
+	for i := range hosts {
 		h, err := lab.Host(fmt.Sprint("r", i+1), c.host)
 		if err != nil {
 			return nil, err
 		}
-		for lan, s := range switches {
-			addr := netip.PrefixFrom(crowdAddr(lan, byte(254-i)), 24)
-			cable, err := lab.Connect(h, fmt.Sprint("eth", lan), s, netlab.CableOptions{Addrs: []netip.Prefix{addr}})
+		hosts[i], w.machines[i] = h, &machine{Host: h, contender: c, routers: lists[i]}
+	}
+	for lan := range (routers + perLAN - 1) / perLAN {
+		name := fmt.Sprint("eth", lan)
+		w.parents = append(w.parents, name)
+		var addrs [2]netip.Prefix
+		for i := range addrs {
+			addrs[i] = netip.PrefixFrom(crowdAddr(lan, byte(254-i)), 24)
+		}
+		if crossed {
+			if err := lab.Cross(name, hosts[0], hosts[1], addrs[0], addrs[1]); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		s, err := lab.Switch(fmt.Sprint("lan", lan), netlab.SwitchOptions{})
+		if err != nil {
+			return nil, err
+		}
+		for i, h := range hosts {
+			cable, err := lab.Connect(h, name, s, netlab.CableOptions{Addrs: addrs[i : i+1]})
 			if err != nil {
 				return nil, err
 			}
 			w.cables[i] = append(w.cables[i], cable)
 		}
-		w.machines[i] = &machine{Host: h, contender: c, routers: lists[i]}
 	}
 	return w, nil
 }
 
-// roll is called at the switches: it notes when each virtual router of a machine is
+// roll is called at the other end of a machine's cables: it notes when each virtual router of a machine is
 // first heard to serve, and its address first announced.
 type roll struct {
 	want     int
@@ -83,11 +95,18 @@ type roll struct {
 
 func (w *crowd) call(machine int) (*roll, error) {
 	r := &roll{want: w.routers, from: time.Now(), spoken: map[[2]byte]time.Time{}, announced: map[[2]byte]time.Time{}}
-	for lan, c := range w.cables[machine] {
-		s, err := c.StartSniffer(netlab.SnifferOptions{
+	for lan, name := range w.parents {
+		opts := netlab.SnifferOptions{
 			Match: netlab.Or(netlab.MatchAdverts(), netlab.MatchARP()), Limit: 1 << 20,
 			OnFrame: func(f netlab.Frame) { r.note(byte(lan), f) },
-		})
+		}
+		var s *netlab.Sniffer
+		var err error
+		if w.crossed() {
+			s, err = w.machines[1-machine].StartSniffer(name, opts)
+		} else {
+			s, err = w.cables[machine][lan].StartSniffer(opts)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -95,6 +114,8 @@ func (w *crowd) call(machine int) (*roll, error) {
 	}
 	return r, nil
 }
+
+func (w *crowd) crossed() bool { return len(w.cables[0]) == 0 }
 
 func (r *roll) note(lan byte, f netlab.Frame) {
 	if f.Out {
@@ -168,8 +189,9 @@ const (
 	allLimit = 30 * time.Second
 )
 
-// measureScale measures one contender with a number of virtual routers.
-func measureScale(ctx context.Context, c contender, routers int, interval time.Duration) (s scale, err error) {
+// measureScale measures one contender with a number of virtual routers; crossed, with nothing
+// between the machines, only what adverts cost.
+func measureScale(ctx context.Context, c contender, routers int, interval time.Duration, crossed bool) (s scale, err error) {
 	s = scale{Contender: c.name, Routers: routers, Interval: interval}
 	if err := pass(ctx, swept); err != nil {
 		return s, err
@@ -189,57 +211,60 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 		}
 		err = errors.Join(err, lab.Close())
 	}()
-	if w, err = newCrowd(lab, c, routers, interval); err != nil {
+	if w, err = newCrowd(lab, c, routers, interval, crossed); err != nil {
 		return s, err
 	}
+	if err := w.begin(ctx, &s); err != nil {
+		return s, err
+	}
+	if err := w.steady(ctx, &s); err != nil || crossed || c.name == floorName {
+		return s, err
+	}
+	return s, w.takeOver(ctx, &s)
+}
+
+// begin starts the machines, and waits until nothing happens any more.
+func (w *crowd) begin(ctx context.Context, s *scale) error {
 	r, err := w.call(0)
 	if err != nil {
-		return s, err
+		return err
 	}
 	began, err := w.machines[0].start()
 	if err != nil {
-		return s, err
+		return err
 	}
 	if ok, err := r.complete(ctx, allLimit); err != nil || !ok {
-		return s, errors.Join(err, fmt.Errorf("%d of %d spoke within %v of the start", len(r.spoken), routers, allLimit))
+		return errors.Join(err, fmt.Errorf("%d of %d spoke within %v of the start", len(r.spoken), w.routers, allLimit))
 	}
-	s.Masters = r.last(r.spoken, began) - masterDown(interval, priorities[0])
+	s.Masters = r.last(r.spoken, began) - masterDown(w.interval, priorities[0])
 	if _, err := w.machines[1].start(); err != nil {
-		return s, err
+		return err
 	}
-	if c.name == floorName {
-		return s, w.steadyFloor(ctx, &s)
+	if w.name == floorName { // it has no interfaces
+		return pass(ctx, standsBy)
 	}
-	if err := w.standBy(ctx, 1, routers); err != nil {
-		return s, err
+	if err := w.standBy(ctx, 1, w.routers); err != nil {
+		return err
 	}
-	if err := pass(ctx, settled); err != nil {
-		return s, err
-	}
-	if err := w.steady(ctx, &s); err != nil {
-		return s, err
-	}
-	if r, err = w.call(1); err != nil {
-		return s, err
+	return pass(ctx, settled)
+}
+
+// takeOver stops the first machine, and waits for the second one to have taken over.
+func (w *crowd) takeOver(ctx context.Context, s *scale) error {
+	r, err := w.call(1)
+	if err != nil {
+		return err
 	}
 	struck := time.Now()
 	if err := w.machines[0].terminate(); err != nil {
-		return s, err
-	}
-	if _, err := r.complete(ctx, allLimit); err != nil {
-		return s, err
-	}
-	skewed := struck.Add(skew(interval, priorities[1]))
-	s.Takeover, s.Announced, s.Taken = r.last(r.spoken, skewed), r.last(r.announced, skewed), len(r.spoken)
-	return s, nil
-}
-
-// steadyFloor measures what has no interfaces and takes nothing over.
-func (w *crowd) steadyFloor(ctx context.Context, s *scale) error {
-	if err := pass(ctx, standsBy); err != nil {
 		return err
 	}
-	return w.steady(ctx, s)
+	if _, err := r.complete(ctx, allLimit); err != nil {
+		return err
+	}
+	skewed := struck.Add(skew(w.interval, priorities[1]))
+	s.Takeover, s.Announced, s.Taken = r.last(r.spoken, skewed), r.last(r.announced, skewed), len(r.spoken)
+	return nil
 }
 
 // standBy waits until a machine has made all of its interfaces.
@@ -320,12 +345,12 @@ func (w *crowd) snapshot() (s snapshot, err error) {
 			s.cpu[i] += used
 		}
 	}
-	for _, c := range w.cables[0] {
-		l, err := c.Switch.Netlink().LinkByName(c.Port)
+	for _, name := range w.parents {
+		l, err := w.machines[0].Netlink().LinkByName(name)
 		if err != nil {
 			return s, err
 		}
-		s.frames += l.Attrs().Statistics.RxPackets
+		s.frames += l.Attrs().Statistics.TxPackets
 	}
 	return s, nil
 }
