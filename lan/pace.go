@@ -22,22 +22,27 @@ type pace struct {
 	frames int   // in the window
 	busy   bool
 	length time.Duration // of a pause
+	memory int64         // ns: for how long a window with many frames tells of the next one
 }
 
 // newPace makes pauses of a tenth of the interval between adverts, as far as the
 // buffer allows: what is read late by that much is not late.
 func newPace(interval time.Duration) pace {
-	return pace{length: min(max(interval/10, shortestPause), longestPause)}
+	return pace{length: min(max(interval/10, shortestPause), longestPause), memory: 2 * int64(interval)}
 }
 
-// flooded counts frames that were read until nothing was left, and reports
-// whether to pause.
+// flooded counts frames that were read until nothing was left, and reports whether to
+// pause. Where the last ones were many, as of a master with many virtual routers an interval
+// ago, those that now begin to come will be, too: they gather from the first one on.
 func (p *pace) flooded(frames int, now int64) bool {
+	if frames == 0 {
+		return false
+	}
 	if elapsed := now - p.since; elapsed >= paceWindow {
-		p.busy = p.frames > paceFrames && elapsed < 2*paceWindow
+		p.busy = p.frames > paceFrames && elapsed < max(2*paceWindow, p.memory)
 		p.since, p.frames = now, 0
 	}
 	p.frames += frames
 	p.busy = p.busy || p.frames > paceFrames
-	return p.busy && frames > 0
+	return p.busy
 }

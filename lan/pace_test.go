@@ -38,6 +38,30 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// Many virtual routers that speak at every interval are gathered from the first frame on, once
+// they have been heard; a single frame long after them is not.
+func TestPaceOfCrowd(t *testing.T) {
+	const interval = time.Second
+	p := newPace(interval)
+	for n := range int64(3) {
+		at := n * int64(interval)
+		if got := p.flooded(1, 1e9+at); got != (n > 0) {
+			t.Errorf("round %d: a pause after the first frame: %v", n, got)
+		}
+		at += int64(p.length)
+		if !p.flooded(249, 1e9+at) {
+			t.Errorf("round %d: no pause after 250 frames", n)
+		}
+		at += int64(p.length)
+		if p.flooded(0, 1e9+at) {
+			t.Errorf("round %d: a pause although nothing has come", n)
+		}
+	}
+	if p.flooded(1, 1e9+5*int64(interval)) {
+		t.Error("a pause long after them")
+	}
+}
+
 // A burst at the pace of a flood is delivered, in much fewer looks than it has frames,
 // and what a reader without a processor could not take is counted; and listening ends in
 // the middle of a pause.

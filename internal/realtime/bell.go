@@ -42,6 +42,7 @@ type Bell struct {
 	ears    []*Ear // by number; nil: it has left
 	ready   []*Ear // to be served
 	waiting []*Ear // those that pause
+	called  bool
 
 	// Arguments of calls, which would be allocated otherwise.
 	try    func(epfd uintptr) bool
@@ -129,7 +130,8 @@ func (b *Bell) Wait(until int64) (looked int64) {
 	for _, e := range b.waiting {
 		until = min(until, e.until)
 	}
-	if !b.state.CompareAndSwap(awake, asleep) || until <= Boottime() {
+	b.called = !b.state.CompareAndSwap(awake, asleep)
+	if b.called || until <= Boottime() {
 		b.try(uintptr(b.epfd))
 	} else if b.setClock(until); b.onThread {
 		wait(b.epfd, b.events[:1])
@@ -141,6 +143,7 @@ func (b *Bell) Wait(until int64) (looked int64) {
 	for _, e := range b.events[:b.found] {
 		switch e.Fd {
 		case ofHammer:
+			b.called = true
 			read(b.hammer, &b.count)
 		case ofClock:
 			b.set = 0
@@ -153,6 +156,9 @@ func (b *Bell) Wait(until int64) (looked int64) {
 	}
 	return b.looked
 }
+
+// Called reports that somebody had rung when the last waiting began, or did meanwhile.
+func (b *Bell) Called() bool { return b.called }
 
 // setClock has the clock's descriptor readable from a time on, and not before.
 func (b *Bell) setClock(until int64) {

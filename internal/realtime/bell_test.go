@@ -117,6 +117,34 @@ func TestClock(t *testing.T) {
 	})
 }
 
+// Who has waited knows whether anybody has rung, before or meanwhile. A time that comes, and
+// what is to be read, are no ringing.
+func TestCalled(t *testing.T) {
+	eitherWay(t, func(t *testing.T, b *Bell) {
+		wait := func(what string, limit int64, want bool) {
+			t.Helper()
+			b.Wait(limit)
+			if b.Called() != want {
+				t.Errorf("%s: called %v", what, !want)
+			}
+		}
+		wait("nothing", soon(), false)
+		b.Ring()
+		wait("before", later(), true)
+		wait("that is over", soon(), false)
+		rung := time.AfterFunc(5*time.Millisecond, b.Ring)
+		defer rung.Stop()
+		wait("meanwhile", later(), true)
+		b.Ring()
+		b.Quiet() // somebody has looked
+		wait("seen", soon(), false)
+		if _, err := b.Listen(pipeReadable(t), func() {}); err != nil {
+			t.Fatal(err)
+		}
+		wait("something to read", later(), false)
+	})
+}
+
 func TestListen(t *testing.T) {
 	eitherWay(t, func(t *testing.T, b *Bell) {
 		fd, write := pipe(t)
