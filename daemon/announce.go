@@ -29,17 +29,17 @@ func (r *router) announceRounds() []time.Duration {
 
 const (
 	// announceBatch is how many addresses are announced between two turns of the
-	// loop: two frames each, some 100 us. No advert waits longer than that, or than
-	// four batches on a machine that is late anyway.
-	announceBatch = 64
+	// loop: two frames each, 200 us. No advert waits longer than that, or than
+	// announceCatchUp times that on a machine that is late anyway.
+	announceBatch = 16
 	// announcePause is the least time from one batch to the next. A thousand
-	// addresses take 32 ms like this, and no queue of a NIC, of a switch or of a
+	// addresses take 16 ms like this, and no queue of a NIC, of a switch or of a
 	// host with many interfaces is hit by all of them at once.
-	announcePause = time.Millisecond
+	announcePause = 250 * time.Microsecond
 	// A batch that comes late brings those that it has missed along, up to
 	// announceCatchUp; one that is later than announceBusy pauses follows nothing.
-	announceCatchUp = 3
-	announceBusy    = 20
+	announceCatchUp = 15
+	announceBusy    = 80
 	// announceGap is the least time from one complete announcement of a router
 	// to the next: heals may follow each other at every advert.
 	announceGap = 100 * time.Millisecond
@@ -319,10 +319,19 @@ func (d *Daemon) announceSome() {
 			}
 		}
 	}
-	if now := boottime(); now >= d.announcer.wakeAt() && !d.overslept() && !d.passed(d.machine.View().Word.Epoch()) {
+	if now := boottime(); now >= d.announceAt() && !d.overslept() && !d.passed(d.machine.View().Word.Epoch()) {
 		d.announcer.run(now)
 	}
 	d.postHeldHooks()
+}
+
+// announceAt is when there is something to announce. What is only said again waits for
+// adverts that are under way.
+func (d *Daemon) announceAt() int64 {
+	if len(d.pieces.left) > 0 && !d.announcer.urgent() {
+		return maxTime
+	}
+	return d.announcer.wakeAt()
 }
 
 // announceAll announces every address of the router: after a promotion, as soon as

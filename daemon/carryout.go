@@ -107,7 +107,7 @@ func (d *Daemon) advertise(run []election.Action) {
 
 // sending is what d.batch has been made of: a frame, and what it is part of.
 type sending struct {
-	election.Action
+	*election.Action
 	more bool // the other version's follows, and only both together are the advert
 }
 
@@ -118,7 +118,7 @@ func (d *Daemon) enqueue(r *router, a *election.Action) bool {
 		return false
 	}
 	if !r.cfg.Beside2 {
-		d.batch, d.batched = append(d.batch, f.bytes), append(d.batched, sending{*a, false})
+		d.batch, d.batched = append(d.batch, f.bytes), append(d.batched, sending{a, false})
 		return true
 	}
 	// Version 3 first: whoever hears both goes by it (RFC 9568 section 8.4.2).
@@ -127,7 +127,7 @@ func (d *Daemon) enqueue(r *router, a *election.Action) bool {
 		return false
 	}
 	d.batch = append(d.batch, f.bytes, second.bytes)
-	d.batched = append(d.batched, sending{*a, true}, sending{*a, false})
+	d.batched = append(d.batched, sending{a, true}, sending{a, false})
 	return true
 }
 
@@ -140,7 +140,7 @@ func (d *Daemon) sendBatch(p *parent) {
 		sent, err := p.port.Send(frames)
 		after := boottime()
 		for i := range parts[:sent] {
-			a := &parts[i]
+			a := parts[i]
 			r := d.byVR[a.VR]
 			r.sent.adverts++
 			if a.Priority == 0 {
@@ -149,11 +149,11 @@ func (d *Daemon) sendBatch(p *parent) {
 			if a.more {
 				continue
 			}
-			d.advertised(r, &a.Action, before, after)
+			d.advertised(r, a.Action, before, after)
 		}
 		frames, parts = frames[sent:], parts[sent:]
 		if err != nil && len(parts) > 0 {
-			d.unsent(&parts[0].Action)
+			d.unsent(parts[0].Action)
 			d.lastSendError = err
 			n := 1
 			if parts[0].more {
@@ -177,6 +177,7 @@ func (d *Daemon) advertised(r *router, a *election.Action, before, after int64) 
 
 func (d *Daemon) unsent(a *election.Action) {
 	d.byVR[a.VR].sent.failed++
+	d.pieces.refused = true
 	d.results = append(d.results, election.Event{Kind: election.EvSendFailed, VR: a.VR, Priority: a.Priority})
 }
 

@@ -56,6 +56,7 @@ type Options struct {
 	replace func(ctx context.Context, caller int) error
 	// lights is the process's; nil: this daemon is all there is.
 	lights *lights
+	lulls  *lulls // the same
 }
 
 // Daemon is one vrrpd process. Fields belong to the loop unless they say
@@ -90,9 +91,10 @@ type Daemon struct {
 	guards  *lease.Guards
 	// watching: somebody listens to what the kernel tells of that kind of guard.
 	watching        map[lease.Rung]bool
-	lightening      bool  // guards are to change over: it is on the agenda
-	lightCount      int32 // this group's part of lights.routers
-	standing        bool  // the loop is about to stand still
+	lightening      bool         // guards are to change over: it is on the agenda
+	lightCount      int32        // this group's part of lights.routers
+	restsUntil      atomic.Int64 // boottime ns: the loop has nothing to do until then; 0: it has
+	standing        bool         // the loop is about to stand still
 	watchingFilters bool
 	settings        *vmacif.SettingsWatch // nil: nobody tells of sysctls
 	later           func(func())          // has something done when everything is taken down
@@ -131,6 +133,7 @@ type Daemon struct {
 	actions   []election.Action
 	afterStep []func()
 	pieces    pieces
+	breathed  int64 // what verdictAt was when the loop took breath
 	batch     [][]byte
 	batched   []sending
 	probes    [][]byte
@@ -183,6 +186,9 @@ func New(cfg config.Config, opt Options) *Daemon {
 	}
 	if opt.lights == nil {
 		opt.lights = new(lights)
+	}
+	if opt.lulls == nil {
+		opt.lulls = newLulls()
 	}
 	d := &Daemon{
 		cfg: cfg, opt: opt, log: opt.Log, notify: opt.Notify,

@@ -12,6 +12,8 @@ import (
 // says that everything is left in order.
 func (d *Daemon) loop(ctx context.Context) {
 	defer d.thread()()
+	d.opt.lulls.join(d)
+	defer d.opt.lulls.leave(d)
 
 	if d.heir == nil {
 		if d.turns.last == 0 {
@@ -23,21 +25,26 @@ func (d *Daemon) loop(ctx context.Context) {
 	}
 	d.patrol(0)
 	defer context.AfterFunc(ctx, d.bell.Ring)()
-	for {
-		d.turn()
-		if d.pausing != nil {
-			d.pause()
+	for first := true; ; first = false {
+		if first || !d.breathe() && !d.aside() {
+			d.turn()
+			if d.pausing != nil {
+				d.pause()
+			}
+			if d.exit {
+				return
+			}
+			d.becomeReady()
+			d.alive()
+			d.verdictAt = d.machine.Deadline()
 		}
-		if d.exit {
-			return
-		}
-		d.becomeReady()
-		d.alive()
 		if ctx.Err() != nil {
 			return // the ring for it may have been taken for another
 		}
 		d.turns.due = d.due()
+		d.opt.lulls.rest(d, d.turns.due)
 		d.turns.looked = d.bell.Wait(d.turns.due)
+		d.restsUntil.Store(0)
 		if ctx.Err() != nil {
 			// Nobody waits for a successor any more.
 			return
@@ -54,8 +61,12 @@ func (d *Daemon) listening() {
 
 // due is when the loop must run again if nothing happens.
 func (d *Daemon) due() int64 {
-	d.verdictAt = d.machine.Deadline()
-	t := min(d.verdictAt, d.agenda.next(), d.announcer.wakeAt(), d.pieceAt())
+	return min(d.verdictAt, d.breathAt(), d.pieceAt(), d.announceAt(), d.elseAt())
+}
+
+// elseAt is when something is due that may change what the election knows.
+func (d *Daemon) elseAt() int64 {
+	t := d.agenda.next()
 	if d.watchdog > 0 {
 		t = min(t, d.barked+int64(d.watchdog))
 	}
@@ -76,9 +87,9 @@ func (d *Daemon) turn() {
 		d.events, d.results = d.results, d.events[:0]
 		d.actions = d.machine.Step(boottime(), d.events, d.actions)
 		d.realise(election.State.Serving)
-		d.nextPiece(len(d.actions) > 0)
+		d.nextPiece(d.actions)
 		if d.inPieces(d.actions) {
-			d.nextPiece(false)
+			d.nextPiece(nil)
 		} else {
 			d.carryOut(d.actions)
 		}
@@ -91,7 +102,7 @@ func (d *Daemon) turn() {
 		// After the election: who comes late must not say again what it said
 		// when it was MASTER.
 		d.agenda.run(boottime())
-		if len(d.results)+len(d.afterStep) == 0 {
+		if d.untold() || len(d.results)+len(d.afterStep) == 0 {
 			break
 		}
 	}

@@ -9,13 +9,22 @@ import (
 )
 
 const (
-	// advertPiece is how many adverts of the grid are sent at a time, 1 to 2 ms.
-	advertPiece = 256
-	// advertSlot is the time that each of them is given: somewhat more than it takes.
-	advertSlot = 7 * time.Microsecond
+	// advertPiece is how many adverts of the grid are sent at a time, which takes 0.5 to
+	// 1.2 ms. Waking up for them costs 12 us.
+	advertPiece = 128
+	// atOnce is how many are not worth being divided.
+	atOnce = 2 * advertPiece
+	// Each of them is given a slot of time. An advert takes 4 to 9 us, by what the other
+	// processors do meanwhile: a wide slot has room for that. A thousand wide ones are over
+	// before the runtime takes a processor away from who has had it for 10 ms (--realtime).
+	narrowSlot, wideSlot = 6 * time.Microsecond, 8 * time.Microsecond
+	// widening is by how much slots grow from one interval to the next, from what adverts
+	// take that are sent at once. The last one of a thousand is late by half a millisecond
+	// each time.
+	widening = 500 * time.Nanosecond
 )
 
-// pieces are the adverts of a grid, if they are many. A thousand take 4 to 7 ms, so what
+// pieces are the adverts of a grid, if they are many. A thousand take 4 to 10 ms, so what
 // comes last would be early or late by as much as all before it have been quick or slow,
 // and whatever else is due would wait for all of them. In pieces, each of which has a time
 // of its own within the interval, an advert is as late as its piece begins and takes.
@@ -26,45 +35,67 @@ type pieces struct {
 	left    []election.Action // DoAdverts, neighbours of one parent
 	at      int64             // boottime ns: when the next piece is due
 	decided int64             // boottime ns
+	slot    time.Duration     // of one advert; 0: they have been sent at once
+	refused bool              // one of them could not be sent
 	sorted  []election.Action // all of them
 }
 
 // inPieces reports whether the actions of a step are adverts of the grid that need not
 // leave at once, and takes them over.
 func (d *Daemon) inPieces(actions []election.Action) bool {
-	n := len(actions)
-	if n <= advertPiece || time.Duration(n)*advertSlot > d.interval()/4 || d.standing || d.heir != nil {
-		return false
-	}
-	if slices.ContainsFunc(actions, func(a election.Action) bool { return a.Kind != election.DoAdvert || a.Priority == 0 }) {
-		return false
-	}
 	x := &d.pieces
+	n := len(actions)
+	room := d.interval() / 4 / time.Duration(max(n, 1))
+	repeats := func(a election.Action) bool { return a.Kind == election.DoAdvert && a.Priority > 0 }
+	if n <= atOnce || room < narrowSlot || d.standing || d.heir != nil || !all(actions, repeats) {
+		if slices.ContainsFunc(actions, isAdvert) {
+			x.slot = 0
+		}
+		return false
+	}
+	x.slot = min(max(x.slot+widening, narrowSlot), wideSlot, room)
 	x.sorted = append(x.sorted[:0], actions...)
 	slices.SortStableFunc(x.sorted, func(a, b election.Action) int {
 		return cmp.Compare(d.byVR[a.VR].parent.lan, d.byVR[b.VR].parent.lan)
 	})
 	// They have their places on the grid, however late the loop has come to the first one.
-	x.left, x.decided = x.sorted, boottime()
+	x.left, x.decided, x.refused = x.sorted, boottime(), false
 	x.at = min(d.verdictAt, x.decided)
 	return true
 }
 
-// nextPiece sends the piece that is due; with all of them what is left. What was decided an
-// interval ago is decided again instead.
-func (d *Daemon) nextPiece(all bool) {
+func isAdvert(a election.Action) bool { return a.Kind == election.DoAdvert }
+
+func all(actions []election.Action, are func(election.Action) bool) bool {
+	return !slices.ContainsFunc(actions, func(a election.Action) bool { return !are(a) })
+}
+
+// passes reports that what is left of the pieces may be said after an action, too: it
+// changes nothing of what they say.
+func passes(a election.Action) bool {
+	switch a.Kind {
+	case election.DoRenew, election.DoAnnounce, election.DoProbe, election.DoHook, election.DoReport:
+		return true
+	}
+	return false
+}
+
+// nextPiece sends the piece that is due; before actions that must not pass them, all of
+// what is left. What was decided half an interval ago is decided again instead.
+func (d *Daemon) nextPiece(before []election.Action) {
 	x := &d.pieces
 	now := boottime()
-	if len(x.left) == 0 || !all && now < x.at {
+	whole := !all(before, passes)
+	if len(x.left) == 0 || !whole && now < x.at {
 		return
 	}
 	n := min(len(x.left), advertPiece)
-	if all {
-		n = len(x.left)
+	if whole {
+		n, x.slot = len(x.left), 0
 	}
 	run := x.left[:n]
 	x.left = x.left[n:]
-	x.at += int64(n) * int64(advertSlot)
+	x.at += int64(n) * int64(x.slot)
 	if now-x.decided >= int64(d.interval())/2 {
 		return
 	}
@@ -77,4 +108,26 @@ func (d *Daemon) pieceAt() int64 {
 		return maxTime
 	}
 	return d.pieces.at
+}
+
+// aside does what is due without asking the election, when nothing has happened: it sends a
+// piece, or announces. It reports whether that is all. The election, which looks at every
+// virtual router in each of its steps, is told of all pieces at the end, with the times at
+// which they were sent, and at once of what was refused.
+func (d *Daemon) aside() bool {
+	if d.bell.Called() || d.pausing != nil || len(d.calls)+len(d.afterStep) > 0 || !d.inbox.empty() {
+		return false
+	}
+	now := boottime()
+	if now >= min(d.verdictAt, d.elseAt()) || now-d.turns.last >= int64(d.interval())/2 {
+		return false
+	}
+	d.nextPiece(nil)
+	d.announceSome()
+	return len(d.results) == 0 || d.untold()
+}
+
+// untold reports that what became of the adverts sent so far can be told with the rest.
+func (d *Daemon) untold() bool {
+	return len(d.pieces.left) > 0 && !d.pieces.refused && len(d.afterStep) == 0
 }

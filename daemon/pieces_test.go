@@ -3,12 +3,14 @@ package daemon
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"vrrpd/config"
 	"vrrpd/election"
+	"vrrpd/internal/realtime"
 	"vrrpd/sysd"
 )
 
@@ -61,14 +63,15 @@ func TestPieces(t *testing.T) {
 	if !d.inPieces(grid()) {
 		t.Fatal("all at once")
 	}
+	d.verdictAt = maxTime
 	var order []int
 	for i, want := range []int{advertPiece, advertPiece, 88} {
-		if at := tick + int64(i)*advertPiece*int64(advertSlot); d.pieceAt() != at || d.due() != at {
+		if at := tick + int64(i)*advertPiece*int64(narrowSlot); d.pieceAt() != at || d.due() != at {
 			t.Errorf("piece %d is due %d ns after the tick, the loop turns at %d, want %d", i, d.pieceAt()-tick, d.due()-tick, at-tick)
 		}
 		if i == 1 {
 			d.pieces.at += int64(time.Hour)
-			d.nextPiece(false)
+			d.nextPiece(nil)
 			if vrs := d.tried(); len(vrs) > 0 {
 				t.Errorf("%d were sent before they were due", len(vrs))
 			}
@@ -76,7 +79,7 @@ func TestPieces(t *testing.T) {
 		}
 		for boottime() < d.pieceAt() { // not even a slot is waited for
 		}
-		d.nextPiece(false)
+		d.nextPiece(nil)
 		vrs := d.tried()
 		if len(vrs) != want {
 			t.Errorf("piece %d has %d adverts, want %d", i, len(vrs), want)
@@ -107,17 +110,122 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// From what adverts take that are sent at once to what they may take, slots grow by so little
+// that nobody is late by much; where an interval has no room they do not.
+func TestSlots(t *testing.T) {
+	d, grid := crowdDaemon(t, 3*advertPiece)
+	next := func() time.Duration {
+		t.Helper()
+		before := d.pieces.slot
+		if !d.inPieces(grid()) {
+			t.Fatal("all at once")
+		}
+		d.pieces.left = nil
+		if d.pieces.slot > max(before+widening, narrowSlot) {
+			t.Errorf("from %v to %v", before, d.pieces.slot)
+		}
+		return d.pieces.slot
+	}
+	if got := next(); got != narrowSlot {
+		t.Errorf("it begins with %v", got)
+	}
+	for range wideSlot / widening {
+		next()
+	}
+	if got := next(); got != wideSlot {
+		t.Errorf("it ends with %v", got)
+	}
+	d.first().cfg.Interval = 4 * 3 * advertPiece * (wideSlot - widening)
+	if got := next(); got != wideSlot-widening {
+		t.Errorf("%v in an interval without more room", got)
+	}
+	if d.inPieces(grid()[:1]) {
+		t.Error("one in pieces")
+	}
+	if got := next(); got != narrowSlot {
+		t.Errorf("%v after adverts that were sent at once", got)
+	}
+	d.inPieces(grid())
+	d.nextPiece([]election.Action{{Kind: election.DoDemote}})
+	d.tried()
+	if got := next(); got != narrowSlot {
+		t.Errorf("%v after the rest was sent at once", got)
+	}
+}
+
+// While nothing but pieces is due the election is left alone; what was refused it is told at
+// once.
+func TestAside(t *testing.T) {
+	d, grid := crowdDaemon(t, 4*advertPiece)
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bell.Close() })
+	d.bell = bell
+	d.first().cfg.Interval = time.Minute
+	start := func() {
+		d.verdictAt = boottime()
+		if !d.inPieces(grid()) {
+			t.Fatal("all at once")
+		}
+		d.verdictAt = maxTime
+		for i := range d.pieces.left[:advertPiece] { // one that has gone is not refused
+			d.byVR[d.pieces.left[i].VR] = nil
+		}
+	}
+	for what, when := range map[string]func(){
+		"something is due":         func() { d.verdictAt = boottime() },
+		"the agenda has something": func() { d.agenda.add(boottime(), func() {}) },
+		"somebody has called":      func() { bell.Ring(); bell.Wait(0) },
+		"the loop comes late":      func() { d.turns.last -= int64(d.interval()) },
+		"there is a call for it":   func() { d.calls = append(d.calls, func() {}) },
+		"it was the last piece": func() {
+			d.pieces.left = d.pieces.left[:advertPiece]
+			d.results = append(d.results, election.Event{Kind: election.EvSent})
+		},
+		"something has been heard":   func() { d.inbox.post(election.Event{Kind: election.EvAdvert}) },
+		"an advert has been refused": func() { d.byVR[d.pieces.left[0].VR] = d.first() },
+	} {
+		kept := slices.Clone(d.byVR)
+		start()
+		when()
+		if d.aside() {
+			t.Errorf("%s: the election is not asked", what)
+		}
+		d.agenda, d.calls, d.results, d.byVR, d.inbox = agenda{}, nil, nil, kept, &inbox{}
+		d.listening()
+		bell.Quiet()
+		bell.Wait(0)
+	}
+	start()
+	left := len(d.pieces.left)
+	if !d.aside() || len(d.pieces.left) != left-advertPiece {
+		t.Errorf("the election is asked, and %d are left of %d", len(d.pieces.left), left)
+	}
+	d.pieces.at = maxTime - 1
+	if !d.aside() || len(d.pieces.left) != left-advertPiece {
+		t.Errorf("too early, and %d are left", len(d.pieces.left))
+	}
+	d.pieces.left = nil
+	d.announcer.first = 1 // an announcement that is urgent, of nothing
+	d.announcer.due = append(d.announcer.due, announcement{at: boottime(), p: d.first().parent})
+	if !d.aside() || d.announcer.wakeAt() != maxTime {
+		t.Error("nothing was announced")
+	}
+}
+
 // What is left of them goes before anything else that is decided; what was decided long ago,
 // or for a virtual router that has gone, does not.
 func TestPiecesLeft(t *testing.T) {
-	d, grid := crowdDaemon(t, 2*advertPiece)
+	d, grid := crowdDaemon(t, 3*advertPiece)
 	start := func() {
 		t.Helper()
 		d.verdictAt = boottime()
 		if !d.inPieces(grid()) {
 			t.Fatal("all at once")
 		}
-		d.nextPiece(false)
+		d.nextPiece([]election.Action{{Kind: election.DoHook}, {Kind: election.DoReport}})
 		if vrs := d.tried(); len(vrs) != advertPiece {
 			t.Fatalf("%d were sent", len(vrs))
 		}
@@ -129,14 +237,14 @@ func TestPiecesLeft(t *testing.T) {
 	}
 	gone := d.byVR[d.pieces.left[7].VR]
 	d.byVR[gone.vr] = nil
-	d.nextPiece(true)
-	if vrs := d.tried(); len(vrs) != advertPiece-1 || d.pieceAt() != maxTime {
-		t.Errorf("%d of the last were sent, want %d", len(vrs), advertPiece-1)
+	d.nextPiece([]election.Action{{Kind: election.DoAdvert}})
+	if vrs := d.tried(); len(vrs) != 2*advertPiece-1 || d.pieceAt() != maxTime {
+		t.Errorf("%d of the last were sent, want %d", len(vrs), 2*advertPiece-1)
 	}
 	d.byVR[gone.vr] = gone
 	start()
 	d.pieces.decided -= int64(d.interval()) / 2
-	d.nextPiece(true)
+	d.nextPiece([]election.Action{{Kind: election.DoAdvert}})
 	if vrs := d.tried(); len(vrs) > 0 || d.pieceAt() != maxTime {
 		t.Errorf("%d were sent that were decided half an interval ago", len(vrs))
 	}
@@ -145,14 +253,17 @@ func TestPiecesLeft(t *testing.T) {
 // Adverts that tell something new leave at once, and so do few, those of an interval that
 // has no room, and those before a pause.
 func TestNotInPieces(t *testing.T) {
-	d, grid := crowdDaemon(t, 2*advertPiece)
-	last := 2*advertPiece - 1
+	d, grid := crowdDaemon(t, 3*advertPiece)
+	last := 3*advertPiece - 1
 	for what, prepare := range map[string]func(a []election.Action) []election.Action{
-		"few":                func(a []election.Action) []election.Action { return a[:advertPiece] },
-		"a last word":        func(a []election.Action) []election.Action { a[last].Priority = 0; return a },
-		"a promotion":        func(a []election.Action) []election.Action { a[last].Kind = election.DoPromote; return a },
-		"a pause":            func(a []election.Action) []election.Action { d.standing = true; return a },
-		"a short interval":   func(a []election.Action) []election.Action { d.first().cfg.Interval = 10 * time.Millisecond; return a },
+		"few":         func(a []election.Action) []election.Action { return a[:atOnce] },
+		"a last word": func(a []election.Action) []election.Action { a[last].Priority = 0; return a },
+		"a promotion": func(a []election.Action) []election.Action { a[last].Kind = election.DoPromote; return a },
+		"a pause":     func(a []election.Action) []election.Action { d.standing = true; return a },
+		"a short interval": func(a []election.Action) []election.Action {
+			d.first().cfg.Interval = 4 * 3 * advertPiece * (narrowSlot - 1)
+			return a
+		},
 		"nothing is decided": func([]election.Action) []election.Action { return nil },
 	} {
 		if d.inPieces(prepare(grid())) {

@@ -66,7 +66,7 @@ func NewProcess(groups []config.Config, load func() ([]config.Config, error), op
 	if opt.Ready == nil {
 		opt.Ready = func() {}
 	}
-	opt.lights = new(lights)
+	opt.lights, opt.lulls = new(lights), newLulls()
 	p := &Process{opt: opt, load: load, groups: map[string]*member{}, ended: make(chan *member)}
 	p.notify, p.state = newShare(opt.Notify), opt.Inherited
 	for _, c := range groups {

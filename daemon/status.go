@@ -36,7 +36,10 @@ func (d *Daemon) Status() control.Status {
 	if y == nil || y.isTaken() { // it was answered too late: that is old now
 		// While the loop is not asked, it is woken by adverts alone: hardly ever at the moment
 		// when a collector looks at its stack, for which it would have to wait.
-		footprint.Collect()
+		if footprint.Due() {
+			d.opt.lulls.await(lullPatience)
+			footprint.Collect()
+		}
 		y = d.newSurvey(d.used)
 		d.inbox.call(y.goOn)
 	}

@@ -149,13 +149,12 @@ func sleep(percent int, room uint64) {
 	}, asleep.times)
 }
 
-// Collect is for who makes much garbage, at a moment when nobody has anything to do with
-// him who must not be kept waiting: there the collector is run before it runs by itself.
-func Collect() {
-	if roomy.Load() && ours() && garbage() > int64(room()/4*3) {
-		runtime.GC()
-	}
-}
+// Due reports that the collector will run by itself soon: who makes much garbage Collects
+// before that, at a moment when nobody has anything to do who must not be kept waiting.
+func Due() bool { return roomy.Load() && ours() && garbage() > int64(room()/4*3) }
+
+// Collect runs the collector.
+func Collect() { runtime.GC() }
 
 // Littered reports whether garbage has gathered that is worth a Sweep.
 func Littered() bool { return garbage() > little }

@@ -82,6 +82,37 @@ func TestRoomy(t *testing.T) {
 	}
 }
 
+// Who makes much garbage is told in time, and when the collector has run has time again.
+func TestDue(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	before := debug.SetGCPercent(100)
+	defer func() {
+		roomy.Store(false)
+		debug.SetGCPercent(before)
+	}()
+	debug.SetGCPercent(-1) // nobody else collects
+	litter := func() {
+		for range roomyRoom >> 20 {
+			_ = bytes.Repeat([]byte{1}, 1<<20)
+		}
+	}
+	if litter(); Due() {
+		t.Error("before the process has begun")
+	}
+	roomy.Store(true)
+	if !Due() {
+		t.Error("not where garbage fills the room")
+	}
+	if Collect(); Due() {
+		t.Error("when it has just run")
+	}
+	t.Setenv("GOGC", "100")
+	if litter(); Due() {
+		t.Error("where the user says when the collector runs")
+	}
+}
+
 // The collector rests while there is less garbage than the headroom, and after a Sweep there
 // is none.
 func TestSweep(t *testing.T) {

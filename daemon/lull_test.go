@@ -1,0 +1,122 @@
+package daemon
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"vrrpd/internal/realtime"
+)
+
+// A lull is when all loops of the process rest for long enough, and nobody waits for it for
+// ever.
+func TestLulls(t *testing.T) {
+	l := newLulls()
+	if !l.now() {
+		t.Error("no lull where there is no loop")
+	}
+	a, b := new(Daemon), new(Daemon)
+	l.join(a)
+	l.join(b)
+	long, short := func() int64 { return boottime() + int64(time.Hour) }, func() int64 { return boottime() + int64(lullTime)/2 }
+	for _, c := range []struct {
+		what string
+		a, b func() int64
+		want bool
+	}{
+		{"both rest", long, long, true},
+		{"one rests, briefly", long, short, false},
+		{"one works", long, func() int64 { return 0 }, false},
+		{"both do nothing before something happens", func() int64 { return maxTime }, long, true},
+	} {
+		l.rest(a, c.a())
+		l.rest(b, c.b())
+		if l.now() != c.want {
+			t.Errorf("%s: %v", c.what, !c.want)
+		}
+	}
+	b.restsUntil.Store(0)
+	l.await(time.Millisecond) // it returns
+	if l.wanted.Load() {
+		t.Error("who has gone is told of rests")
+	}
+	l.leave(b)
+	if !l.now() {
+		t.Error("one that has ended is waited for")
+	}
+}
+
+// Who waits for a lull is told when a loop rests.
+func TestAwaitLull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, d := newLulls(), new(Daemon)
+		l.join(d)
+		begin := time.Now()
+		come := make(chan time.Duration, 2)
+		for range cap(come) { // one after the other
+			go func() {
+				l.await(time.Hour)
+				come <- time.Since(begin)
+			}()
+		}
+		synctest.Wait()
+		l.rest(d, boottime()) // a moment only
+		synctest.Wait()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(come) > 0 {
+			t.Fatal("a moment is a lull")
+		}
+		l.rest(d, maxTime)
+		synctest.Wait()
+		if len(come) != cap(come) {
+			t.Fatalf("%d of %d have noticed it", len(come), cap(come))
+		}
+		if took := <-come; took != time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
+// The loop takes breath before many adverts, once, on a real-time thread.
+func TestBreath(t *testing.T) {
+	d, grid := crowdDaemon(t, atOnce+1)
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bell.Close() })
+	d.bell = bell
+	d.verdictAt = boottime() + int64(time.Hour)
+	if d.breathAt() != maxTime || d.breathe() {
+		t.Error("without a real-time thread")
+	}
+	d.realtime = new(realtime.Threads)
+	ahead := d.verdictAt - int64(breathAhead)
+	if d.breathAt() != ahead || d.due() != ahead {
+		t.Errorf("%v before the adverts, want %v", time.Duration(d.verdictAt-d.breathAt()), breathAhead)
+	}
+	if d.breathe() {
+		t.Error("too early")
+	}
+	d.verdictAt = boottime()
+	if d.breathe() || d.breathAt() != maxTime {
+		t.Error("when it is too late for that, or again")
+	}
+	for d.verdictAt = boottime() + int64(breathAhead); !d.breathe(); d.verdictAt = boottime() + int64(breathAhead) {
+		// The test was stopped for a millisecond between the two.
+	}
+	if d.breathAt() != maxTime {
+		t.Error("twice")
+	}
+	d.verdictAt = boottime() + int64(time.Hour)
+	d.pieces.left = grid()
+	if d.breathAt() != maxTime {
+		t.Error("between the adverts")
+	}
+	d.pieces.left = nil
+	d.routers = d.routers[:atOnce]
+	if d.breathAt() != maxTime {
+		t.Error("before few adverts")
+	}
+}
