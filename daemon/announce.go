@@ -30,7 +30,7 @@ func (r *router) announceRounds() []time.Duration {
 const (
 	// announceBatch is how many addresses are announced between two turns of the
 	// loop: two frames each, 200 us. No advert waits longer than that, or than
-	// announceCatchUp times that on a machine that is late anyway.
+	// 1 + announceCatchUp times that on a machine that is late anyway.
 	announceBatch = 16
 	// announcePause is the least time from one batch to the next. A thousand
 	// addresses take 16 ms like this, and no queue of a NIC, of a switch or of a
@@ -156,6 +156,9 @@ func (a *announcer) slept(late int64, interval time.Duration) {
 // urgent reports whether addresses have not been announced yet that were asked
 // for.
 func (a *announcer) urgent() bool { return a.first > 0 }
+
+// resume says that it has waited for others until now: nothing has been missed.
+func (a *announcer) resume(now int64) { a.notBefore = max(a.notBefore, now) }
 
 // wakeAt is when run has something to do.
 func (a *announcer) wakeAt() int64 {

@@ -170,6 +170,7 @@ func (d *Daemon) advertised(r *router, a *election.Action, before, after int64) 
 		d.renew(r, a.Epoch, before+int64(a.Lease))
 		d.lookAtLight(r, after)
 	}
+	d.pieces.sent++
 	d.results = append(d.results, election.Event{
 		Kind: election.EvSent, VR: a.VR, Priority: a.Priority, At: before, After: after,
 	})
@@ -177,7 +178,6 @@ func (d *Daemon) advertised(r *router, a *election.Action, before, after int64) 
 
 func (d *Daemon) unsent(a *election.Action) {
 	d.byVR[a.VR].sent.failed++
-	d.pieces.refused = true
 	d.results = append(d.results, election.Event{Kind: election.EvSendFailed, VR: a.VR, Priority: a.Priority})
 }
 

@@ -93,7 +93,7 @@ type Daemon struct {
 	watching        map[lease.Rung]bool
 	lightening      bool         // guards are to change over: it is on the agenda
 	lightCount      int32        // this group's part of lights.routers
-	restsUntil      atomic.Int64 // boottime ns: the loop has nothing to do until then; 0: it has
+	lull            atomic.Int64 // see lulls
 	standing        bool         // the loop is about to stand still
 	watchingFilters bool
 	settings        *vmacif.SettingsWatch // nil: nobody tells of sysctls

@@ -12,8 +12,8 @@ import (
 // says that everything is left in order.
 func (d *Daemon) loop(ctx context.Context) {
 	defer d.thread()()
-	d.opt.lulls.join(d)
-	defer d.opt.lulls.leave(d)
+	d.opt.lulls.join(&d.lull)
+	defer d.opt.lulls.leave(&d.lull)
 
 	if d.heir == nil {
 		if d.turns.last == 0 {
@@ -42,9 +42,9 @@ func (d *Daemon) loop(ctx context.Context) {
 			return // the ring for it may have been taken for another
 		}
 		d.turns.due = d.due()
-		d.opt.lulls.rest(d, d.turns.due)
+		d.opt.lulls.rest(&d.lull, d.turns.due, d.interval())
 		d.turns.looked = d.bell.Wait(d.turns.due)
-		d.restsUntil.Store(0)
+		d.lull.Store(0)
 		if ctx.Err() != nil {
 			// Nobody waits for a successor any more.
 			return
@@ -84,7 +84,7 @@ func (d *Daemon) turn() {
 		}
 		// Results of earlier actions come before what arrived since.
 		d.results = append(d.results, d.events...)
-		d.events, d.results = d.results, d.events[:0]
+		d.events, d.results, d.pieces.sent = d.results, d.events[:0], 0
 		d.actions = d.machine.Step(boottime(), d.events, d.actions)
 		d.realise(election.State.Serving)
 		d.nextPiece(d.actions)
@@ -106,7 +106,7 @@ func (d *Daemon) turn() {
 			break
 		}
 	}
-	if d.shrinking {
+	if d.shrinking && len(d.results)+len(d.pieces.left) == 0 {
 		d.shrink()
 	}
 	d.realise(func(election.State) bool { return true })

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// lullTime is for how long a loop must have nothing to do for a lull. The collector is
-	// through with stopping the world, and with the stacks, in half of it; where adverts go
-	// out every 10 ms, which is the shortest interval, there is one after each.
+	// lullTime is for how long a loop must have nothing to do for a lull, or a quarter of
+	// its interval if that is less, which it always has at times. The collector is through
+	// with stopping the world, and with the stacks, in half of it.
 	lullTime = 8 * time.Millisecond
 	// lullPatience is how long somebody who is asked waits for a lull.
 	lullPatience = 30 * time.Millisecond
@@ -22,9 +22,10 @@ const (
 // has found the time to let it, milliseconds later, be it real-time or not. A loop that
 // waits is not stopped.
 type lulls struct {
-	mu     sync.Mutex
-	loops  []*Daemon     // guarded by mu
-	turn   chan struct{} // has room for who waits for a lull
+	mu sync.Mutex
+	// loops have until when each may be kept from its work, boottime ns; 0: it is at work.
+	loops  []*atomic.Int64 // guarded by mu
+	turn   chan struct{}   // has room for who makes use of a lull
 	wanted atomic.Bool
 	rested chan struct{} // has room for one message: a loop rests
 }
@@ -33,22 +34,22 @@ func newLulls() *lulls {
 	return &lulls{turn: make(chan struct{}, 1), rested: make(chan struct{}, 1)}
 }
 
-func (l *lulls) join(d *Daemon) {
+func (l *lulls) join(loop *atomic.Int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.loops = append(l.loops, d)
+	l.loops = append(l.loops, loop)
 }
 
-func (l *lulls) leave(d *Daemon) {
+func (l *lulls) leave(loop *atomic.Int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.loops = slices.DeleteFunc(l.loops, func(x *Daemon) bool { return x == d })
+	l.loops = slices.DeleteFunc(l.loops, func(x *atomic.Int64) bool { return x == loop })
 }
 
 // rest is called by a loop that has nothing to do before a time, boottime ns, if nothing
 // happens.
-func (l *lulls) rest(d *Daemon, until int64) {
-	d.restsUntil.Store(until)
+func (l *lulls) rest(loop *atomic.Int64, until int64, interval time.Duration) {
+	loop.Store(until - int64(min(lullTime, interval/4)))
 	if l.wanted.Load() {
 		select {
 		case l.rested <- struct{}{}:
@@ -57,30 +58,36 @@ func (l *lulls) rest(d *Daemon, until int64) {
 	}
 }
 
-// now reports whether all loops rest for long enough.
+// now reports whether there is a lull.
 func (l *lulls) now() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	enough := boottime() + int64(lullTime)
-	return !slices.ContainsFunc(l.loops, func(d *Daemon) bool { return d.restsUntil.Load() < enough })
+	now := boottime()
+	return !slices.ContainsFunc(l.loops, func(until *atomic.Int64) bool { return until.Load() < now })
 }
 
-// await waits for a lull, no longer than patience: it is for others than the loops.
-func (l *lulls) await(patience time.Duration) {
+// use does something in the next lull, or when patience has ended: it is for others than the
+// loops.
+func (l *lulls) use(patience time.Duration, do func()) {
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
+		l.await(limit.C)
 	case <-limit.C:
-		return
 	}
+	do()
+}
+
+// await waits for a lull.
+func (l *lulls) await(limit <-chan time.Time) {
 	l.wanted.Store(true)
 	defer l.wanted.Store(false)
 	for !l.now() {
 		select {
 		case <-l.rested:
-		case <-limit.C:
+		case <-limit:
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,9 +16,10 @@ func TestLulls(t *testing.T) {
 	if !l.now() {
 		t.Error("no lull where there is no loop")
 	}
-	a, b := new(Daemon), new(Daemon)
+	a, b := new(atomic.Int64), new(atomic.Int64)
 	l.join(a)
 	l.join(b)
+	const interval = time.Second
 	long, short := func() int64 { return boottime() + int64(time.Hour) }, func() int64 { return boottime() + int64(lullTime)/2 }
 	for _, c := range []struct {
 		what string
@@ -29,17 +31,16 @@ func TestLulls(t *testing.T) {
 		{"one works", long, func() int64 { return 0 }, false},
 		{"both do nothing before something happens", func() int64 { return maxTime }, long, true},
 	} {
-		l.rest(a, c.a())
-		l.rest(b, c.b())
+		l.rest(a, c.a(), interval)
+		l.rest(b, c.b(), interval)
 		if l.now() != c.want {
 			t.Errorf("%s: %v", c.what, !c.want)
 		}
 	}
-	b.restsUntil.Store(0)
-	l.await(time.Millisecond) // it returns
-	if l.wanted.Load() {
-		t.Error("who has gone is told of rests")
+	if l.rest(b, boottime()+int64(lullTime)/2, 0); !l.now() {
+		t.Error("a short interval has no lull")
 	}
+	b.Store(0)
 	l.leave(b)
 	if !l.now() {
 		t.Error("one that has ended is waited for")
@@ -49,31 +50,37 @@ func TestLulls(t *testing.T) {
 // Who waits for a lull is told when a loop rests.
 func TestAwaitLull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, d := newLulls(), new(Daemon)
-		l.join(d)
+		l, loop := newLulls(), new(atomic.Int64)
+		l.join(loop)
 		begin := time.Now()
 		come := make(chan time.Duration, 2)
 		for range cap(come) { // one after the other
 			go func() {
-				l.await(time.Hour)
-				come <- time.Since(begin)
+				l.use(time.Hour, func() { come <- time.Since(begin) })
 			}()
 		}
 		synctest.Wait()
-		l.rest(d, boottime()) // a moment only
+		l.rest(loop, boottime(), time.Second) // a moment only
 		synctest.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if len(come) > 0 {
 			t.Fatal("a moment is a lull")
 		}
-		l.rest(d, maxTime)
+		l.rest(loop, maxTime, time.Second)
 		synctest.Wait()
 		if len(come) != cap(come) {
 			t.Fatalf("%d of %d have noticed it", len(come), cap(come))
 		}
 		if took := <-come; took != time.Second {
 			t.Errorf("after %v", took)
+		}
+		loop.Store(0)
+		begin = time.Now()
+		<-come
+		l.use(time.Minute, func() { come <- time.Since(begin) })
+		if took := <-come; took != time.Minute || l.wanted.Load() {
+			t.Errorf("a loop that works all the time is waited for %v", took)
 		}
 	})
 }
@@ -92,6 +99,10 @@ func TestBreath(t *testing.T) {
 		t.Error("without a real-time thread")
 	}
 	d.realtime = new(realtime.Threads)
+	if d.breathAt() != maxTime || d.breathe() {
+		t.Error("of who does not serve")
+	}
+	d.serves.Store(true)
 	ahead := d.verdictAt - int64(breathAhead)
 	if d.breathAt() != ahead || d.due() != ahead {
 		t.Errorf("%v before the adverts, want %v", time.Duration(d.verdictAt-d.breathAt()), breathAhead)
@@ -103,11 +114,24 @@ func TestBreath(t *testing.T) {
 	if d.breathe() || d.breathAt() != maxTime {
 		t.Error("when it is too late for that, or again")
 	}
-	for d.verdictAt = boottime() + int64(breathAhead); !d.breathe(); d.verdictAt = boottime() + int64(breathAhead) {
-		// The test was stopped for a millisecond between the two.
+	bell.Ring()
+	bell.Wait(0)
+	d.verdictAt = boottime() + int64(breathAhead)
+	if d.breathe() {
+		t.Error("although somebody has called")
 	}
-	if d.breathAt() != maxTime {
-		t.Error("twice")
+	bell.Quiet()
+	bell.Wait(0)
+	bell.Wait(0)
+	breathed := false
+	for range 1000 { // it may be stopped between the two
+		if d.verdictAt = boottime() + int64(breathAhead); d.breathe() {
+			breathed = true
+			break
+		}
+	}
+	if !breathed || d.breathAt() != maxTime {
+		t.Errorf("breathed: %v, or twice", breathed)
 	}
 	d.verdictAt = boottime() + int64(time.Hour)
 	d.pieces.left = grid()

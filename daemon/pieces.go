@@ -24,7 +24,7 @@ const (
 	widening = 500 * time.Nanosecond
 )
 
-// pieces are the adverts of a grid, if they are many. A thousand take 4 to 10 ms, so what
+// pieces are the adverts of a grid, if they are many. A thousand take 4 to 9 ms, so what
 // comes last would be early or late by as much as all before it have been quick or slow,
 // and whatever else is due would wait for all of them. In pieces, each of which has a time
 // of its own within the interval, an advert is as late as its piece begins and takes.
@@ -35,8 +35,8 @@ type pieces struct {
 	left    []election.Action // DoAdverts, neighbours of one parent
 	at      int64             // boottime ns: when the next piece is due
 	decided int64             // boottime ns
-	slot    time.Duration     // of one advert; 0: they have been sent at once
-	refused bool              // one of them could not be sent
+	slot    time.Duration     // of one advert; 0: all have been sent at once
+	sent    int               // of Daemon.results, how many tell that an advert has been sent
 	sorted  []election.Action // all of them
 }
 
@@ -48,7 +48,7 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 	room := d.interval() / 4 / time.Duration(max(n, 1))
 	repeats := func(a election.Action) bool { return a.Kind == election.DoAdvert && a.Priority > 0 }
 	if n <= atOnce || room < narrowSlot || d.standing || d.heir != nil || !all(actions, repeats) {
-		if slices.ContainsFunc(actions, isAdvert) {
+		if n > atOnce && slices.ContainsFunc(actions, isAdvert) {
 			x.slot = 0
 		}
 		return false
@@ -59,7 +59,7 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 		return cmp.Compare(d.byVR[a.VR].parent.lan, d.byVR[b.VR].parent.lan)
 	})
 	// They have their places on the grid, however late the loop has come to the first one.
-	x.left, x.decided, x.refused = x.sorted, boottime(), false
+	x.left, x.decided = x.sorted, boottime()
 	x.at = min(d.verdictAt, x.decided)
 	return true
 }
@@ -100,6 +100,9 @@ func (d *Daemon) nextPiece(before []election.Action) {
 		return
 	}
 	d.advertise(slices.DeleteFunc(run, func(a election.Action) bool { return d.byVR[a.VR] == nil }))
+	if len(x.left) == 0 {
+		d.announcer.resume(boottime())
+	}
 }
 
 // pieceAt is when the next piece is due.
@@ -112,10 +115,10 @@ func (d *Daemon) pieceAt() int64 {
 
 // aside does what is due without asking the election, when nothing has happened: it sends a
 // piece, or announces. It reports whether that is all. The election, which looks at every
-// virtual router in each of its steps, is told of all pieces at the end, with the times at
-// which they were sent, and at once of what was refused.
+// virtual router in each of its steps, is told of the adverts sent when all pieces are, with
+// the times at which they were, and of anything else at once.
 func (d *Daemon) aside() bool {
-	if d.bell.Called() || d.pausing != nil || len(d.calls)+len(d.afterStep) > 0 || !d.inbox.empty() {
+	if d.bell.Called() || !d.inbox.empty() || d.board.Load() != d.machine.View().Word {
 		return false
 	}
 	now := boottime()
@@ -127,7 +130,8 @@ func (d *Daemon) aside() bool {
 	return len(d.results) == 0 || d.untold()
 }
 
-// untold reports that what became of the adverts sent so far can be told with the rest.
+// untold reports that all there is to tell the election is what the end of the pieces will
+// tell, too: adverts that have been sent.
 func (d *Daemon) untold() bool {
-	return len(d.pieces.left) > 0 && !d.pieces.refused && len(d.afterStep) == 0
+	return len(d.pieces.left) > 0 && len(d.results) == d.pieces.sent && len(d.afterStep) == 0
 }

@@ -139,8 +139,11 @@ func TestSlots(t *testing.T) {
 	if got := next(); got != wideSlot-widening {
 		t.Errorf("%v in an interval without more room", got)
 	}
-	if d.inPieces(grid()[:1]) {
-		t.Error("one in pieces")
+	if before := d.pieces.slot; d.inPieces(grid()[:1]) || d.pieces.slot != before {
+		t.Errorf("one in pieces, or slots of %v", d.pieces.slot)
+	}
+	if d.inPieces(append(grid(), election.Action{Kind: election.DoPromote})) {
+		t.Error("a promotion in pieces")
 	}
 	if got := next(); got != narrowSlot {
 		t.Errorf("%v after adverts that were sent at once", got)
@@ -179,10 +182,16 @@ func TestAside(t *testing.T) {
 		"the agenda has something": func() { d.agenda.add(boottime(), func() {}) },
 		"somebody has called":      func() { bell.Ring(); bell.Wait(0) },
 		"the loop comes late":      func() { d.turns.last -= int64(d.interval()) },
-		"there is a call for it":   func() { d.calls = append(d.calls, func() {}) },
 		"it was the last piece": func() {
 			d.pieces.left = d.pieces.left[:advertPiece]
-			d.results = append(d.results, election.Event{Kind: election.EvSent})
+			d.results, d.pieces.sent = append(d.results, election.Event{Kind: election.EvSent}), 1
+		},
+		"something else is to be told": func() {
+			d.results, d.pieces.sent = append(d.results, election.Event{Kind: election.EvSent}, election.Event{Kind: election.EvFault}), 1
+		},
+		"another process has changed the state": func() {
+			w := d.board.Load()
+			d.board.Swap(w, w.Next(election.Held, election.OperatorHold), boottime())
 		},
 		"something has been heard":   func() { d.inbox.post(election.Event{Kind: election.EvAdvert}) },
 		"an advert has been refused": func() { d.byVR[d.pieces.left[0].VR] = d.first() },
@@ -193,12 +202,13 @@ func TestAside(t *testing.T) {
 		if d.aside() {
 			t.Errorf("%s: the election is not asked", what)
 		}
-		d.agenda, d.calls, d.results, d.byVR, d.inbox = agenda{}, nil, nil, kept, &inbox{}
+		d.agenda, d.results, d.pieces.sent, d.byVR, d.inbox, d.board = agenda{}, nil, 0, kept, &inbox{}, &election.LocalBoard{}
 		d.listening()
 		bell.Quiet()
 		bell.Wait(0)
 	}
 	start()
+	d.results, d.pieces.sent = append(d.results, election.Event{Kind: election.EvSent}), 1
 	left := len(d.pieces.left)
 	if !d.aside() || len(d.pieces.left) != left-advertPiece {
 		t.Errorf("the election is asked, and %d are left of %d", len(d.pieces.left), left)
@@ -207,7 +217,10 @@ func TestAside(t *testing.T) {
 	if !d.aside() || len(d.pieces.left) != left-advertPiece {
 		t.Errorf("too early, and %d are left", len(d.pieces.left))
 	}
-	d.pieces.left = nil
+	if len(d.results) != 1 {
+		t.Error("it is told already")
+	}
+	d.pieces.left, d.results, d.pieces.sent = nil, nil, 0
 	d.announcer.first = 1 // an announcement that is urgent, of nothing
 	d.announcer.due = append(d.announcer.due, announcement{at: boottime(), p: d.first().parent})
 	if !d.aside() || d.announcer.wakeAt() != maxTime {
@@ -247,6 +260,30 @@ func TestPiecesLeft(t *testing.T) {
 	d.nextPiece([]election.Action{{Kind: election.DoAdvert}})
 	if vrs := d.tried(); len(vrs) > 0 || d.pieceAt() != maxTime {
 		t.Errorf("%d were sent that were decided half an interval ago", len(vrs))
+	}
+}
+
+// What the election has not been told is not let go of as what was needed once.
+func TestUntoldIsKept(t *testing.T) {
+	d, grid := crowdDaemon(t, 3*advertPiece)
+	d.first().cfg.Interval = time.Minute
+	d.machine.Start(d.turns.last, nil)
+	d.realised = d.board.Load() // there is no group
+	d.verdictAt = boottime()
+	if !d.inPieces(grid()) {
+		t.Fatal("all at once")
+	}
+	d.pieces.at = maxTime - 1
+	d.agenda.add(boottime(), func() {
+		d.shrinking = true
+		d.results, d.pieces.sent = append(d.results, election.Event{Kind: election.EvSent}), 1
+	})
+	if d.turn(); len(d.results) != 1 || !d.shrinking {
+		t.Errorf("%d results are left, and room is to be let go of: %v", len(d.results), d.shrinking)
+	}
+	d.pieces.left = nil
+	if d.turn(); len(d.results) != 0 || d.shrinking {
+		t.Errorf("%d results are left, and room is to be let go of: %v", len(d.results), d.shrinking)
 	}
 }
 

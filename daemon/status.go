@@ -37,8 +37,7 @@ func (d *Daemon) Status() control.Status {
 		// While the loop is not asked, it is woken by adverts alone: hardly ever at the moment
 		// when a collector looks at its stack, for which it would have to wait.
 		if footprint.Due() {
-			d.opt.lulls.await(lullPatience)
-			footprint.Collect()
+			d.opt.lulls.use(lullPatience, footprint.Collect)
 		}
 		y = d.newSurvey(d.used)
 		d.inbox.call(y.goOn)

@@ -87,11 +87,12 @@ func (d *Daemon) tidy(many bool) {
 		footprint.Expect(d, uint64(len(d.routers))*garbageEach)
 	}
 	d.work(func() {
-		d.opt.lulls.await(lullPatience)
-		footprint.Roomy()
-		if err := give(); err != nil {
-			d.log.Debug("memory is not given back", "err", err)
-		}
+		d.opt.lulls.use(lullPatience, func() {
+			footprint.Roomy()
+			if err := give(); err != nil {
+				d.log.Debug("memory is not given back", "err", err)
+			}
+		})
 	})
 	d.lookForLitter()
 }

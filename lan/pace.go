@@ -5,8 +5,8 @@ import "time"
 // Reading a frame costs half a microsecond in a batch, and ten times as much when
 // the reader is woken for it alone. Whoever sends a hundred thousand forged frames
 // per second could so take half of a processor. So a reader to whom more comes
-// than virtual routers have to say reads at intervals: what has come meanwhile is
-// read, and counted, all the same.
+// than fifty virtual routers have to say reads at intervals: what has come meanwhile is
+// read, and counted, all the same. What comes first is read at once, be it priority 0.
 const (
 	paceWindow = int64(10 * time.Millisecond)
 	// paceFrames per paceWindow are 5,000 per second.

@@ -199,7 +199,7 @@ func (s *site) thousand(in *netlab.Injector, heard *netlab.Sniffer) (late []stri
 // answers.
 func TestAnnounce_BeforeScript(t *testing.T) {
 	t.Parallel()
-	const addresses = 250 // eight batches, a millisecond apart
+	const addresses = 250 // sixteen batches
 	s := newSite(t, options{})
 	r := s.r1
 	heard := r.sniff(lanA, netlab.MatchARP())

@@ -220,7 +220,8 @@ func measureScale(ctx context.Context, c contender, routers int, interval time.D
 	if err := w.steady(ctx, &s); err != nil || crossed || c.name == floorName {
 		return s, err
 	}
-	return s, w.takeOver(ctx, &s)
+	err = w.takeOver(ctx, &s)
+	return s, err
 }
 
 // begin starts the machines, and waits until nothing happens any more.

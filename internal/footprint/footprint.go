@@ -153,8 +153,12 @@ func sleep(percent int, room uint64) {
 // before that, at a moment when nobody has anything to do who must not be kept waiting.
 func Due() bool { return roomy.Load() && ours() && garbage() > int64(room()/4*3) }
 
-// Collect runs the collector.
-func Collect() { runtime.GC() }
+// Collect runs the collector, unless that has become undue.
+func Collect() {
+	if Due() {
+		runtime.GC()
+	}
+}
 
 // Littered reports whether garbage has gathered that is worth a Sweep.
 func Littered() bool { return garbage() > little }

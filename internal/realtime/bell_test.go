@@ -200,6 +200,23 @@ func TestListen(t *testing.T) {
 			t.Errorf("after the pause it is deaf: read %d", got)
 		}
 
+		// One that cannot hear again is read now and then until it can.
+		for _, fails := range []bool{true, false} {
+			write()
+			ear.Pause(1)
+			if ear.fd = fd; fails {
+				ear.fd = -1
+			}
+			before := got
+			for limit := later(); got == before && Boottime() < limit; {
+				serve(limit)
+			}
+			if got == before || (ear.until != 0) != fails {
+				t.Errorf("after a pause, failing %v: read %d, paused until %d", fails, got-before, ear.until)
+			}
+		}
+		got = 4
+
 		// One that leaves in the name of another is not called any more.
 		third, err := b.Listen(pipeReadable(t), func() { t.Error("called after it has left") })
 		if err != nil {

@@ -3,6 +3,7 @@ package realtime
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,13 +49,14 @@ func (b *Bell) Serve() {
 
 // heard: the kernel has something for an ear; nil: it has left since.
 func (b *Bell) heard(e *Ear) {
-	switch {
-	case e == nil || e.ready:
-	default:
+	if e != nil && !e.ready {
 		e.ready = true
 		b.ready = append(b.ready, e)
 	}
 }
+
+// deaf is how often an ear is read that cannot hear again after a pause, ns.
+const deaf = int64(10 * time.Millisecond)
 
 // Pause has nobody woken by the descriptor, whatever comes, until a time, boottime ns, when
 // read is called whether there is something or not.
@@ -74,12 +76,12 @@ func (b *Bell) resume(now int64) {
 		if e.until > now {
 			return false
 		}
-		e.until = 0
-		if e.number >= 0 {
-			// Who fails to hear again is told when it reads.
-			_ = b.control(unix.EPOLL_CTL_ADD, e.fd, unix.EPOLLIN, e.number)
-			b.heard(e)
+		b.heard(e)
+		if b.control(unix.EPOLL_CTL_ADD, e.fd, unix.EPOLLIN, e.number) != nil {
+			e.until = now + deaf // there is no memory, or no room for more of the user's
+			return false
 		}
+		e.until = 0
 		return true
 	})
 }
