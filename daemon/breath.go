@@ -10,13 +10,14 @@ import (
 const breathAhead = 2500 * time.Microsecond
 
 // breathAt is when the loop takes breath, if it is on a real-time thread and many adverts
-// are due next, of a MASTER. The runtime takes a processor of its own away from who has had it for 10 ms,
-// waiting in the kernel included, and who has a thread for himself does not go on before a
-// thread of ordinary priority has handed him another one: half a millisecond, or several. It
-// would do so in the middle of the adverts, as a rule. Who has just given it away himself
-// has 10 ms.
+// are due next, of a MASTER. The runtime takes a processor of its own away from who has had
+// it for 10 ms, waiting in the kernel included, and who has a thread for himself does not go
+// on before a thread of ordinary priority has handed him another one: half a millisecond, or
+// several. It would do so in the middle of the adverts, as a rule. Who has just given it
+// away himself has 10 ms.
 func (d *Daemon) breathAt() int64 {
-	if d.realtime == nil || !d.serves.Load() || len(d.routers) <= atOnce || d.breathed == d.verdictAt || len(d.pieces.left) > 0 {
+	many := d.serves.Load() && len(d.routers) > atOnce
+	if d.realtime == nil || !many || d.breathed == d.verdictAt || len(d.pieces.left) > 0 {
 		return maxTime
 	}
 	return d.verdictAt - int64(breathAhead)

@@ -47,7 +47,7 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 	n := len(actions)
 	room := d.interval() / 4 / time.Duration(max(n, 1))
 	repeats := func(a election.Action) bool { return a.Kind == election.DoAdvert && a.Priority > 0 }
-	if n <= atOnce || room < narrowSlot || d.standing || d.heir != nil || !all(actions, repeats) {
+	if n <= atOnce || room < narrowSlot || d.standing || d.heir != nil || !everyOne(actions, repeats) {
 		if n > atOnce && slices.ContainsFunc(actions, isAdvert) {
 			x.slot = 0
 		}
@@ -66,7 +66,7 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 
 func isAdvert(a election.Action) bool { return a.Kind == election.DoAdvert }
 
-func all(actions []election.Action, are func(election.Action) bool) bool {
+func everyOne(actions []election.Action, are func(election.Action) bool) bool {
 	return !slices.ContainsFunc(actions, func(a election.Action) bool { return !are(a) })
 }
 
@@ -85,7 +85,7 @@ func passes(a election.Action) bool {
 func (d *Daemon) nextPiece(before []election.Action) {
 	x := &d.pieces
 	now := boottime()
-	whole := !all(before, passes)
+	whole := !everyOne(before, passes)
 	if len(x.left) == 0 || !whole && now < x.at {
 		return
 	}

@@ -34,8 +34,7 @@ func (d *Daemon) Status() control.Status {
 	defer d.asking.Unlock()
 	y := d.unanswered
 	if y == nil || y.isTaken() { // it was answered too late: that is old now
-		// While the loop is not asked, it is woken by adverts alone: hardly ever at the moment
-		// when a collector looks at its stack, for which it would have to wait.
+		// While the loop is not asked, it is woken by adverts alone, and not in a lull.
 		if footprint.Due() {
 			d.opt.lulls.use(lullPatience, footprint.Collect)
 		}

@@ -54,16 +54,21 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// Roomy is for good, and does not wake up a collector that has been sent to sleep.
-func TestRoomy(t *testing.T) {
+// undisturbed has the collector as a process of ours finds it, until the test ends.
+func undisturbed(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
 	before := debug.SetGCPercent(100)
-	defer func() {
+	t.Cleanup(func() {
 		roomy.Store(false)
 		debug.SetGCPercent(before)
 		debug.SetMemoryLimit(math.MaxInt64)
-	}()
+	})
+}
+
+// Roomy is for good, and does not wake up a collector that has been sent to sleep.
+func TestRoomy(t *testing.T) {
+	undisturbed(t)
 	Begin()
 	if n := percent(); n != startPercent {
 		t.Errorf("%d%% at the start", n)
@@ -84,13 +89,7 @@ func TestRoomy(t *testing.T) {
 
 // Who makes much garbage is told in time, and when the collector has run has time again.
 func TestDue(t *testing.T) {
-	t.Setenv("GOGC", "")
-	t.Setenv("GOMEMLIMIT", "")
-	before := debug.SetGCPercent(100)
-	defer func() {
-		roomy.Store(false)
-		debug.SetGCPercent(before)
-	}()
+	undisturbed(t)
 	debug.SetGCPercent(-1) // nobody else collects
 	litter := func() {
 		for range roomyRoom >> 20 {

@@ -42,7 +42,7 @@ type Bell struct {
 	ears    []*Ear // by number; nil: it has left
 	ready   []*Ear // to be served
 	waiting []*Ear // those that pause
-	called  bool
+	called  bool   // see Called
 
 	// Arguments of calls, which would be allocated otherwise.
 	try    func(epfd uintptr) bool
