@@ -115,14 +115,8 @@ func TestDue(t *testing.T) {
 // The collector rests while there is less garbage than the headroom, and after a Sweep there
 // is none.
 func TestSweep(t *testing.T) {
-	t.Setenv("GOGC", "")
-	t.Setenv("GOMEMLIMIT", "")
+	undisturbed(t)
 	const headroom = 16 << 20
-	before := debug.SetGCPercent(100)
-	defer func() {
-		debug.SetGCPercent(before)
-		debug.SetMemoryLimit(math.MaxInt64)
-	}()
 	// Two of them, and one that has gone.
 	Expect(1, headroom/2)
 	Expect(2, headroom/2)
