@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vrrpd/election"
+
 	"vrrpd/vrrp"
 )
 
@@ -329,9 +331,11 @@ func (d *Daemon) announceSome() {
 }
 
 // announceAt is when there is something to announce. What is only said again waits for
-// adverts that are under way.
+// adverts that are under way. Who lingers announces nothing: said after the successor's
+// first word, it would lead switches and neighbours back to a machine that is about to be
+// silent.
 func (d *Daemon) announceAt() int64 {
-	if len(d.pieces.left) > 0 && !d.announcer.urgent() {
+	if len(d.pieces.left) > 0 && !d.announcer.urgent() || d.board.Load().State() == election.Linger {
 		return maxTime
 	}
 	return d.announcer.wakeAt()

@@ -228,6 +228,21 @@ func TestAside(t *testing.T) {
 	}
 }
 
+// Who has resigned announces nothing, however urgent it was.
+func TestLingerAnnouncesNothing(t *testing.T) {
+	d, _ := crowdDaemon(t, 1)
+	d.announcer.first = 1
+	d.announcer.due = append(d.announcer.due, announcement{at: boottime(), p: d.first().parent})
+	if d.announceAt() == maxTime {
+		t.Fatal("there is nothing to announce")
+	}
+	w := d.board.Load()
+	d.board.Swap(w, w.Next(election.Linger, election.Stop), boottime())
+	if d.announceAt() != maxTime {
+		t.Error("it would")
+	}
+}
+
 // What is left of them goes before anything else that is decided; what was decided long ago,
 // or for a virtual router that has gone, does not.
 func TestPiecesLeft(t *testing.T) {

@@ -45,6 +45,8 @@ type machine struct {
 	number byte // in its addresses
 	cable  *netlab.Cable
 	proc   *netlab.Proc
+	// said are all programs that it has run, for what they log.
+	said []*netlab.Proc
 	// line starts its program with a priority.
 	line func(priority int) netlab.Command
 	// waits says that it does not preempt.
@@ -150,6 +152,7 @@ func (m *machine) start(priority int) {
 	p, err := m.Start(m.line(priority))
 	check(m.t, err)
 	m.proc = p
+	m.said = append(m.said, p)
 }
 
 // end sends a signal and waits until the program is gone.
@@ -314,12 +317,15 @@ func (s *site) gap(limit time.Duration, do func()) netlab.Outage {
 	}
 	control, err := s.client.StartAsker("eth0", own, netlab.AskerOptions{Interval: often})
 	check(s.t, err)
+	seen := s.witness()
+	defer seen.close()
 	gap := s.during(do).Longest(0)
 	other, err := control.Stop()
 	check(s.t, err)
 	noise := other.Longest(0).Length()
 	if gap.Length() > limit+noise {
 		s.t.Errorf("nobody answered for %v, more than %v (and %v of noise)", gap.Length(), limit, noise)
+		seen.around(gap)
 	}
 	return gap
 }
