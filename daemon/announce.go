@@ -34,9 +34,12 @@ const (
 	// loop: two frames each, 200 us. No advert waits longer than that, or than
 	// 1 + announceCatchUp times that on a machine that is late anyway.
 	announceBatch = 16
+	// announceUrgent is how many after a promotion or a heal, when the LAN does not
+	// know yet, and the next adverts of this loop are an interval away.
+	announceUrgent = 2 * announceBatch
 	// announcePause is the least time from one batch to the next. A thousand
-	// addresses take 16 ms like this, and no queue of a NIC, of a switch or of a
-	// host with many interfaces is hit by all of them at once.
+	// addresses take 8 ms like this, 16 when they are said again, and no queue of a
+	// NIC, of a switch or of a host with many interfaces is hit by all of them at once.
 	announcePause = 250 * time.Microsecond
 	// A batch that comes late brings those that it has missed along, up to
 	// announceCatchUp; one that is later than announceBusy pauses follows nothing.
@@ -181,6 +184,9 @@ func (a *announcer) run(now int64) {
 	left := announceBatch
 	if late := (now - a.notBefore) / int64(announcePause); late < announceBusy {
 		left *= 1 + int(min(late, announceCatchUp))
+	}
+	if a.urgent() {
+		left = max(left, announceUrgent)
 	}
 	a.notBefore = now + int64(announcePause)
 	for left > 0 && (a.active || a.begin(now)) {

@@ -165,7 +165,7 @@ func TestAnnounceEndsWithTheService(t *testing.T) {
 	r := serving(&parent{name: "eth0"}, 51, 100)
 	s.all(r, s.at())
 	s.run(s.at()) // the first batch
-	if len(s.log) != 2*announceBatch || !s.urgent() {
+	if len(s.log) != 2*announceUrgent || !s.urgent() {
 		t.Fatalf("%d frames in one batch, urgent %v", len(s.log), s.urgent())
 	}
 	r.announced = false
@@ -174,8 +174,8 @@ func TestAnnounceEndsWithTheService(t *testing.T) {
 		t.Error("somebody waits for what will not be said")
 	}
 	s.runFor(time.Minute)
-	if len(s.log) != 2*announceBatch {
-		t.Errorf("%d frames, %d of them after the end of service", len(s.log), len(s.log)-2*announceBatch)
+	if len(s.log) != 2*announceUrgent {
+		t.Errorf("%d frames, %d of them after the end of service", len(s.log), len(s.log)-2*announceUrgent)
 	}
 	// The next promotion is announced at once and as a whole.
 	r.announced = true
@@ -191,7 +191,7 @@ func TestAnnounceEndsWithTheService(t *testing.T) {
 }
 
 // A thousand addresses, of one router or of many on several parents, are told in
-// small batches, all of them, within 100 ms.
+// small batches, all of them, within 10 ms, and again a second later in smaller ones.
 func TestAnnounceThousand(t *testing.T) {
 	for _, routers := range []int{1, 4, 1000} {
 		t.Run(fmt.Sprint(routers), func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestAnnounceThousand(t *testing.T) {
 			if len(s.log) != 2000 || s.urgent() {
 				t.Errorf("%d frames, want 2000; urgent %v", len(s.log), s.urgent())
 			}
-			if last := s.log[len(s.log)-1].at; last > 100*time.Millisecond {
+			if last := s.log[len(s.log)-1].at; last > 10*time.Millisecond {
 				t.Errorf("the last one after %v", last)
 			}
 			for i := range s.runs[1:] {
@@ -212,8 +212,13 @@ func TestAnnounceThousand(t *testing.T) {
 					t.Fatalf("two batches within %v", pause)
 				}
 			}
-			if n := len(s.runs); n < 1000/announceBatch {
+			if n := len(s.runs); n < 1000/announceUrgent {
 				t.Errorf("only %d batches", n)
+			}
+			s.runs = nil
+			s.runFor(time.Second)
+			if n := len(s.runs); n < 1000/announceBatch || len(s.log) != 4000 {
+				t.Errorf("again in only %d batches, %d frames in all", n, len(s.log))
 			}
 		})
 	}
