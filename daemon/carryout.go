@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
+	"vrrpd/vmacif"
 )
 
 // carryOut does what the election asks for, in its order. What comes of it is
@@ -40,8 +41,13 @@ func (d *Daemon) carryOut(actions []election.Action) {
 			d.promote(d.byVR[a.VR], a.Epoch)
 			d.promotedAlone(d.byVR[a.VR], a)
 		case election.DoDemote, election.DoUnprepare:
+			n := i + 1
+			for n < len(actions) && actions[n].Kind == a.Kind {
+				n++
+			}
 			d.raising.Store(false)
-			d.demote(d.byVR[a.VR])
+			d.demoteAll(actions[i:n])
+			i = n - 1
 		case election.DoAnnounce:
 			if r := d.byVR[a.VR]; !d.passed(a.Epoch) || d.board.Load().State().Serving() {
 				d.announceAll(r)
@@ -227,20 +233,37 @@ func (d *Daemon) raised(r *router, err error) bool {
 	return true
 }
 
-// demote takes every address off the interface at once, and has the worker take
-// it down: that waits for the kernel (16 ms, and more when there are many).
-func (d *Daemon) demote(r *router) {
-	if r.until != 0 { // the election has had it closed already
-		d.closeGuard(r)
+// demoteAll takes every address off the interfaces at once, and has the worker take them
+// down: that waits for the kernel (16 ms, and more when there are many).
+func (d *Daemon) demoteAll(run []election.Action) {
+	var ifaces []*vmacif.Iface
+	var whose []*router
+	for _, a := range run {
+		r := d.byVR[a.VR]
+		if r.until != 0 { // the election has had it closed already
+			d.closeGuard(r)
+		}
+		r.wanted, r.prepared, r.announced, r.overtaken = false, false, false, false
+		d.announcer.stop(r)
+		if r.iface == nil {
+			continue
+		}
+		r.round++
+		if iface, own := r.iface.(*vmacif.Iface); own {
+			ifaces, whose = append(ifaces, iface), append(whose, r)
+		} else {
+			d.bared(r, r.iface.RemoveAddrs())
+		}
 	}
-	r.wanted, r.prepared, r.announced, r.overtaken = false, false, false, false
 	d.leftAt = boottime()
-	d.announcer.stop(r)
-	if r.iface == nil {
-		return
+	for n, err := range d.hands.RemoveAddrsAll(ifaces) {
+		d.bared(whose[n], err)
 	}
-	r.round++
-	if err := r.iface.RemoveAddrs(); err != nil {
+}
+
+// bared: the interface has no addresses any more, or err says why it may have.
+func (d *Daemon) bared(r *router, err error) {
+	if err != nil {
 		d.log.Error("cannot remove the virtual addresses", d.about(r, "err", err)...)
 	}
 	r.present = r.present[:0]

@@ -101,26 +101,6 @@ func (i *Iface) Up(ctx context.Context) error {
 	return i.raise(ctx, i.spec.Addresses)
 }
 
-// UpAll does so for many, several in one system call. The results are in the order of
-// ifaces.
-func (h *Hands) UpAll(ctx context.Context, ifaces []*Iface) []error {
-	errs := make([]error, len(ifaces))
-	for len(ifaces) > 0 {
-		some := ifaces[:min(len(ifaces), batch/2)]
-		for _, i := range some {
-			i.up.Store(true)
-			i.mu.Lock()
-			i.risen.Store(true)
-		}
-		h.raiseAll(ctx, some, errs[len(errs)-len(ifaces):])
-		for _, i := range some {
-			i.mu.Unlock()
-		}
-		ifaces = ifaces[len(some):]
-	}
-	return errs
-}
-
 // raise adds addresses and sets the interface up; the caller holds mu.
 func (i *Iface) raise(ctx context.Context, addrs []netip.Addr) error {
 	reqs, err := i.raising(nil, addrs)
@@ -132,31 +112,6 @@ func (i *Iface) raise(ctx context.Context, addrs []netip.Addr) error {
 		return fmt.Errorf("set %s up: %w", i.spec.Name, err)
 	}
 	return i.raised(results, addrs)
-}
-
-// raiseAll does so for several with all of their addresses; the caller holds mu of each.
-func (h *Hands) raiseAll(ctx context.Context, ifaces []*Iface, errs []error) {
-	reqs := make([]netlink.Message, 0, 2*len(ifaces))
-	ends := make([]int, len(ifaces))
-	for n, i := range ifaces {
-		before := len(reqs)
-		if reqs, errs[n] = i.raising(reqs, i.spec.Addresses); errs[n] != nil {
-			reqs = reqs[:before]
-		}
-		ends[n] = len(reqs)
-	}
-	results, err := h.wire.exchange(ctx, reqs, nil)
-	at := 0
-	for n, i := range ifaces {
-		switch {
-		case errs[n] != nil:
-		case err != nil:
-			errs[n] = fmt.Errorf("set %s up: %w", i.spec.Name, err)
-		default:
-			errs[n] = i.raised(results[at:ends[n]], i.spec.Addresses)
-		}
-		at = ends[n]
-	}
 }
 
 // raising appends what has the kernel do it.
@@ -225,10 +180,7 @@ func (i *Iface) RemoveAddrs() error {
 
 func (i *Iface) clear() error {
 	index := i.Index()
-	addrs := make([]held, len(i.spec.Addresses))
-	for n, ip := range i.spec.Addresses {
-		addrs[n] = held{Index: index, Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE}
-	}
+	addrs := i.appendOurs(nil)
 	for range clearRounds {
 		if err := i.remove(addrs); err != nil {
 			return err
@@ -242,6 +194,14 @@ func (i *Iface) clear() error {
 		}
 	}
 	return fmt.Errorf("remove the addresses of %s: somebody keeps adding some", i.spec.Name)
+}
+
+// appendOurs appends the virtual addresses as they are on the interface.
+func (i *Iface) appendOurs(to []held) []held {
+	for _, ip := range i.spec.Addresses {
+		to = append(to, held{Index: i.Index(), Prefix: placed(ip), Scope: unix.RT_SCOPE_UNIVERSE})
+	}
+	return to
 }
 
 // remove removes addresses that may be there.
