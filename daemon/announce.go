@@ -13,25 +13,49 @@ import (
 	"vrrpd/vrrp"
 )
 
-// announceRounds are when addresses are announced after a promotion or a heal:
-// the first frame may be lost, or come while a switch port is still learning.
-var announceRounds = [...]time.Duration{0, time.Second, 5 * time.Second}
+// announceRound is one time that the addresses are announced after a promotion or a heal.
+type announceRound struct {
+	after time.Duration // the beginning
+	forms telling
+}
+
+// announceRounds: the first frame may be lost, or come while a switch port is still
+// learning. Of the two forms of gratuitous ARP the one that all hosts must heed comes
+// first: a thousand addresses are known in half of the time.
+var announceRounds = [...]announceRound{
+	{0, asRequest}, {announceOther, asReply}, {time.Second, asBoth}, {5 * time.Second, asBoth},
+}
 
 // directRounds are the same without a virtual MAC. In a planned hand-over the other
 // machine answers until it has heard us, with a MAC of its own: what it said last has
 // to be contradicted before anybody misses an answer.
-var directRounds = [...]time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}
+var directRounds = [...]announceRound{
+	{0, asRequest}, {announceOther, asReply}, {200 * time.Millisecond, asBoth}, {time.Second, asBoth}, {5 * time.Second, asBoth},
+}
 
-func (r *router) announceRounds() []time.Duration {
+func (r *router) announceRounds() []announceRound {
 	if r.cfg.NoVMAC {
 		return directRounds[:]
 	}
 	return announceRounds[:]
 }
 
+// nextRound is the one that follows a round, len(r.announceRounds()) at the end: IPv6 has
+// one form only.
+func (r *router) nextRound(round int) int {
+	all := r.announceRounds()
+	round++
+	if round < len(all) && all[round].forms == asReply && r.rules.Family == vrrp.IPv6 {
+		round++
+	}
+	return round
+}
+
 const (
+	// announceOther is when the other form follows.
+	announceOther = 20 * time.Millisecond
 	// announceBatch is how many addresses are announced between two turns of the
-	// loop: two frames each, 200 us. No advert waits longer than that, or than
+	// loop: two frames each at most, 200 us. No advert waits longer than that, or than
 	// 1 + announceCatchUp times that on a machine that is late anyway.
 	announceBatch = 16
 	// announceUrgent is how many after a promotion or a heal, when the LAN does not
@@ -80,6 +104,7 @@ type announcer struct {
 	active    bool
 	addrs     []netip.Addr // of it
 	next      int          // index of the first one that is not sent
+	forms     telling      // of it
 	router    bool         // of it: neighbour advertisements say that this is one
 	tries     int          // how often it was refused
 	notBefore int64        // boottime ns of the next batch
@@ -178,11 +203,12 @@ func (a *announcer) wakeAt() int64 {
 
 // run announces what is due, as far as one batch goes.
 func (a *announcer) run(now int64) {
-	if now < a.wakeAt() {
+	due := a.wakeAt()
+	if now < due {
 		return
 	}
 	left := announceBatch
-	if late := (now - a.notBefore) / int64(announcePause); late < announceBusy {
+	if late := (now - due) / int64(announcePause); late < announceBusy {
 		left *= 1 + int(min(late, announceCatchUp))
 	}
 	if a.urgent() {
@@ -224,7 +250,7 @@ func (a *announcer) begin(now int64) bool {
 	}
 	switch x := &a.now; {
 	case x.r == nil:
-		a.addrs, a.router = a.own(x.p, a.addrs[:0]), x.p.routes()
+		a.addrs, a.forms, a.router = a.own(x.p, a.addrs[:0]), asBoth, x.p.routes()
 		return true
 	case x.ip.IsValid():
 		a.addrs = append(a.addrs[:0], x.ip)
@@ -234,7 +260,8 @@ func (a *announcer) begin(now int64) bool {
 			x.r.announcedAt = now
 		}
 	}
-	a.router = a.now.r.routes()
+	r := a.now.r
+	a.forms, a.router = r.announceRounds()[a.now.round].forms, r.routes()
 	return true
 }
 
@@ -263,9 +290,9 @@ func (a *announcer) over(now int64) {
 			return
 		}
 	}
-	if rounds := x.r.announceRounds(); x.round+1 < len(rounds) {
-		x.round++
-		x.at = x.began + int64(rounds[x.round])
+	if next, rounds := x.r.nextRound(x.round), x.r.announceRounds(); next < len(rounds) {
+		x.round = next
+		x.at = x.began + int64(rounds[next].after)
 	} else if whole && a.refresh > 0 {
 		if x.at += a.refresh; x.at <= now {
 			x.at = now + a.refresh // the machine has slept
@@ -288,14 +315,14 @@ func (a *announcer) sendSome(addrs []netip.Addr) (told int, err error) {
 	}
 	frames, buf := a.frames[:0], a.buf[:0]
 	for _, ip := range addrs {
-		frames, buf = appendTelling(frames, buf, mac, ip, a.router)
+		frames, buf = appendTelling(frames, buf, mac, ip, a.forms, a.router)
 	}
 	sent, err := a.send(x.p, frames)
 	if x.r != nil {
 		x.r.sent.announced += uint64(sent)
 	}
-	for told < len(addrs) && sent >= tellingFrames(addrs[told]) {
-		sent -= tellingFrames(addrs[told])
+	for told < len(addrs) && sent >= a.forms.frames(addrs[told]) {
+		sent -= a.forms.frames(addrs[told])
 		told++
 	}
 	return told, err

@@ -11,29 +11,41 @@ import (
 // tellingSize is room enough for what appendTelling appends.
 const tellingSize = max(2*lan.ARPSize, lan.NeighbourSize)
 
+// telling are the forms of gratuitous ARP that tell where an address is. Neighbour
+// advertisements have only one.
+type telling uint8
+
+const (
+	asRequest telling = 1 << iota
+	asReply
+	asBoth = asRequest | asReply
+)
+
+// frames is how many it takes for an address.
+func (t telling) frames(ip netip.Addr) int {
+	if t == asBoth && ip.Is4() {
+		return 2
+	}
+	return 1
+}
+
 // appendTelling appends the frames that tell a LAN that an address lives at mac:
 // gratuitous ARP as request and as reply, or the unsolicited neighbour advertisement
 // of a machine that is a router or is not. buf must have room for them.
-func appendTelling(frames [][]byte, buf []byte, mac [6]byte, ip netip.Addr, router bool) (_ [][]byte, rest []byte) {
+func appendTelling(frames [][]byte, buf []byte, mac [6]byte, ip netip.Addr, forms telling, router bool) (_ [][]byte, rest []byte) {
 	start := len(buf)
 	if ip.Is6() {
 		buf = lan.AppendAnnouncement(buf, mac, ip, router)
 		return append(frames, buf[start:]), buf
 	}
-	for _, reply := range [...]bool{false, true} {
-		start = len(buf)
-		buf = lan.AppendGratuitousARP(buf, mac, ip, reply)
-		frames = append(frames, buf[start:])
+	for _, form := range [...]telling{asRequest, asReply} {
+		if forms&form != 0 {
+			start = len(buf)
+			buf = lan.AppendGratuitousARP(buf, mac, ip, form == asReply)
+			frames = append(frames, buf[start:])
+		}
 	}
 	return frames, buf
-}
-
-// tellingFrames is how many frames appendTelling appends for an address.
-func tellingFrames(ip netip.Addr) int {
-	if ip.Is6() {
-		return 1
-	}
-	return 2
 }
 
 // routes reports whether a router's neighbour advertisements say that it is one:

@@ -147,12 +147,15 @@ func (w *SettingsWatch) drop(name string, family int, keep int32) {
 func (w *SettingsWatch) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for name := range w.places {
-		for family := range confFamilies {
-			w.drop(name, family, 0)
+	err := w.inotify.Close() // and all watches with it
+	for _, both := range w.places {
+		for _, p := range both {
+			if p.watch != 0 {
+				_ = unix.Close(int(p.pin))
+			}
 		}
 	}
-	err := w.inotify.Close()
+	clear(w.places)
 	if w.netconf != nil {
 		err = errors.Join(err, w.netconf.Close())
 	}
