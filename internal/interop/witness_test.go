@@ -2,7 +2,10 @@ package interop
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"vrrpd/internal/netlab"
@@ -38,6 +41,29 @@ func (w *witness) close() {
 	}
 }
 
+// excuses reports whether a hole is the peer's fault; see excused.
+func (w *witness) excuses(hole netlab.Outage) bool {
+	return excused(w.wires[0].Frames(0), w.wires[1].Frames(0), w.s.ours.virtual, hole)
+}
+
+// excused: the peer had said that it serves when the hole began, and we have been silent
+// since. Others say so before they have the addresses; how long they take then, on a
+// machine that is busy, is not ours to answer for.
+func excused(ours, peers []netlab.Frame, virtual func(netip.Addr) bool, hole netlab.Outage) bool {
+	serves := func(f netlab.Frame) bool {
+		a, ok := f.Advert()
+		return ok && a.Priority > 0 && !f.Out
+	}
+	i := slices.IndexFunc(peers, serves)
+	if i < 0 || peers[i].At.After(hole.From.Add(often)) {
+		return false
+	}
+	silent := peers[i].At.Add(often)
+	return !slices.ContainsFunc(ours, func(f netlab.Frame) bool {
+		return (serves(f) || announced(f, virtual) != "") && f.At.After(silent) && f.At.Before(hole.To)
+	})
+}
+
 // around logs what happened from a while before a hole to a while after it, in
 // milliseconds since it began.
 func (w *witness) around(hole netlab.Outage) {
@@ -65,19 +91,54 @@ func (w *witness) around(hole netlab.Outage) {
 	t.Logf("around the hole, in ms since it began:\n%s", &text)
 }
 
-// unasked is what a frame says that nobody asked for, "" for the rest.
+// unasked is what a frame says of the virtual addresses that nobody asked for, "" for the
+// rest.
 func (w *witness) unasked(f netlab.Frame) string {
-	if f.Out {
-		return ""
-	}
-	if a, ok := f.Advert(); ok {
+	if a, ok := f.Advert(); ok && !f.Out {
 		return a.String()
 	}
-	if a, ok := f.ARP(); ok && a.SenderIP == a.TargetIP {
+	return announced(f, w.s.ours.virtual)
+}
+
+// announced is where a frame says that one of the virtual addresses is, "" if it does not.
+func announced(f netlab.Frame, virtual func(netip.Addr) bool) string {
+	if a, ok := f.ARP(); ok && !f.Out && a.SenderIP == a.TargetIP && virtual(a.SenderIP) {
 		return fmt.Sprintf("%v: %v is at %v", f.Src(), a.SenderIP, a.SenderMAC)
 	}
-	if n, ok := f.Neighbour(); ok && n.Advertisement && !n.Solicited {
+	if n, ok := f.Neighbour(); ok && !f.Out && n.Advertisement && !n.Solicited && virtual(n.Target) {
 		return fmt.Sprintf("%v: %v is at %v", f.Src(), n.Target, n.MAC)
 	}
 	return ""
+}
+
+// The hole begins a second after zero and lasts for half of one.
+func TestExcused(t *testing.T) {
+	zero := time.Now()
+	advert := func(after time.Duration, priority byte) netlab.Frame {
+		ip := []byte{0x45, 0, 0, 20 + 8 + 4 + 8, 0, 0, 0, 0, 255, 112, 0, 0, 198, 51, 100, 1, 224, 0, 0, 18}
+		msg := []byte{0x21, vrid, priority, 1, 0, 1, 0, 0, 198, 51, 100, 200, 0, 0, 0, 0, 0, 0, 0, 0}
+		data := slices.Concat(make([]byte, 12), []byte{8, 0}, ip, msg)
+		return netlab.Frame{At: zero.Add(after), Data: data}
+	}
+	tells := netlab.Frame{At: zero.Add(1200 * time.Millisecond), Data: netlab.ARP{SenderIP: vip, TargetIP: vip}.Frame(netlab.VMAC(vrid), netlab.Broadcast())}
+	hole := netlab.Outage{Span: netlab.Span{From: zero.Add(time.Second), To: zero.Add(1500 * time.Millisecond)}, Lost: 50}
+	before, after := advert(999*time.Millisecond, 100), advert(1400*time.Millisecond, 100)
+	resigns := advert(900*time.Millisecond, 0)
+	for _, c := range []struct {
+		what        string
+		ours, peers []netlab.Frame
+		want        bool
+	}{
+		{"it spoke, and then nobody answered", []netlab.Frame{resigns}, []netlab.Frame{before, after}, true},
+		{"nobody answered before it spoke", []netlab.Frame{resigns}, []netlab.Frame{after}, false},
+		{"it has only resigned", nil, []netlab.Frame{resigns}, false},
+		{"it was silent", []netlab.Frame{resigns}, nil, false},
+		{"we spoke after it", []netlab.Frame{after}, []netlab.Frame{before}, false},
+		{"we resigned once more after it", []netlab.Frame{advert(1200*time.Millisecond, 0)}, []netlab.Frame{before}, true},
+		{"we announced the address after it", []netlab.Frame{tells}, []netlab.Frame{before}, false},
+	} {
+		if got := excused(c.ours, c.peers, func(a netip.Addr) bool { return a == vip }, hole); got != c.want {
+			t.Errorf("%s: excused %t", c.what, got)
+		}
+	}
 }
