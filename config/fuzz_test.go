@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path"
 	"reflect"
 	"strconv"
 	"strings"
@@ -132,6 +133,7 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add(strings.ReplaceAll(line, " ", "\x00"), "/run/vrrpd")
 	}
+	f.Add("-c\x00f", "/") // the run directory is the file's
 	f.Add("-ni\x00eth0\x00-v\x0051\x0010.16.1.200/24\x00--peer=10.16.1.2\x00--peer\x0010.16.2.2\x00--peer-ttl\x00254", "")
 	f.Add("-i\x00eth0\x00-v\x001\x001.2.3.4\x00-U\x00/a 'b c' \"d\" e\\ f", "")
 	f.Fuzz(func(t *testing.T, line, env string) {
@@ -139,6 +141,13 @@ func FuzzParse(f *testing.F) {
 		c, err := Parse(args, func(string) string { return env })
 		if err != nil {
 			checkLine(t, args, err)
+			return
+		}
+		if c.ConfigFile != "" && c.Mode != Help && c.Mode != Version && c.Mode != Example {
+			// The rest is in the file, or comes of it.
+			if c.RunDir != "" && (!path.IsAbs(c.RunDir) || path.Clean(c.RunDir) != c.RunDir) || len(c.Routers) > 0 {
+				t.Fatalf("%q: accepted as %+v", args, c)
+			}
 			return
 		}
 		if err := c.Validate(); err != nil {
