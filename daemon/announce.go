@@ -9,61 +9,37 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vrrpd/election"
-
 	"vrrpd/vrrp"
 )
 
-// announceRound is one time that the addresses are announced after a promotion or a heal.
-type announceRound struct {
-	after time.Duration // the beginning
-	forms telling
-}
-
-// announceRounds: the first frame may be lost, or come while a switch port is still
-// learning. Of the two forms of gratuitous ARP the one that all hosts must heed comes
-// first: a thousand addresses are known in half of the time.
-var announceRounds = [...]announceRound{
-	{0, asRequest}, {announceOther, asReply}, {time.Second, asBoth}, {5 * time.Second, asBoth},
-}
+// announceRounds are when addresses are announced after a promotion or a heal:
+// the first frame may be lost, or come while a switch port is still learning.
+var announceRounds = [...]time.Duration{0, time.Second, 5 * time.Second}
 
 // directRounds are the same without a virtual MAC. In a planned hand-over the other
 // machine answers until it has heard us, with a MAC of its own: what it said last has
 // to be contradicted before anybody misses an answer.
-var directRounds = [...]announceRound{
-	{0, asRequest}, {announceOther, asReply}, {200 * time.Millisecond, asBoth}, {time.Second, asBoth}, {5 * time.Second, asBoth},
-}
+var directRounds = [...]time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}
 
-func (r *router) announceRounds() []announceRound {
+func (r *router) announceRounds() []time.Duration {
 	if r.cfg.NoVMAC {
 		return directRounds[:]
 	}
 	return announceRounds[:]
 }
 
-// nextRound is the one that follows a round, len(r.announceRounds()) at the end: IPv6 has
-// one form only.
-func (r *router) nextRound(round int) int {
-	all := r.announceRounds()
-	round++
-	if round < len(all) && all[round].forms == asReply && r.rules.Family == vrrp.IPv6 {
-		round++
-	}
-	return round
-}
-
 const (
-	// announceOther is when the other form follows.
+	// announceOther is when the replies of the first round follow its requests, which
+	// every host must heed that has the address in its table (RFC 826): a thousand
+	// addresses are known in half of the time.
 	announceOther = 20 * time.Millisecond
-	// announceBatch is how many addresses are announced between two turns of the
-	// loop: two frames each at most, 200 us. No advert waits longer than that, or than
-	// 1 + announceCatchUp times that on a machine that is late anyway.
-	announceBatch = 16
-	// announceUrgent is how many after a promotion or a heal, when the LAN does not
-	// know yet, and the next adverts of this loop are an interval away.
-	announceUrgent = 2 * announceBatch
+	// announceFrames is how many frames are sent between two turns of the loop, in
+	// 200 us. No advert waits longer than that, or than 1 + announceCatchUp times that
+	// on a machine that is late anyway.
+	announceFrames = 32
 	// announcePause is the least time from one batch to the next. A thousand
-	// addresses take 8 ms like this, 16 when they are said again, and no queue of a
-	// NIC, of a switch or of a host with many interfaces is hit by all of them at once.
+	// addresses take 8 ms like this, 16 in both forms, and no queue of a NIC, of a
+	// switch or of a host with many interfaces is hit by all of them at once.
 	announcePause = 250 * time.Microsecond
 	// A batch that comes late brings those that it has missed along, up to
 	// announceCatchUp; one that is later than announceBusy pauses follows nothing.
@@ -84,6 +60,7 @@ type announcement struct {
 	at    int64      // boottime ns: when the round is due
 	began int64      // when the first round was due
 	round int        // index in the router's announceRounds
+	forms telling    // of this round; asRequest: replies follow
 	r     *router    // nil: the parent's own addresses
 	p     *parent    // where it is sent
 	ip    netip.Addr // this address of r only; invalid: all of them
@@ -104,15 +81,14 @@ type announcer struct {
 	active    bool
 	addrs     []netip.Addr // of it
 	next      int          // index of the first one that is not sent
-	forms     telling      // of it
 	router    bool         // of it: neighbour advertisements say that this is one
 	tries     int          // how often it was refused
 	notBefore int64        // boottime ns of the next batch
 
 	woke   bool // nobody knows where the addresses were meanwhile
 	first  int  // routers whose first round is not over
-	frames [2 * announceBatch][]byte
-	buf    [announceBatch * tellingSize]byte
+	frames [announceFrames][]byte
+	buf    [announceFrames * tellingSize]byte
 }
 
 // add puts x among what is due.
@@ -144,26 +120,42 @@ func (a *announcer) all(r *router, now int64) {
 		r.announceAgain = true
 		return
 	}
+	a.restart(r, now, false)
+}
+
+// restart begins the rounds anew. again: one has just ended, and its replies are void.
+func (a *announcer) restart(r *router, now int64, again bool) {
 	r.announceGen++
 	r.announcing = true
 	a.first++
-	at := now
+	at, forms := now, firstForms(r.rules.Family == vrrp.IPv6)
 	if r.announcedAt != 0 {
 		at = max(now, r.announcedAt+int64(announceGap))
 	}
-	a.add(announcement{at: at, began: at, r: r, p: r.parent, gen: r.announceGen})
+	if again || at > now {
+		forms = asBoth // or replies would never come while another one keeps being heard
+	}
+	a.add(announcement{at: at, began: at, forms: forms, r: r, p: r.parent, gen: r.announceGen})
+}
+
+// firstForms are those of a first round: neighbour advertisements have only one.
+func firstForms(six bool) telling {
+	if six {
+		return asBoth
+	}
+	return asRequest
 }
 
 // one announces one more address of the router, as long as it stays.
 func (a *announcer) one(r *router, ip netip.Addr, now int64) {
-	a.add(announcement{at: now, began: now, r: r, p: r.parent, ip: ip, gen: r.announceGen})
+	a.add(announcement{at: now, began: now, forms: firstForms(ip.Is6()), r: r, p: r.parent, ip: ip, gen: r.announceGen})
 }
 
 // home announces the machine's own addresses on the parent, once.
 func (a *announcer) home(p *parent, now int64) {
 	if !p.announcing { // for whichever of its routers it was asked
 		p.announcing = true
-		a.add(announcement{at: now, p: p})
+		a.add(announcement{at: now, forms: asBoth, p: p})
 	}
 }
 
@@ -207,12 +199,9 @@ func (a *announcer) run(now int64) {
 	if now < due {
 		return
 	}
-	left := announceBatch
+	left := announceFrames
 	if late := (now - due) / int64(announcePause); late < announceBusy {
 		left *= 1 + int(min(late, announceCatchUp))
-	}
-	if a.urgent() {
-		left = max(left, announceUrgent)
 	}
 	a.notBefore = now + int64(announcePause)
 	for left > 0 && (a.active || a.begin(now)) {
@@ -220,8 +209,10 @@ func (a *announcer) run(now int64) {
 			a.active = false
 			continue
 		}
-		n := min(left, announceBatch, len(a.addrs)-a.next)
-		left -= n
+		n, frames := a.fits(min(left, announceFrames))
+		if left -= frames; n == 0 && a.next < len(a.addrs) {
+			break // there is no room for both forms
+		}
 		sent, err := a.sendSome(a.addrs[a.next:][:n])
 		a.next += sent
 		if (errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.EAGAIN)) && a.tries < announceRetryLimit {
@@ -238,6 +229,19 @@ func (a *announcer) run(now int64) {
 	}
 }
 
+// fits is how many of the addresses under way are told in at most so many frames, and in
+// how many.
+func (a *announcer) fits(most int) (n, frames int) {
+	for _, ip := range a.addrs[a.next:] {
+		k := a.now.forms.frames(ip)
+		if frames+k > most {
+			break
+		}
+		n, frames = n+1, frames+k
+	}
+	return n, frames
+}
+
 // begin takes the next announcement that is due.
 func (a *announcer) begin(now int64) bool {
 	if a.head == len(a.due) || a.due[a.head].at > now {
@@ -250,7 +254,7 @@ func (a *announcer) begin(now int64) bool {
 	}
 	switch x := &a.now; {
 	case x.r == nil:
-		a.addrs, a.forms, a.router = a.own(x.p, a.addrs[:0]), asBoth, x.p.routes()
+		a.addrs, a.router = a.own(x.p, a.addrs[:0]), x.p.routes()
 		return true
 	case x.ip.IsValid():
 		a.addrs = append(a.addrs[:0], x.ip)
@@ -260,8 +264,7 @@ func (a *announcer) begin(now int64) bool {
 			x.r.announcedAt = now
 		}
 	}
-	r := a.now.r
-	a.forms, a.router = r.announceRounds()[a.now.round].forms, r.routes()
+	a.router = a.now.r.routes()
 	return true
 }
 
@@ -286,13 +289,15 @@ func (a *announcer) over(now int64) {
 		a.first--
 		if x.r.announceAgain {
 			x.r.announceAgain = false
-			a.all(x.r, now)
+			a.restart(x.r, now, true)
 			return
 		}
 	}
-	if next, rounds := x.r.nextRound(x.round), x.r.announceRounds(); next < len(rounds) {
-		x.round = next
-		x.at = x.began + int64(rounds[next].after)
+	if x.forms == asRequest {
+		x.forms, x.at = asReply, x.began+int64(announceOther)
+	} else if rounds := x.r.announceRounds(); x.round+1 < len(rounds) {
+		x.round++
+		x.forms, x.at = asBoth, x.began+int64(rounds[x.round])
 	} else if whole && a.refresh > 0 {
 		if x.at += a.refresh; x.at <= now {
 			x.at = now + a.refresh // the machine has slept
@@ -315,14 +320,14 @@ func (a *announcer) sendSome(addrs []netip.Addr) (told int, err error) {
 	}
 	frames, buf := a.frames[:0], a.buf[:0]
 	for _, ip := range addrs {
-		frames, buf = appendTelling(frames, buf, mac, ip, a.forms, a.router)
+		frames, buf = appendTelling(frames, buf, mac, ip, x.forms, a.router)
 	}
 	sent, err := a.send(x.p, frames)
 	if x.r != nil {
 		x.r.sent.announced += uint64(sent)
 	}
-	for told < len(addrs) && sent >= a.forms.frames(addrs[told]) {
-		sent -= a.forms.frames(addrs[told])
+	for told < len(addrs) && sent >= x.forms.frames(addrs[told]) {
+		sent -= x.forms.frames(addrs[told])
 		told++
 	}
 	return told, err

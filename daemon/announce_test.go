@@ -91,9 +91,11 @@ func (s *stage) runFor(d time.Duration) {
 func (s *stage) at() int64 { return int64(s.clock) }
 
 // times are the moments at which an address was announced, requests only.
-func (s *stage) times(ip netip.Addr) (times []time.Duration) {
+func (s *stage) times(ip netip.Addr) []time.Duration { return s.told(ip, false) }
+
+func (s *stage) told(ip netip.Addr, reply bool) (times []time.Duration) {
 	for _, x := range s.log {
-		if x.ip == ip && !x.reply {
+		if x.ip == ip && x.reply == reply {
 			times = append(times, x.at)
 		}
 	}
@@ -174,7 +176,7 @@ func TestAnnounceEndsWithTheService(t *testing.T) {
 	r := serving(&parent{name: "eth0"}, 51, 100)
 	s.all(r, s.at())
 	s.run(s.at()) // the first batch
-	if len(s.log) != announceUrgent || !s.urgent() {
+	if len(s.log) != announceFrames || !s.urgent() {
 		t.Fatalf("%d frames in one batch, urgent %v", len(s.log), s.urgent())
 	}
 	r.announced = false
@@ -183,8 +185,8 @@ func TestAnnounceEndsWithTheService(t *testing.T) {
 		t.Error("somebody waits for what will not be said")
 	}
 	s.runFor(time.Minute)
-	if len(s.log) != announceUrgent {
-		t.Errorf("%d frames, %d of them after the end of service", len(s.log), len(s.log)-announceUrgent)
+	if len(s.log) != announceFrames {
+		t.Errorf("%d frames, %d of them after the end of service", len(s.log), len(s.log)-announceFrames)
 	}
 	// The next promotion is announced at once and as a whole.
 	r.announced = true
@@ -209,7 +211,7 @@ func TestAnnounceThousand(t *testing.T) {
 			for i := range routers {
 				s.all(serving(parents[i%len(parents)], uint8(i%250+1), 1000/routers), s.at())
 			}
-			s.runFor(announceRounds[2].after - 1)
+			s.runFor(announceRounds[1] - 1)
 			if len(s.log) != 2000 || s.urgent() {
 				t.Errorf("%d frames, want 2000; urgent %v", len(s.log), s.urgent())
 			}
@@ -221,12 +223,12 @@ func TestAnnounceThousand(t *testing.T) {
 					t.Fatalf("two batches within %v", pause)
 				}
 			}
-			if n := len(s.runs); n < 1000/announceUrgent {
+			if n := len(s.runs); n < 1000/announceFrames {
 				t.Errorf("only %d batches", n)
 			}
 			s.runs = nil
 			s.runFor(time.Second)
-			if n := len(s.runs); n < 1000/announceBatch || len(s.log) != 4000 {
+			if n := len(s.runs); n < 2000/announceFrames || len(s.log) != 4000 {
 				t.Errorf("again in only %d batches, %d frames in all", n, len(s.log))
 			}
 		})
@@ -242,12 +244,21 @@ func TestAnnounceCatchesUp(t *testing.T) {
 		before := len(s.log)
 		s.run(s.at())
 		largest = max(largest, len(s.log)-before)
-		if s.clock-begin > 100*time.Millisecond {
-			t.Fatalf("only %d frames within 100 ms", len(s.log))
+		if s.clock-begin > 10*time.Millisecond {
+			t.Fatalf("only %d frames within 10 ms", len(s.log))
 		}
 	}
-	if limit := 2 * announceBatch * (1 + announceCatchUp); largest > limit {
-		t.Errorf("%d frames at once, more than %d", largest, limit)
+	if largest != 4*announceFrames {
+		t.Errorf("%d frames at once", largest)
+	}
+	// One that is much later brings no more than the most along.
+	s.all(serving(&parent{name: "eth0"}, 52, 1000), s.at())
+	s.run(s.at())
+	s.clock += 2 * announceCatchUp * announcePause
+	before := len(s.log)
+	s.run(s.at())
+	if n := len(s.log) - before; n != announceFrames*(1+announceCatchUp) {
+		t.Errorf("%d frames at once after a long pause", n)
 	}
 }
 
@@ -273,9 +284,11 @@ func TestAnnounceHeals(t *testing.T) {
 		s.runFor(10 * time.Millisecond)
 	}
 	for _, ip := range []netip.Addr{r.vips[0], r.vips[999]} {
-		got := s.times(ip)
-		if len(got) < 15 || len(got) > 21 {
-			t.Errorf("%v was announced %d times within 2 s: %v", ip, len(got), got)
+		for _, reply := range []bool{false, true} {
+			got := s.told(ip, reply)
+			if len(got) < 15 || len(got) > 21 {
+				t.Errorf("%v was announced %d times within 2 s (reply: %t): %v", ip, len(got), reply, got)
+			}
 		}
 	}
 }
@@ -291,7 +304,7 @@ func TestAnnounceRefused(t *testing.T) {
 	}
 	r := serving(&parent{name: "eth0"}, 51, 40)
 	s.all(r, s.at())
-	s.runFor(announceRounds[2].after - 1)
+	s.runFor(announceRounds[1] - 1)
 	for _, ip := range r.vips {
 		if len(s.times(ip)) == 0 || !slices.ContainsFunc(s.log, func(x said) bool { return x.ip == ip && x.reply }) {
 			t.Errorf("%v was not announced in both forms", ip)
@@ -303,7 +316,7 @@ func TestAnnounceRefused(t *testing.T) {
 		s.refuse = func(int, int) (int, error) { return 0, why }
 		r = serving(&parent{name: "eth0"}, 51, 40)
 		s.all(r, s.at())
-		s.runFor(announceRounds[2].after - 1)
+		s.runFor(announceRounds[1] - 1)
 		if s.urgent() || s.sends > 2*(announceRetryLimit+1) {
 			t.Errorf("%v: %d attempts, urgent %v", why, s.sends, s.urgent())
 		}
@@ -342,21 +355,40 @@ func TestAnnounceOne(t *testing.T) {
 	}
 }
 
-// IPv6 has one form, which is not said twice for the other one.
+// IPv6 has one form, which is not said twice for the other one; an IPv4 address that a
+// script has put beside it has both.
 func TestAnnounceIPv6(t *testing.T) {
 	c := config.Router{Interface: "eth0", VRID: 51, Addresses: []netip.Prefix{netip.MustParsePrefix("2001:db8::200/64")}}
-	for direct, want := range map[bool][]time.Duration{
-		false: {0, time.Second, 5 * time.Second}, true: {0, 200 * time.Millisecond, time.Second, 5 * time.Second},
-	} {
-		c.NoVMAC = direct
-		r := newRouter(0, &c, &parent{name: "eth0"})
-		var got []time.Duration
-		for i := 0; i < len(r.announceRounds()); i = r.nextRound(i) {
-			got = append(got, r.announceRounds()[i].after)
+	r := newRouter(0, &c, &parent{name: "eth0"})
+	r.announced = true
+	type told struct {
+		at     time.Duration
+		frames int
+	}
+	var log []told
+	var a announcer
+	var clock int64
+	a.send = func(_ *parent, frames [][]byte) (int, error) {
+		log = append(log, told{time.Duration(clock), len(frames)})
+		return len(frames), nil
+	}
+	end := func() (all []told) {
+		for clock = a.wakeAt(); clock != maxTime; clock = a.wakeAt() {
+			a.run(clock)
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("without a virtual MAC %t: at %v, want %v", direct, got, want)
-		}
+		all, log, clock = log, nil, 0
+		return all
+	}
+	a.all(r, 0)
+	if got := end(); !slices.Equal(got, []told{{0, 1}, {time.Second, 1}, {5 * time.Second, 1}}) {
+		t.Errorf("IPv6: %v", got)
+	}
+	four := netip.MustParseAddr("192.0.2.1")
+	r.present.add(four)
+	a.notBefore = 0
+	a.one(r, four, 0)
+	if got := end(); !slices.Equal(got, []told{{0, 1}, {announceOther, 1}, {time.Second, 2}, {5 * time.Second, 2}}) {
+		t.Errorf("IPv4 beside it: %v", got)
 	}
 }
 
@@ -376,6 +408,12 @@ func TestAnnounceOwn(t *testing.T) {
 	s.runFor(time.Minute)
 	if len(s.log) != 4 {
 		t.Errorf("the next time: %v", s.log)
+	}
+	s.own = func(_ *parent, to []netip.Addr) []netip.Addr { return to }
+	s.home(p, s.at())
+	s.run(s.at())
+	if s.wakeAt() != maxTime {
+		t.Error("there is no end of an announcement of nothing")
 	}
 }
 

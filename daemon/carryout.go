@@ -255,10 +255,10 @@ func (d *Daemon) demoteAll(run []election.Action) {
 			d.bared(r, r.iface.RemoveAddrs())
 		}
 	}
-	d.leftAt = boottime()
 	for n, err := range d.hands.RemoveAddrsAll(ifaces) {
 		d.bared(whose[n], err)
 	}
+	d.leftAt = boottime()
 }
 
 // bared: the interface has no addresses any more, or err says why it may have.

@@ -130,6 +130,7 @@ func (k keptHeard) heard() heard { return heard{k.Src, k.At, k.Every} }
 type keptRound struct {
 	At, Began int64
 	Round     int
+	Replies   bool       // of the first round, whose requests have gone
 	IP        netip.Addr // invalid: of all addresses
 }
 
@@ -249,7 +250,7 @@ func (d *Daemon) keep() (k kept, files, children []int) {
 	rounds := map[*router][]keptRound{}
 	for _, x := range d.announcer.due[d.announcer.head:] {
 		if x.r != nil && d.announcer.valid(&x) {
-			rounds[x.r] = append(rounds[x.r], keptRound{x.at, x.began, x.round, x.ip})
+			rounds[x.r] = append(rounds[x.r], keptRound{x.at, x.began, x.round, x.round == 0 && x.forms == asReply, x.ip})
 		}
 	}
 	for _, r := range d.routers {

@@ -8,8 +8,8 @@ import (
 	"vrrpd/vrrp"
 )
 
-// tellingSize is room enough for what appendTelling appends.
-const tellingSize = max(2*lan.ARPSize, lan.NeighbourSize)
+// tellingSize is room enough for each frame that appendTelling appends.
+const tellingSize = max(lan.ARPSize, lan.NeighbourSize)
 
 // telling are the forms of gratuitous ARP that tell where an address is. Neighbour
 // advertisements have only one.

@@ -241,6 +241,11 @@ func TestLingerAnnouncesNothing(t *testing.T) {
 	if d.announceAt() != maxTime {
 		t.Error("it would")
 	}
+	w = d.board.Load()
+	d.board.Swap(w, w.Next(election.Master, election.NoSuccessor), boottime())
+	if d.announceAt() == maxTime {
+		t.Error("who serves on does not, either")
+	}
 }
 
 // What is left of them goes before anything else that is decided; what was decided long ago,

@@ -245,6 +245,8 @@ func (d *Daemon) begin(p *plan, left func()) {
 	}
 	for _, r := range p.retire {
 		d.machine.Retire(boottime(), r.vr)
+		r.announced = false // it lingers by itself; see announceAt
+		d.announcer.stop(r)
 	}
 	if len(d.routers) > 0 {
 		d.machine.Configure(d.electionConfig())

@@ -379,7 +379,11 @@ func (d *Daemon) reannounce() {
 	for r, k := range d.heir.routers {
 		for _, x := range k.Rounds {
 			if x.Round >= 0 && x.Round < len(r.announceRounds()) {
-				d.announcer.add(announcement{at: x.At, began: x.Began, round: x.Round, r: r, p: r.parent, ip: x.IP, gen: r.announceGen})
+				forms := asBoth
+				if x.Replies {
+					forms = asReply
+				}
+				d.announcer.add(announcement{at: x.At, began: x.Began, round: x.Round, forms: forms, r: r, p: r.parent, ip: x.IP, gen: r.announceGen})
 			}
 		}
 	}

@@ -69,12 +69,14 @@ func (h *Hands) RemoveAddrsAll(ifaces []*Iface) []error {
 	return errs
 }
 
+// oneByOne interfaces are looked at by themselves: a machine may have many other addresses.
+const oneByOne = 32
+
 // bare removes our addresses from interfaces and returns the indexes of those that have
-// none left. Of one that has, or if anything fails, the caller finds out by itself: a few
-// are looked at one by one anyway.
+// none left. Of one that has, or of a few, or if anything fails, the caller finds out by
+// itself.
 func (h *Hands) bare(ifaces []*Iface) map[int]bool {
-	const few = 4
-	if len(ifaces) <= few {
+	if len(ifaces) <= oneByOne {
 		return nil
 	}
 	var ours []held

@@ -41,26 +41,42 @@ func (w *witness) close() {
 	}
 }
 
-// excuses reports whether a hole is the peer's fault; see excused.
+// excuses reports whether a hole is the peer's fault; see excused. Nothing is if frames
+// were lost.
 func (w *witness) excuses(hole netlab.Outage) bool {
+	for _, wire := range w.wires {
+		lost, err := wire.Dropped()
+		check(w.s.t, err)
+		if lost > 0 {
+			return false
+		}
+	}
 	return excused(w.wires[0].Frames(0), w.wires[1].Frames(0), w.s.ours.virtual, hole)
 }
 
-// excused: the peer had said that it serves when the hole began, and we have been silent
-// since. Others say so before they have the addresses; how long they take then, on a
-// machine that is busy, is not ours to answer for.
+// excused: the peer, which was to take over, had said that it serves when the hole began,
+// and we have been silent since. Others say so before they have the addresses; how long
+// they take then, on a machine that is busy, is not ours to answer for.
 func excused(ours, peers []netlab.Frame, virtual func(netip.Addr) bool, hole netlab.Outage) bool {
-	serves := func(f netlab.Frame) bool {
-		a, ok := f.Advert()
-		return ok && a.Priority > 0 && !f.Out
+	var word time.Time // its first one since it did not serve
+	for _, f := range peers {
+		switch a, ok := f.Advert(); {
+		case !ok || f.Out || f.At.After(hole.From.Add(often)):
+		case a.Priority == 0:
+			word = time.Time{}
+		case word.IsZero():
+			word = f.At
+		}
 	}
-	i := slices.IndexFunc(peers, serves)
-	if i < 0 || peers[i].At.After(hole.From.Add(often)) {
+	if hole.Open || word.IsZero() {
 		return false
 	}
-	silent := peers[i].At.Add(often)
 	return !slices.ContainsFunc(ours, func(f netlab.Frame) bool {
-		return (serves(f) || announced(f, virtual) != "") && f.At.After(silent) && f.At.Before(hole.To)
+		if !f.At.After(word) || !f.At.Before(hole.To) {
+			return false
+		}
+		a, ok := f.Advert() // one may have crossed
+		return ok && !f.Out && a.Priority > 0 && f.At.After(word.Add(often)) || announced(f, virtual) != ""
 	})
 }
 
@@ -120,7 +136,11 @@ func TestExcused(t *testing.T) {
 		data := slices.Concat(make([]byte, 12), []byte{8, 0}, ip, msg)
 		return netlab.Frame{At: zero.Add(after), Data: data}
 	}
-	tells := netlab.Frame{At: zero.Add(1200 * time.Millisecond), Data: netlab.ARP{SenderIP: vip, TargetIP: vip}.Frame(netlab.VMAC(vrid), netlab.Broadcast())}
+	at := func(f netlab.Frame, after time.Duration) netlab.Frame {
+		f.At = zero.Add(after)
+		return f
+	}
+	tells := at(netlab.Frame{Data: netlab.ARP{SenderIP: vip, TargetIP: vip}.Frame(netlab.VMAC(vrid), netlab.Broadcast())}, 1200*time.Millisecond)
 	hole := netlab.Outage{Span: netlab.Span{From: zero.Add(time.Second), To: zero.Add(1500 * time.Millisecond)}, Lost: 50}
 	before, after := advert(999*time.Millisecond, 100), advert(1400*time.Millisecond, 100)
 	resigns := advert(900*time.Millisecond, 0)
@@ -136,9 +156,17 @@ func TestExcused(t *testing.T) {
 		{"we spoke after it", []netlab.Frame{after}, []netlab.Frame{before}, false},
 		{"we resigned once more after it", []netlab.Frame{advert(1200*time.Millisecond, 0)}, []netlab.Frame{before}, true},
 		{"we announced the address after it", []netlab.Frame{tells}, []netlab.Frame{before}, false},
+		{"we did at once", []netlab.Frame{at(tells, time.Second)}, []netlab.Frame{before}, false},
+		{"we did before it", []netlab.Frame{at(tells, 900*time.Millisecond)}, []netlab.Frame{before}, true},
+		{"our advert has crossed its own", []netlab.Frame{advert(time.Second, 100)}, []netlab.Frame{before}, true},
+		{"it has resigned since", nil, []netlab.Frame{advert(800*time.Millisecond, 100), resigns}, false},
 	} {
 		if got := excused(c.ours, c.peers, func(a netip.Addr) bool { return a == vip }, hole); got != c.want {
 			t.Errorf("%s: excused %t", c.what, got)
+		}
+		open := hole
+		if open.Open = true; excused(c.ours, c.peers, func(a netip.Addr) bool { return a == vip }, open) {
+			t.Errorf("%s: and nobody ever answered: excused", c.what)
 		}
 	}
 }
