@@ -3,8 +3,10 @@ package acceptance
 import (
 	"maps"
 	"strings"
+	"syscall"
 	"testing"
 
+	"vrrpd/control"
 	"vrrpd/internal/netlab"
 )
 
@@ -56,4 +58,28 @@ func TestCleanStop(t *testing.T) {
 		t.Errorf("vrrpd --release: %+v", got)
 	}
 	before[s.r1].same(t, "two were killed and released", s.r1.machine())
+}
+
+// Who is stopped while it cleans up after a dead sibling finishes that first: others that
+// would, vrrpd --release among them, have been told that somebody does.
+func TestCleanStop_WhileCleaningUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{})
+	r := s.r1
+	check(t, r.WriteFile(runDir+"/.keep", netlab.File{}))
+	before := r.machine()
+	for range 3 {
+		mark := r.syslog.mark()
+		for _, l := range lans {
+			r.start(l)
+			// Not yet BACKUP: there is nothing to hand over, nothing delays its end.
+			r.waitStatus(l, "it has begun", func(s control.Status) bool { return s.Machine.Phase == "HELD" })
+		}
+		survivor := r.daemon(lanB)
+		r.signal(lanA, syscall.SIGKILL)
+		r.syslog.waitFor(t, mark, "that somebody cleans up", containing("died: cleaning up after it"))
+		check(t, survivor.Signal(syscall.SIGTERM))
+		r.waitProcesses(0)
+		before.same(t, "one was killed, the other one stopped", r.machine())
+	}
 }
