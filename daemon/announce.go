@@ -86,7 +86,7 @@ type announcer struct {
 	notBefore int64        // boottime ns of the next batch
 
 	woke   bool // nobody knows where the addresses were meanwhile
-	first  int  // routers whose first round is not over
+	first  int  // routers that are unknown
 	frames [announceFrames][]byte
 	buf    [announceFrames * tellingSize]byte
 }
@@ -127,7 +127,10 @@ func (a *announcer) all(r *router, now int64) {
 func (a *announcer) restart(r *router, now int64, again bool) {
 	r.announceGen++
 	r.announcing = true
-	a.first++
+	if r.announcedAt == 0 && !r.unknown {
+		r.unknown = true
+		a.first++
+	}
 	at, forms := now, firstForms(r.rules.Family == vrrp.IPv6)
 	if r.announcedAt != 0 {
 		at = max(now, r.announcedAt+int64(announceGap))
@@ -162,9 +165,15 @@ func (a *announcer) home(p *parent, now int64) {
 // stop makes everything void that is scheduled for the router.
 func (a *announcer) stop(r *router) {
 	r.announceGen++
-	r.announceAgain, r.announcedAt = false, 0
-	if r.announcing {
-		r.announcing = false
+	r.announcing, r.announceAgain, r.announcedAt = false, false, 0
+	a.known(r)
+}
+
+// known: the LAN has been told of the router since its promotion, or there is nothing to
+// tell it.
+func (a *announcer) known(r *router) {
+	if r.unknown {
+		r.unknown = false
 		a.first--
 	}
 }
@@ -175,8 +184,8 @@ func (a *announcer) slept(late int64, interval time.Duration) {
 	a.woke = a.woke || late >= 3*int64(interval)
 }
 
-// urgent reports whether addresses have not been announced yet that were asked
-// for.
+// urgent reports whether there are addresses that the LAN has not been told of since the
+// promotion.
 func (a *announcer) urgent() bool { return a.first > 0 }
 
 // resume says that it has waited for others until now: nothing has been missed.
@@ -286,7 +295,7 @@ func (a *announcer) over(now int64) {
 	whole := !x.ip.IsValid()
 	if whole && x.r.announcing {
 		x.r.announcing = false
-		a.first--
+		a.known(x.r)
 		if x.r.announceAgain {
 			x.r.announceAgain = false
 			a.restart(x.r, now, true)
@@ -415,7 +424,7 @@ func (r *router) appendAnnounced(to []netip.Addr) []netip.Addr {
 	extra := len(to)
 	if len(r.present) > len(r.vips) {
 		for _, a := range r.present {
-			if a.Is4() == r.vips[0].Is4() && !slices.Contains(r.vips, a) {
+			if !slices.Contains(r.vips, a) {
 				to = append(to, a)
 			}
 		}

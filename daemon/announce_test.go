@@ -202,7 +202,7 @@ func TestAnnounceEndsWithTheService(t *testing.T) {
 }
 
 // A thousand addresses, of one router or of many on several parents, are told in
-// small batches, all of them, within 10 ms, and again in smaller ones.
+// small batches, all of them, within 10 ms, and again in both forms.
 func TestAnnounceThousand(t *testing.T) {
 	for _, routers := range []int{1, 4, 1000} {
 		t.Run(fmt.Sprint(routers), func(t *testing.T) {
@@ -279,9 +279,16 @@ func TestAnnounceHeals(t *testing.T) {
 	// take longer than that.
 	s = newStage(t)
 	r = serving(&parent{name: "eth0"}, 51, 1000)
+	told := 0
 	for range 200 {
 		s.all(r, s.at())
 		s.runFor(10 * time.Millisecond)
+		if !s.urgent() {
+			told++
+		}
+	}
+	if told != 200 {
+		t.Errorf("%d times of 200 somebody would have waited for an announcement", 200-told)
 	}
 	for _, ip := range []netip.Addr{r.vips[0], r.vips[999]} {
 		for _, reply := range []bool{false, true} {
@@ -352,6 +359,65 @@ func TestAnnounceOne(t *testing.T) {
 	s.runFor(time.Millisecond)
 	if len(s.log) != 2 || s.log[1].ip != a {
 		t.Errorf("said %v", s.log)
+	}
+}
+
+// Between a request and its reply there may be another program.
+func TestAnnounceKept(t *testing.T) {
+	s := newStage(t)
+	r := serving(&parent{name: "eth0"}, 51, 1)
+	s.all(r, s.at())
+	s.one(r, r.vips[0], s.at())
+	s.run(s.at())
+	for i, x := range s.due[s.head:] {
+		k := x.keep()
+		if y := k.announcement(r); y != x || !k.Replies {
+			t.Errorf("%d: %+v became %+v", i, x, y)
+		}
+	}
+	s.runFor(announceOther)
+	if len(s.due) == s.head {
+		t.Fatal("there is nothing to come")
+	}
+	for i, x := range s.due[s.head:] {
+		if y := x.keep().announcement(r); y != x || y.forms != asBoth {
+			t.Errorf("%d: %+v became %+v", i, x, y)
+		}
+	}
+}
+
+// What is half told is told again as a whole, and what has no room waits for its turn.
+func TestAnnounceInPairs(t *testing.T) {
+	s := newStage(t)
+	p := &parent{name: "eth0"}
+	r := serving(p, 51, announceFrames-1)
+	s.all(r, s.at())
+	s.home(p, s.at())
+	s.run(s.at())
+	if n := len(s.log); n != announceFrames-1 || s.wakeAt() != s.at()+int64(announcePause) {
+		t.Errorf("%d frames at once, the next ones at %v", n, time.Duration(s.wakeAt()))
+	}
+	s.runFor(announceOther)
+	if n := len(s.log); n != 2*announceFrames {
+		t.Errorf("%d frames with the machine's own", n)
+	}
+
+	s.log, s.sends = nil, 0
+	s.refuse = func(n, frames int) (int, error) {
+		if n == 0 {
+			return 7, unix.ENOBUFS
+		}
+		return frames, nil
+	}
+	s.runFor(time.Second)
+	for i, ip := range r.vips {
+		want := 1
+		if i == 3 {
+			want = 2 // its request went, its reply did not
+		}
+		if got := len(s.times(ip)); got != want || len(s.told(ip, true)) != 1 {
+			t.Errorf("address %d: %d requests, want %d, %d replies", i, got, want, len(s.told(ip, true)))
+		}
 	}
 }
 

@@ -193,9 +193,9 @@ func (d *Daemon) postHook(up bool, runner *hooks.Runner, job hooks.Job) {
 	}
 }
 
-// postHeldHooks posts what waited for the announcements, if there will be any.
+// postHeldHooks posts what waited for the announcements.
 func (d *Daemon) postHeldHooks() {
-	if len(d.heldHooks) > 0 && (!d.announcer.urgent() || d.announceAt() == maxTime) {
+	if len(d.heldHooks) > 0 && !d.announcer.urgent() {
 		d.releaseHooks()
 	}
 }

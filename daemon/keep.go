@@ -134,6 +134,19 @@ type keptRound struct {
 	IP        netip.Addr // invalid: of all addresses
 }
 
+func (x *announcement) keep() keptRound {
+	return keptRound{x.at, x.began, x.round, x.round == 0 && x.forms == asReply, x.ip}
+}
+
+// announcement is the same of r. A first round that is still to come is said in both forms.
+func (k keptRound) announcement(r *router) announcement {
+	forms := asBoth
+	if k.Replies {
+		forms = asReply
+	}
+	return announcement{at: k.At, began: k.Began, round: k.Round, forms: forms, r: r, p: r.parent, ip: k.IP, gen: r.announceGen}
+}
+
 // history is what people want to know, and what the next program needs a little later.
 type history struct {
 	Started     time.Time
@@ -250,7 +263,7 @@ func (d *Daemon) keep() (k kept, files, children []int) {
 	rounds := map[*router][]keptRound{}
 	for _, x := range d.announcer.due[d.announcer.head:] {
 		if x.r != nil && d.announcer.valid(&x) {
-			rounds[x.r] = append(rounds[x.r], keptRound{x.at, x.began, x.round, x.round == 0 && x.forms == asReply, x.ip})
+			rounds[x.r] = append(rounds[x.r], x.keep())
 		}
 	}
 	for _, r := range d.routers {

@@ -379,11 +379,7 @@ func (d *Daemon) reannounce() {
 	for r, k := range d.heir.routers {
 		for _, x := range k.Rounds {
 			if x.Round >= 0 && x.Round < len(r.announceRounds()) {
-				forms := asBoth
-				if x.Replies {
-					forms = asReply
-				}
-				d.announcer.add(announcement{at: x.At, began: x.Began, round: x.Round, forms: forms, r: r, p: r.parent, ip: x.IP, gen: r.announceGen})
+				d.announcer.add(x.announcement(r))
 			}
 		}
 	}

@@ -78,9 +78,10 @@ type router struct {
 
 	// Of the announcer: another gen makes scheduled announcements void.
 	announceGen   int
-	announcing    bool  // the first round is not over
+	announcing    bool  // a first round is to come, or its first half not over
 	announceAgain bool  // and another one was asked for meanwhile
-	announcedAt   int64 // boottime ns of the first round's beginning; 0: not since the promotion
+	announcedAt   int64 // boottime ns: when a first round, or its second half, began last; 0: not since the promotion
+	unknown       bool  // no first round has been told to the LAN since the promotion
 
 	hooks  *hooks.Runner // of its own commands; nil: it has none
 	ending []func()      // what ends with it, in reverse; not what ends with the process

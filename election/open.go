@@ -101,7 +101,7 @@ func (m *Machine) open() {
 		}
 	}
 	for i := range m.vr {
-		if m.vr[i].serving {
+		if m.vr[i].serving && m.vr[i].retiring.since == 0 {
 			m.do(Action{Kind: DoAnnounce, VR: i})
 		}
 	}

@@ -52,9 +52,9 @@ func (h *Hands) raiseAll(ctx context.Context, ifaces []*Iface, errs []error) {
 	}
 }
 
-// RemoveAddrsAll is RemoveAddrs of many: what is ours goes first, several in one system
-// call, and one look at all addresses of the machine tells where there are others. The
-// results are in the order of ifaces.
+// RemoveAddrsAll is RemoveAddrs of many: if they are more than oneByOne, what is ours goes
+// first, several in one system call, and one look at all addresses of the machine tells
+// where there are others. The results are in the order of ifaces.
 func (h *Hands) RemoveAddrsAll(ifaces []*Iface) []error {
 	errs := make([]error, len(ifaces))
 	for _, i := range ifaces {
@@ -69,7 +69,8 @@ func (h *Hands) RemoveAddrsAll(ifaces []*Iface) []error {
 	return errs
 }
 
-// oneByOne interfaces are looked at by themselves: a machine may have many other addresses.
+// oneByOne is how many interfaces at most are looked at one after the other: the machine
+// may have many other addresses.
 const oneByOne = 32
 
 // bare removes our addresses from interfaces and returns the indexes of those that have

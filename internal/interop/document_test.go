@@ -36,7 +36,8 @@ func document(value func(result) string, version func(program string) string) st
 	say("other one the program of the distribution. The client asks for the virtual address a")
 	say("hundred times a second, by ARP or neighbour discovery and an echo to the answer. The")
 	say("figures are the longest time for which it had no answer in one run, on a machine that")
-	say("had other things to do; `make interop` holds them against the bounds of the protocol.\n")
+	say("had other things to do; `make interop` holds them against the bounds of the protocol, but")
+	say("for what a peer takes from its first advert until it answers.\n")
 	say("| program | version |\n|---|---|")
 	for _, p := range []string{"Linux", nameKeepalived, nameFRR} {
 		say("| %s | %s |", p, version(p))

@@ -41,43 +41,48 @@ func (w *witness) close() {
 	}
 }
 
-// excuses reports whether a hole is the peer's fault; see excused. Nothing is if frames
-// were lost.
-func (w *witness) excuses(hole netlab.Outage) bool {
+// share is how much of a hole the peer does not answer for, which was to take over; see
+// ourShare. It is all of it if the capture has lost frames.
+func (w *witness) share(hole netlab.Outage) time.Duration {
 	for _, wire := range w.wires {
 		lost, err := wire.Dropped()
 		check(w.s.t, err)
 		if lost > 0 {
-			return false
+			return hole.Length()
 		}
 	}
-	return excused(w.wires[0].Frames(0), w.wires[1].Frames(0), w.s.ours.virtual, hole)
+	return ourShare(w.wires[0].Frames(0), w.wires[1].Frames(0), w.s.ours.virtual, hole)
 }
 
-// excused: the peer, which was to take over, had said that it serves when the hole began,
-// and we have been silent since. Others say so before they have the addresses; how long
-// they take then, on a machine that is busy, is not ours to answer for.
-func excused(ours, peers []netlab.Frame, virtual func(netip.Addr) bool, hole netlab.Outage) bool {
+// ourShare ends with the peer's word that it serves, if we are silent from then on. Others
+// say so before they have the addresses; how long they take then, on a machine that is
+// busy, is not ours to answer for.
+func ourShare(ours, peers []netlab.Frame, virtual func(netip.Addr) bool, hole netlab.Outage) time.Duration {
 	var word time.Time // its first one since it did not serve
 	for _, f := range peers {
 		switch a, ok := f.Advert(); {
-		case !ok || f.Out || f.At.After(hole.From.Add(often)):
+		case !ok || f.Out || !f.At.Before(hole.To):
 		case a.Priority == 0:
 			word = time.Time{}
 		case word.IsZero():
 			word = f.At
 		}
 	}
-	if hole.Open || word.IsZero() {
-		return false
-	}
-	return !slices.ContainsFunc(ours, func(f netlab.Frame) bool {
-		if !f.At.After(word) || !f.At.Before(hole.To) {
+	disturbs := func(f netlab.Frame) bool {
+		if f.Out || !f.At.After(word) || !f.At.Before(hole.To) {
 			return false
 		}
-		a, ok := f.Advert() // one may have crossed
-		return ok && !f.Out && a.Priority > 0 && f.At.After(word.Add(often)) || announced(f, virtual) != ""
-	})
+		if announced(f, virtual) != "" {
+			return true
+		}
+		// What was said before the word was heard may have crossed it.
+		_, advert := f.Advert()
+		return f.At.After(word.Add(often)) && (advert || answers(f, virtual))
+	}
+	if hole.Open || word.IsZero() || slices.ContainsFunc(ours, disturbs) {
+		return hole.Length()
+	}
+	return max(0, word.Sub(hole.From))
 }
 
 // around logs what happened from a while before a hole to a while after it, in
@@ -127,46 +132,64 @@ func announced(f netlab.Frame, virtual func(netip.Addr) bool) string {
 	return ""
 }
 
+// answers: the frame says to who has asked that one of the virtual addresses is here.
+func answers(f netlab.Frame, virtual func(netip.Addr) bool) bool {
+	a, arp := f.ARP()
+	n, nd := f.Neighbour()
+	return arp && a.Reply && virtual(a.SenderIP) || nd && n.Advertisement && virtual(n.Target)
+}
+
 // The hole begins a second after zero and lasts for half of one.
-func TestExcused(t *testing.T) {
+func TestOurShare(t *testing.T) {
 	zero := time.Now()
-	advert := func(after time.Duration, priority byte) netlab.Frame {
-		ip := []byte{0x45, 0, 0, 20 + 8 + 4 + 8, 0, 0, 0, 0, 255, 112, 0, 0, 198, 51, 100, 1, 224, 0, 0, 18}
-		msg := []byte{0x21, vrid, priority, 1, 0, 1, 0, 0, 198, 51, 100, 200, 0, 0, 0, 0, 0, 0, 0, 0}
-		data := slices.Concat(make([]byte, 12), []byte{8, 0}, ip, msg)
-		return netlab.Frame{At: zero.Add(after), Data: data}
-	}
+	const msec = time.Millisecond
 	at := func(f netlab.Frame, after time.Duration) netlab.Frame {
 		f.At = zero.Add(after)
 		return f
 	}
-	tells := at(netlab.Frame{Data: netlab.ARP{SenderIP: vip, TargetIP: vip}.Frame(netlab.VMAC(vrid), netlab.Broadcast())}, 1200*time.Millisecond)
-	hole := netlab.Outage{Span: netlab.Span{From: zero.Add(time.Second), To: zero.Add(1500 * time.Millisecond)}, Lost: 50}
-	before, after := advert(999*time.Millisecond, 100), advert(1400*time.Millisecond, 100)
-	resigns := advert(900*time.Millisecond, 0)
+	advert := func(after time.Duration, priority byte) netlab.Frame {
+		ip := []byte{0x45, 0, 0, 20 + 8 + 4 + 8, 0, 0, 0, 0, 255, 112, 0, 0, 198, 51, 100, 1, 224, 0, 0, 18}
+		msg := []byte{0x21, vrid, priority, 1, 0, 1, 0, 0, 198, 51, 100, 200, 0, 0, 0, 0, 0, 0, 0, 0}
+		return at(netlab.Frame{Data: slices.Concat(make([]byte, 12), []byte{8, 0}, ip, msg)}, after)
+	}
+	arp := func(after time.Duration, a netlab.ARP) netlab.Frame {
+		return at(netlab.Frame{Data: a.Frame(netlab.VMAC(vrid), netlab.Broadcast())}, after)
+	}
+	tells := netlab.ARP{SenderIP: vip, TargetIP: vip}
+	reply := netlab.ARP{Reply: true, SenderIP: vip, TargetIP: host(10)[0].Addr()}
+	hole := netlab.Outage{Span: netlab.Span{From: zero.Add(time.Second), To: zero.Add(1500 * msec)}, Lost: 50}
+	const whole = 500 * msec
+	before, after := advert(999*msec, 100), advert(1400*msec, 100)
+	resigns := advert(900*msec, 0)
+	type frames = []netlab.Frame
 	for _, c := range []struct {
 		what        string
-		ours, peers []netlab.Frame
-		want        bool
+		ours, peers frames
+		want        time.Duration
 	}{
-		{"it spoke, and then nobody answered", []netlab.Frame{resigns}, []netlab.Frame{before, after}, true},
-		{"nobody answered before it spoke", []netlab.Frame{resigns}, []netlab.Frame{after}, false},
-		{"it has only resigned", nil, []netlab.Frame{resigns}, false},
-		{"it was silent", []netlab.Frame{resigns}, nil, false},
-		{"we spoke after it", []netlab.Frame{after}, []netlab.Frame{before}, false},
-		{"we resigned once more after it", []netlab.Frame{advert(1200*time.Millisecond, 0)}, []netlab.Frame{before}, true},
-		{"we announced the address after it", []netlab.Frame{tells}, []netlab.Frame{before}, false},
-		{"we did at once", []netlab.Frame{at(tells, time.Second)}, []netlab.Frame{before}, false},
-		{"we did before it", []netlab.Frame{at(tells, 900*time.Millisecond)}, []netlab.Frame{before}, true},
-		{"our advert has crossed its own", []netlab.Frame{advert(time.Second, 100)}, []netlab.Frame{before}, true},
-		{"it has resigned since", nil, []netlab.Frame{advert(800*time.Millisecond, 100), resigns}, false},
+		{"it spoke, and then nobody answered", frames{resigns}, frames{before, after}, 0},
+		{"nobody answered before it spoke", frames{resigns}, frames{after}, 400 * msec},
+		{"it has only resigned", nil, frames{resigns}, whole},
+		{"it was silent", frames{resigns}, nil, whole},
+		{"it has resigned since", nil, frames{advert(800*msec, 100), resigns}, whole},
+		{"it resigns while nobody answers", nil, frames{before, advert(1100*msec, 0)}, whole},
+		{"it speaks when it answers", frames{resigns}, frames{advert(1500*msec, 100)}, whole},
+		{"our advert has crossed its own", frames{advert(time.Second, 100)}, frames{before}, 0},
+		{"we spoke after it", frames{after}, frames{before}, whole},
+		{"we resigned after it", frames{advert(1200*msec, 0)}, frames{before}, whole},
+		{"we announced the address before", frames{arp(900*msec, tells)}, frames{before}, 0},
+		{"we did at once after it", frames{arp(time.Second, tells)}, frames{before}, whole},
+		{"we answered just before it was heard", frames{arp(time.Second, reply)}, frames{before}, 0},
+		{"we answered long after it", frames{arp(1200*msec, reply)}, frames{before}, whole},
 	} {
-		if got := excused(c.ours, c.peers, func(a netip.Addr) bool { return a == vip }, hole); got != c.want {
-			t.Errorf("%s: excused %t", c.what, got)
+		ofVIP := func(a netip.Addr) bool { return a == vip }
+		if got := ourShare(c.ours, c.peers, ofVIP, hole); got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
 		}
 		open := hole
-		if open.Open = true; excused(c.ours, c.peers, func(a netip.Addr) bool { return a == vip }, open) {
-			t.Errorf("%s: and nobody ever answered: excused", c.what)
+		open.Open = true
+		if got := ourShare(c.ours, c.peers, ofVIP, open); got != whole {
+			t.Errorf("%s, and nobody ever answered: %v", c.what, got)
 		}
 	}
 }
