@@ -143,7 +143,7 @@ type Daemon struct {
 	exit      bool
 	verdictAt int64 // boottime ns: when the election is to judge again, if nothing happens
 	leftAt    int64 // boottime ns: this process stopped serving last
-	burials   int   // of dead siblings, that the worker has yet to be given
+	burials   int   // of dead siblings that are not over
 	ready     bool
 	turns     turns
 	asleep    func() int64 // asleep; a test's own

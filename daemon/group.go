@@ -75,11 +75,11 @@ func (d *Daemon) bury(name string) {
 	// is held meanwhile, so that its owner cannot come back half way.
 	d.burials++
 	d.agenda.add(boottime()+int64(downAfter), func() {
-		d.burials--
 		d.work(func() {
 			if err := errors.Join(buryFiles(d.guards, d.hands, d.cfg.RunDir, corpse), d.guards.Sweep(), accept.Sweep()); err != nil {
 				d.log.Error("cannot clean up after "+name, "err", err)
 			}
+			d.inbox.call(func() { d.burials-- })
 		})
 	})
 }
