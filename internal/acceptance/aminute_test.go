@@ -22,22 +22,42 @@ func TestViews_MixedViewLastsAMinute(t *testing.T) {
 		s.r2.waitServing(l)
 	}
 	check(t, s.r1.cable(lanB).Block())
-	s.r1.startAll()
-	began := s.r1.syslog.waitFor(t, 0, "the mixed view", containing("not preempting for up to 60 s"))
-	mark := s.r1.links.Mark()
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	e, err := s.r1.links.WaitFrom(ctx, mark, func(e netlab.LinkEvent) bool { return e.What == netlab.AddrAdded && e.Link == lanA.vrrp() })
-	check(t, err)
-	lasted := e.At.Sub(began.at)
-	t.Logf("preempted %v after the mixed view was reported", lasted)
-	// It is reported a master-down interval (1.08 s) after it begins.
-	if lasted < 58*time.Second || lasted > 60*time.Second {
-		t.Errorf("it preempted %v after the mixed view was reported, want 60 s after it began", lasted)
+	// A machine of which a process stands still for a second, as test machines do, does not
+	// see the view any more, and then anew: it is never early, and in time if that did not
+	// happen.
+	for attempt, letters := 1, 0; ; attempt++ {
+		s.r1.startAll()
+		lasted := s.mixedView(letters)
+		t.Logf("preempted %v after the mixed view was reported", lasted)
+		// It is reported a master-down interval (1.08 s) after it begins.
+		if lasted < 58*time.Second || lasted > 60*time.Second && attempt == 3 {
+			t.Fatalf("it preempted %v after the mixed view was reported, want 60 s after it began", lasted)
+		}
+		if lasted <= 60*time.Second {
+			break
+		}
+		s.r1.stop(lans...)
+		for _, l := range lans {
+			s.r2.waitServing(l)
+		}
+		letters = s.r1.syslog.mark()
 	}
 	for _, l := range lans {
 		s.r1.waitServing(l)
 	}
 	s.r1.syslog.waitFor(t, 0, "why", containing("BACKUP -> MASTER: preempted (peer 10.16.1.2)"))
 	s.r1.syslog.waitFor(t, 0, "the end of the mixed view", containing("the mixed view is over: this machine is not BACKUP any more"))
+}
+
+// mixedView is how long one lasts from when it is reported until it is preempted.
+func (s *site) mixedView(letters int) time.Duration {
+	s.t.Helper()
+	began := s.r1.syslog.waitFor(s.t, letters, "the mixed view", containing("not preempting for up to 60 s"))
+	ctx, cancel := context.WithTimeout(context.Background(), 180*time.Second)
+	defer cancel()
+	e, err := s.r1.links.WaitFrom(ctx, s.r1.links.Mark(), func(e netlab.LinkEvent) bool {
+		return e.What == netlab.AddrAdded && e.Link == lanA.vrrp()
+	})
+	check(s.t, err)
+	return e.At.Sub(began.at)
 }

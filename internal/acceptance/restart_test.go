@@ -211,6 +211,32 @@ func (m *mortal) launch(c crew, which int) {
 	}
 }
 
+// launchForGood is launch of who shall stay. A cleaner may have to wait for the kernel for
+// longer than a start waits for it, on a machine whose RTNL mutex others have as well: then
+// it is tried again, as a service manager does.
+func (m *mortal) launchForGood(c crew, which int) {
+	m.site.t.Helper()
+	m.launch(c, which)
+	for i := range c.size {
+		if which&(1<<i) == 0 {
+			continue
+		}
+		netlab.Eventually(m.site.t, patience, func() (bool, string) {
+			select {
+			case <-m.procs[i].Done():
+			default:
+				return strings.Contains(m.procs[i].Text(true), "ready: "), m.said()
+			}
+			if busy := strings.HasSuffix(strings.TrimSpace(m.procs[i].Text(true)), ": try again"); busy {
+				m.site.t.Log(m.said())
+				m.launch(c, 1<<i)
+				return false, m.said()
+			}
+			return true, "" // what is wrong is said by who waits for it
+		})
+	}
+}
+
 // signalSome sends a signal to processes, bits by LAN.
 func (m *mortal) signalSome(which int, sig syscall.Signal) {
 	m.site.t.Helper()
@@ -400,7 +426,7 @@ func (m *mortal) die(k kill) {
 	if k.release {
 		m.release(all, k.early)
 	} else {
-		m.launch(c, gone)
+		m.launchForGood(c, gone)
 		if k.rival {
 			m.waitRight(c, 1)
 			m.rivals.Store(false)
