@@ -68,19 +68,9 @@ func (d *Daemon) carryOut(actions []election.Action) {
 			d.gone(d.byVR[a.VR])
 		case election.DoExit:
 			// Deleting the interfaces may wait as setting them down does.
-			d.exitAt(d.leftAt + int64(downAfter))
+			d.agenda.add(d.leftAt+int64(downAfter), func() { d.exit = true })
 		}
 	}
-}
-
-// exitAt ends the loop then, or when the dead are buried for whom this process has begun
-// to clean up: others that would, vrrpd --release among them, leave that to it.
-func (d *Daemon) exitAt(at int64) {
-	d.agenda.add(at, func() {
-		if d.exit = d.burials == 0; !d.exit {
-			d.exitAt(boottime() + int64(downAfter))
-		}
-	})
 }
 
 // passed reports that the machine has changed since the action was decided:

@@ -31,7 +31,9 @@ func (d *Daemon) loop(ctx context.Context) {
 			if d.pausing != nil {
 				d.pause()
 			}
-			if d.exit {
+			if d.exit && d.burials == 0 {
+				// Others that would clean up after the dead, vrrpd --release among them,
+				// leave to it what this process has begun.
 				return
 			}
 			d.becomeReady()
