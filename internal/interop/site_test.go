@@ -44,9 +44,8 @@ type machine struct {
 	t      *testing.T
 	number byte // in its addresses
 	cable  *netlab.Cable
-	proc   *netlab.Proc
-	// said are all programs that it has run, for what they log.
-	said []*netlab.Proc
+	// procs are all programs that it has run, the last one now.
+	procs []*netlab.Proc
 	// line starts its program with a priority.
 	line func(priority int) netlab.Command
 	// waits says that it does not preempt.
@@ -146,20 +145,22 @@ func (s *site) machine(name string, n byte) *machine {
 	return m
 }
 
+// proc is the program that it runs.
+func (m *machine) proc() *netlab.Proc { return m.procs[len(m.procs)-1] }
+
 // start starts the program of a machine.
 func (m *machine) start(priority int) {
 	m.t.Helper()
 	p, err := m.Start(m.line(priority))
 	check(m.t, err)
-	m.proc = p
-	m.said = append(m.said, p)
+	m.procs = append(m.procs, p)
 }
 
 // end sends a signal and waits until the program is gone.
 func (m *machine) end(sig syscall.Signal) {
 	m.t.Helper()
-	check(m.t, m.proc.Signal(sig))
-	_, err := m.proc.Wait(within(m.t, patience))
+	check(m.t, m.proc().Signal(sig))
+	_, err := m.proc().Wait(within(m.t, patience))
 	check(m.t, err)
 }
 
