@@ -33,6 +33,7 @@ func TestManyTogether(t *testing.T) {
 			if many := n > oneByOne; (bare != nil) != many || bare[made[2].Index()] != many || bare[made[1].Index()] {
 				t.Errorf("%d of %d are known to be bare: %v", len(bare), n, bare)
 			}
+			l.must(errors.Join(h.UpAll(context.Background(), made[1:])...))
 			l.must(errors.Join(h.RemoveAddrsAll(made)...))
 			for _, i := range made[1:] {
 				l.wantState("given up", i, true)
