@@ -16,7 +16,8 @@
 //	process.go   several groups in one process, and reloading their file
 //	start.go     setting everything up, and taking it down in reverse
 //	loop.go      the loop: wait, hear, drain, step, carry out
-//	inbox.go     what readers post, and how the loop is woken
+//	inbox.go     what others post, and how the loop is woken
+//	pile.go      what never waits for a mutex
 //	agenda.go    what is due later: repeated announcements
 //	worker.go    what must not be waited for
 //	parent.go    one parent interface: its port, its adverts in

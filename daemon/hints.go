@@ -1,7 +1,5 @@
 package daemon
 
-import "sync"
-
 // hints say which interfaces something may have happened to, perhaps by our own hand:
 // those with one of the names or indexes, or all of them. What a change of a thousand
 // interfaces makes the kernel tell is gone through once, not a thousand times.
@@ -11,33 +9,36 @@ type hints struct {
 	names   map[string]bool
 }
 
+// hint is one of them; the zero hint means all interfaces.
+type hint struct {
+	index int
+	name  string
+}
+
 // hints returns what collects them, for any goroutine, and has the loop run act when
 // there are any.
 func (d *Daemon) hints(act func(hints)) func(index int, name string) {
-	var mu sync.Mutex
-	var waiting *hints
+	var waiting pile[hint]
 	return func(index int, name string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if waiting == nil {
-			waiting = &hints{indexes: make(map[int]bool), names: make(map[string]bool)}
-			d.inbox.call(func() {
-				mu.Lock()
-				about := *waiting
-				waiting = nil
-				mu.Unlock()
-				act(about)
-			})
-		}
-		switch {
-		case index == 0 && name == "":
-			waiting.all = true
-		case index != 0:
-			waiting.indexes[index] = true
-		default:
-			waiting.names[name] = true
+		if waiting.put(hint{index, name}) {
+			d.inbox.call(func() { act(gather(waiting.take(nil))) })
 		}
 	}
+}
+
+func gather(all []hint) hints {
+	about := hints{indexes: make(map[int]bool), names: make(map[string]bool)}
+	for _, h := range all {
+		switch {
+		case h == hint{}:
+			about.all = true
+		case h.index != 0:
+			about.indexes[h.index] = true
+		default:
+			about.names[h.name] = true
+		}
+	}
+	return about
 }
 
 // has reports whether an interface is meant.

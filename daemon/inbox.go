@@ -1,40 +1,36 @@
 package daemon
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"vrrpd/election"
 	"vrrpd/internal/realtime"
 )
 
-// inbox is where readers post for the loop, and the loop what it has heard. It has no
-// limit and never blocks a reader; what a flood of adverts could make of that is prevented by folding
+// inbox is where others post for the loop, and the loop what it has heard. It has no
+// limit and never blocks; what a flood of adverts could make of that is prevented by folding
 // adverts that say the same into one, because facts are level-triggered.
 type inbox struct {
 	// bell is where the loop waits; nil: not yet.
 	bell atomic.Pointer[realtime.Bell]
 
-	mu     sync.Mutex
-	events []election.Event
-	calls  []func()
+	calls  pile[func()]
+	events []election.Event // the loop's own
 }
 
 // foldDepth is how far back an equal advert is looked for.
 const foldDepth = 8
 
-// post hands events to the loop, in order.
+// post keeps events for the next step, in order. It is for the loop.
 func (b *inbox) post(events ...election.Event) {
 	if len(events) == 0 {
 		return
 	}
-	b.mu.Lock()
 	for i := range events {
 		if e := &events[i]; e.Kind != election.EvAdvert || !b.folded(e) {
 			b.events = append(b.events, *e)
 		}
 	}
-	b.mu.Unlock()
 	b.ring()
 }
 
@@ -55,20 +51,14 @@ func (b *inbox) folded(e *election.Event) bool {
 	return false
 }
 
-// call has the loop run f, before the events that wait.
+// call has the loop run f, before the events that wait. It is for any goroutine.
 func (b *inbox) call(f func()) {
-	b.mu.Lock()
-	b.calls = append(b.calls, f)
-	b.mu.Unlock()
+	b.calls.put(f)
 	b.ring()
 }
 
 // empty reports that nothing waits.
-func (b *inbox) empty() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.events)+len(b.calls) == 0
-}
+func (b *inbox) empty() bool { return len(b.events) == 0 && b.calls.empty() }
 
 func (b *inbox) ring() {
 	if bell := b.bell.Load(); bell != nil {
@@ -81,21 +71,14 @@ func (b *inbox) take(events []election.Event, calls []func()) ([]election.Event,
 	if bell := b.bell.Load(); bell != nil {
 		bell.Quiet()
 	}
-	b.mu.Lock()
 	events = append(events, b.events...)
-	calls = append(calls, b.calls...)
 	b.events = b.events[:0]
-	clear(b.calls)
-	b.calls = b.calls[:0]
-	b.mu.Unlock()
-	return events, calls
+	return events, b.calls.take(calls)
 }
 
 // shrink lets go of the room that a flood of events needed.
 func (b *inbox) shrink() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.events)+len(b.calls) == 0 {
-		b.events, b.calls = nil, nil
+	if len(b.events) == 0 {
+		b.events = nil
 	}
 }
