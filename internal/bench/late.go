@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -259,9 +259,10 @@ func (l *lateLab) socket(machine int) string {
 func (l *lateLab) phase(ctx context.Context, machine int, phase string) error {
 	var last string
 	ok, err := until(ctx, time.Minute, func() bool {
-		text, err := ask(l.socket(machine))
-		last = fmt.Sprintf("%.400s, %v", text, err)
-		return err == nil && strings.Contains(text, fmt.Sprintf("%q:%q", "phase", phase))
+		var answer bytes.Buffer
+		err := ask(l.socket(machine), &answer)
+		last = fmt.Sprintf("%.400s, %v", answer.Bytes(), err)
+		return err == nil && strings.Contains(answer.String(), fmt.Sprintf("%q:%q", "phase", phase))
 	})
 	if err == nil && !ok {
 		err = fmt.Errorf("the crowd of %s is not %s within a minute: %s", l.machines[machine].Name(), phase, last)
@@ -269,22 +270,25 @@ func (l *lateLab) phase(ctx context.Context, machine int, phase string) error {
 	return err
 }
 
-// ask asks for the status once, as atropos does.
-func ask(socket string) (string, error) {
+// ask asks for the status once, as atropos does. The answer is put into a buffer, which is
+// better used again: collecting the garbage of a hundred answers a second, half a megabyte
+// each, is work for processors that the daemon shares.
+func ask(socket string, answer *bytes.Buffer) error {
 	conn, err := net.Dial("unix", socket)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.WriteString(conn, "GET /v1/state HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-		return "", err
+		return err
 	}
-	text, err := io.ReadAll(bufio.NewReaderSize(conn, 1<<16))
-	if err == nil && !strings.HasPrefix(string(text), "HTTP/1.1 200 ") {
-		err = fmt.Errorf("answered %.100q", text)
+	answer.Reset()
+	_, err = answer.ReadFrom(conn)
+	if err == nil && !bytes.HasPrefix(answer.Bytes(), []byte("HTTP/1.1 200 ")) {
+		err = fmt.Errorf("answered %.100q", answer.Bytes())
 	}
-	return string(text), err
+	return err
 }
 
 // window adds what is seen while something happens to a row.
@@ -418,8 +422,9 @@ func (l *lateLab) interrogate(interval time.Duration, stop <-chan struct{}) (ans
 	var counted atomic.Int64
 	for range asking {
 		askers.Go(func() {
+			var answer bytes.Buffer
 			for range due {
-				if _, err := ask(socket); err == nil {
+				if ask(socket, &answer) == nil {
 					counted.Add(1)
 				}
 			}
