@@ -80,7 +80,7 @@ func (d *Daemon) passed(epoch uint64) bool { return d.board.Load().Epoch() != ep
 // advertise sends a run of adverts: those of one parent as one batch, in whatever order
 // the run has them.
 func (d *Daemon) advertise(run []election.Action) {
-	left := len(run)
+	left, begun := len(run), boottime()
 	for at := 0; left > 0; at++ {
 		if run[at].Kind != election.DoAdvert {
 			continue // gone with its parent's batch
@@ -109,6 +109,7 @@ func (d *Daemon) advertise(run []election.Action) {
 		}
 		d.sendBatch(p)
 	}
+	d.pieces.tookAtOnce(len(run), time.Duration(boottime()-begun))
 }
 
 // sending is what d.batch has been made of: a frame, and what it is part of.

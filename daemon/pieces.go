@@ -19,7 +19,7 @@ const (
 	// before the runtime takes a processor away from who has had it for 10 ms (--realtime).
 	narrowSlot, wideSlot = 6 * time.Microsecond, 8 * time.Microsecond
 	// widening is by how much slots grow from one interval to the next, from what adverts
-	// take that are sent at once. The last one of a thousand is late by half a millisecond
+	// took that were sent at once. The last one of a thousand is late by half a millisecond
 	// each time.
 	widening = 500 * time.Nanosecond
 )
@@ -35,7 +35,7 @@ type pieces struct {
 	left    []election.Action // DoAdverts, neighbours of one parent
 	at      int64             // boottime ns: when the next piece is due
 	decided int64             // boottime ns
-	slot    time.Duration     // of one advert; 0: all have been sent at once
+	slot    time.Duration     // of one advert; if all have been sent at once, what each took; 0: not known
 	sent    int               // of Daemon.results, how many tell that an advert has been sent
 	sorted  []election.Action // all of them
 }
@@ -48,12 +48,9 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 	room := d.interval() / 4 / time.Duration(max(n, 1))
 	repeats := func(a election.Action) bool { return a.Kind == election.DoAdvert && a.Priority > 0 }
 	if n <= atOnce || room < narrowSlot || d.standing || d.heir != nil || !everyOne(actions, repeats) {
-		if n > atOnce && slices.ContainsFunc(actions, isAdvert) {
-			x.slot = 0
-		}
 		return false
 	}
-	x.slot = min(max(x.slot+widening, narrowSlot), wideSlot, room)
+	x.slot = min(cmp.Or(x.slot, narrowSlot-widening)+widening, wideSlot, room)
 	x.sorted = append(x.sorted[:0], actions...)
 	slices.SortStableFunc(x.sorted, func(a, b election.Action) int {
 		return cmp.Compare(d.byVR[a.VR].parent.lan, d.byVR[b.VR].parent.lan)
@@ -64,7 +61,13 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 	return true
 }
 
-func isAdvert(a election.Action) bool { return a.Kind == election.DoAdvert }
+// tookAtOnce notes how long many adverts took that were sent at once, or what was left of
+// them.
+func (x *pieces) tookAtOnce(n int, took time.Duration) {
+	if n > atOnce {
+		x.slot = took / time.Duration(n)
+	}
+}
 
 func everyOne(actions []election.Action, are func(election.Action) bool) bool {
 	return !slices.ContainsFunc(actions, func(a election.Action) bool { return !are(a) })
@@ -91,7 +94,7 @@ func (d *Daemon) nextPiece(before []election.Action) {
 	}
 	n := min(len(x.left), advertPiece)
 	if whole {
-		n, x.slot = len(x.left), 0
+		n = len(x.left)
 	}
 	run := x.left[:n]
 	x.left = x.left[n:]

@@ -145,14 +145,24 @@ func TestSlots(t *testing.T) {
 	if d.inPieces(append(grid(), election.Action{Kind: election.DoPromote})) {
 		t.Error("a promotion in pieces")
 	}
-	if got := next(); got != narrowSlot {
-		t.Errorf("%v after adverts that were sent at once", got)
+	atOnceThen := func(what string, n int, send func()) {
+		t.Helper()
+		before := boottime()
+		send()
+		most := time.Duration(boottime()-before) / time.Duration(n)
+		d.tried()
+		if got := next(); got > most+widening {
+			t.Errorf("%v after %s, each of which took %v at most", got, what, most)
+		}
 	}
+	atOnceThen("adverts that were sent at once", 3*advertPiece, func() { d.carryOut(grid()) })
 	d.inPieces(grid())
-	d.nextPiece([]election.Action{{Kind: election.DoDemote}})
-	d.tried()
-	if got := next(); got != narrowSlot {
-		t.Errorf("%v after the rest was sent at once", got)
+	atOnceThen("what was left and was sent at once", 3*advertPiece, func() {
+		d.nextPiece([]election.Action{{Kind: election.DoDemote}})
+	})
+	before := d.pieces.slot
+	if d.carryOut(grid()[:atOnce]); d.pieces.slot != before {
+		t.Errorf("%v after few that were sent at once, %v before", d.pieces.slot, before)
 	}
 }
 
