@@ -317,6 +317,37 @@ func TestUntoldIsKept(t *testing.T) {
 	}
 }
 
+// A loop that has let go of what it needed once has kept what it needs all the time.
+func TestShrink(t *testing.T) {
+	const n = 3 * advertPiece
+	d, grid := crowdDaemon(t, n)
+	d.first().cfg.Interval = time.Minute
+	due := grid()
+	round := func() {
+		d.actions = append(d.actions[:0], due...)
+		d.verdictAt = boottime()
+		if !d.inPieces(d.actions) {
+			t.Fatal("all at once")
+		}
+		for len(d.pieces.left) > 0 {
+			d.pieces.at = 0
+			d.nextPiece(nil)
+		}
+		if len(d.results) != n {
+			t.Fatalf("%d results, want %d", len(d.results), n)
+		}
+		d.events, d.results = d.results, d.events[:0]
+	}
+	alone := testing.AllocsPerRun(5, d.shrink)
+	if with := testing.AllocsPerRun(5, func() { d.shrink(); round(); round() }); with != alone {
+		t.Errorf("adverts of two intervals after it make %v allocations", with-alone)
+	}
+	d.actions = make([]election.Action, 0, 100*n)
+	if d.shrink(); cap(d.actions) > n {
+		t.Errorf("there is room for %d actions still", cap(d.actions))
+	}
+}
+
 // Adverts that tell something new leave at once, and so do few, those of an interval that
 // has no room, and those before a pause.
 func TestNotInPieces(t *testing.T) {

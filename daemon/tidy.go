@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"vrrpd/election"
 	"vrrpd/internal/footprint"
 )
 
@@ -119,15 +120,15 @@ func (d *Daemon) lookAgain() {
 
 // shrink lets go of what the loop needed once: a change of sides of a thousand routers is
 // some thousand actions in one step, and not again for months. It is for the end of a turn,
-// when nothing of it is in use.
+// when nothing of it is in use. There stays room for what an interval needs, an advert of
+// each: a loop that has to make it has to help the collector, in the middle of its adverts.
 func (d *Daemon) shrink() {
 	d.shrinking = false
-	d.events, d.results, d.calls = nil, nil, nil
-	d.actions, d.afterStep = nil, nil
-	d.batch, d.batched = nil, nil
-	if len(d.pieces.left) == 0 {
-		d.pieces.sorted = nil
-	}
+	n := len(d.routers)
+	d.events, d.results = make([]election.Event, 0, n), make([]election.Event, 0, n)
+	d.actions, d.pieces.sorted = make([]election.Action, 0, n), make([]election.Action, 0, n)
+	d.calls, d.afterStep = nil, nil
+	d.batch, d.batched = make([][]byte, 0, advertPiece), make([]sending, 0, advertPiece)
 	d.inbox.shrink()
 	d.announcer.shrink()
 }
