@@ -112,7 +112,7 @@ func (d *Daemon) newRunner(later func(func()), key hookKey) *hooks.Runner {
 			d.log.Info(j.Argv[0]+": "+line, slog.String(sysd.KeyInterface, j.Interface), slog.String(sysd.KeyParent, j.Parent),
 				slog.String(sysd.KeyVRID, strconv.Itoa(int(j.VRID))))
 		},
-		Done: func(r hooks.Result) { d.inbox.call(func() { d.hookDone(key, r) }) },
+		Done: func(r hooks.Result) { d.inbox.errand(func() { d.hookDone(key, r) }) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup

@@ -14,8 +14,9 @@ type inbox struct {
 	// bell is where the loop waits; nil: not yet.
 	bell atomic.Pointer[realtime.Bell]
 
-	calls  pile[func()]
-	events []election.Event // the loop's own
+	calls   pile[func()]
+	errands pile[func()]
+	events  []election.Event // the loop's own
 }
 
 // foldDepth is how far back an equal advert is looked for.
@@ -57,8 +58,18 @@ func (b *inbox) call(f func()) {
 	b.ring()
 }
 
+// errand has the loop run f when it comes to it, without asking the election, which looks
+// at every virtual router each time: it has nothing to be told by f. It is for any goroutine.
+func (b *inbox) errand(f func()) {
+	b.errands.put(f)
+	b.ring()
+}
+
+// news reports that something waits for the election.
+func (b *inbox) news() bool { return len(b.events) > 0 || !b.calls.empty() }
+
 // empty reports that nothing waits.
-func (b *inbox) empty() bool { return len(b.events) == 0 && b.calls.empty() }
+func (b *inbox) empty() bool { return !b.news() && b.errands.empty() }
 
 func (b *inbox) ring() {
 	if bell := b.bell.Load(); bell != nil {
@@ -66,7 +77,7 @@ func (b *inbox) ring() {
 	}
 }
 
-// take moves what waits into the loop's own slices and returns them.
+// take moves what waits for the election into the loop's own slices and returns them.
 func (b *inbox) take(events []election.Event, calls []func()) ([]election.Event, []func()) {
 	if bell := b.bell.Load(); bell != nil {
 		bell.Quiet()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,6 +92,51 @@ func TestInboxBell(t *testing.T) {
 	b.take(nil, nil)
 	if rings() {
 		t.Error("what has been taken is rung for")
+	}
+}
+
+// Errands are run in their order, each once, and what they ask for is not slept over.
+func TestErrands(t *testing.T) {
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bell.Close()
+	d := &Daemon{inbox: &inbox{}, bell: bell}
+	d.inbox.bell.Store(bell)
+	rings := func() bool {
+		limit := boottime() + int64(20*time.Millisecond)
+		bell.Wait(limit)
+		return bell.Called()
+	}
+	var ran []int
+	again := func() { ran = append(ran, 3) }
+	d.inbox.errand(func() { ran = append(ran, 1); d.inbox.errand(again) })
+	d.inbox.errand(func() { ran = append(ran, 2) })
+	if d.inbox.empty() || d.inbox.news() {
+		t.Error("errands are nothing, or news")
+	}
+	if d.errands(); !slices.Equal(ran, []int{1, 2}) {
+		t.Errorf("ran %v", ran)
+	}
+	if !rings() {
+		t.Error("an errand of an errand is slept over")
+	}
+	if d.errands(); !slices.Equal(ran, []int{1, 2, 3}) || !d.inbox.empty() {
+		t.Errorf("ran %v", ran)
+	}
+	if rings() {
+		t.Error("what has been run is rung for")
+	}
+	d.inbox.errand(func() { d.inbox.call(func() {}) })
+	if d.errands(); !rings() {
+		t.Error("what an errand has asked for is slept over")
+	}
+	d.inbox.take(nil, nil)
+	d.inbox.call(func() {})
+	d.inbox.errand(func() {})
+	if d.errands(); !rings() {
+		t.Error("a call is slept over because of an errand")
 	}
 }
 

@@ -34,12 +34,14 @@ func (d *Daemon) loop(ctx context.Context) {
 			if d.exit && d.burials == 0 {
 				// Others that would clean up after the dead, vrrpd --release among them,
 				// leave to it what this process has begun.
+				d.errands()
 				return
 			}
 			d.becomeReady()
 			d.alive()
 			d.verdictAt = d.machine.Deadline()
 		}
+		d.errands()
 		if ctx.Err() != nil {
 			return // the ring for it may have been taken for another
 		}
@@ -115,6 +117,22 @@ func (d *Daemon) turn() {
 	d.announceSome()
 	d.followHolding()
 	d.settled()
+}
+
+// errands runs those that wait.
+func (d *Daemon) errands() {
+	if d.inbox.errands.empty() {
+		return
+	}
+	d.bell.Quiet()
+	d.calls = d.inbox.errands.take(d.calls[:0])
+	for i, f := range d.calls {
+		f()
+		d.calls[i] = nil
+	}
+	if d.inbox.news() {
+		d.bell.Ring() // it may have been quiet about that
+	}
 }
 
 // realise records for whoever may have to clean up after this process whether it

@@ -116,12 +116,12 @@ func (d *Daemon) pieceAt() int64 {
 	return d.pieces.at
 }
 
-// aside does what is due without asking the election, when nothing has happened: it sends a
-// piece, or announces. It reports whether that is all. The election, which looks at every
-// virtual router in each of its steps, is told of the adverts sent when all pieces are, with
-// the times at which they were, and of anything else at once.
+// aside does what is due without asking the election, when nothing has happened but for
+// errands: it sends a piece, or announces. It reports whether that is all. The election,
+// which looks at every virtual router in each of its steps, is told of the adverts sent when
+// all pieces are, with the times at which they were, and of anything else at once.
 func (d *Daemon) aside() bool {
-	if d.bell.Called() || !d.inbox.empty() || d.board.Load() != d.machine.View().Word {
+	if d.bell.Called() && d.inbox.errands.empty() || d.inbox.news() || d.board.Load() != d.machine.View().Word {
 		return false
 	}
 	now := boottime()

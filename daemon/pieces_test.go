@@ -203,6 +203,7 @@ func TestAside(t *testing.T) {
 			w := d.board.Load()
 			d.board.Swap(w, w.Next(election.Held, election.OperatorHold), boottime())
 		},
+		"there is more than errands": func() { d.inbox.errand(func() {}); d.inbox.call(func() {}) },
 		"something has been heard":   func() { d.inbox.post(election.Event{Kind: election.EvAdvert}) },
 		"an advert has been refused": func() { d.byVR[d.pieces.left[0].VR] = d.first() },
 	} {
@@ -227,6 +228,13 @@ func TestAside(t *testing.T) {
 	if !d.aside() || len(d.pieces.left) != left-advertPiece {
 		t.Errorf("too early, and %d are left", len(d.pieces.left))
 	}
+	d.inbox.bell.Store(bell)
+	d.inbox.errand(func() {})
+	if bell.Wait(maxTime); !bell.Called() || !d.aside() {
+		t.Error("the election is asked because of an errand")
+	}
+	d.errands()
+	bell.Wait(0)
 	if len(d.results) != 1 {
 		t.Error("it is told already")
 	}

@@ -318,6 +318,7 @@ func (d *Daemon) pause() {
 	for range 3 {
 		if !d.inbox.empty() {
 			d.turn()
+			d.errands()
 		}
 	}
 	if why := d.underWay(); why != "" || !d.inbox.empty() || d.overslept() {

@@ -39,7 +39,7 @@ func (d *Daemon) Status() control.Status {
 			d.opt.lulls.use(lullPatience, footprint.Collect)
 		}
 		y = d.newSurvey(d.used)
-		d.inbox.call(y.goOn)
+		d.inbox.errand(y.goOn)
 	}
 	patience := statusPatience
 	if d.status.Load() == nil {

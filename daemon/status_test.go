@@ -70,13 +70,14 @@ func BenchmarkSurvey(b *testing.B) {
 // ask begins a survey as Status does.
 func ask(d *Daemon) *survey {
 	y := d.newSurvey(d.used)
-	d.inbox.call(y.goOn)
+	d.inbox.errand(y.goOn)
 	return y
 }
 
 // turn has the loop do what waits, and says how much that was.
 func turn(d *Daemon) int {
 	_, calls := d.inbox.take(nil, nil)
+	calls = d.inbox.errands.take(calls)
 	for _, c := range calls {
 		c()
 	}
@@ -204,12 +205,8 @@ func TestStatusOfAStuckLoop(t *testing.T) {
 		}
 	}
 	y := d.unanswered
-	if _, calls := d.inbox.take(nil, nil); len(calls) != 4 { // and three transitions
-		t.Errorf("%d calls wait", len(calls))
-	} else {
-		for _, c := range calls {
-			c()
-		}
+	if n := turn(d); n != 4 { // and three transitions
+		t.Errorf("%d calls wait", n)
 	}
 	for !y.isTaken() {
 		turn(d)

@@ -158,7 +158,7 @@ func (y *survey) piece() {
 		d.surveys++
 	}
 	if !y.next(surveyPiece) {
-		y.d.inbox.call(y.goOn)
+		y.d.inbox.errand(y.goOn)
 		return
 	}
 	y.d.surveys--
