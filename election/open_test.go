@@ -70,6 +70,24 @@ func TestPreemptorOpensAfterASilence(t *testing.T) {
 	})
 }
 
+// A member that is being removed meanwhile announces nothing as the others open: the LAN
+// would believe a machine that is about to be silent.
+func TestPreemptorOpensWhileOneRetires(t *testing.T) {
+	preempting(t, setup{}, func(t *testing.T, s *scene) {
+		p := s.host[A]
+		p.m.Retire(s.now, s.vr(A))
+		p.rung = true
+		s.settle()
+		s.pass("60ms")
+		if n := len(s.times(A, "announce")); n != 0 {
+			t.Errorf("the member that retires is announced %d times", n)
+		}
+		if n := len(s.times(B, "announce")); n != 1 {
+			t.Errorf("the one that stays is announced %d times", n)
+		}
+	})
+}
+
 // A master of ours says when it has gone: nobody needs to be asked on the LANs where it
 // did, and the guards open when all have been heard of. Of an old master that hangs on
 // one LAN nothing is heard there, and it is asked.
