@@ -151,7 +151,7 @@ func measure(ctx context.Context, o options) (r result, err error) {
 		r.Contenders = append(r.Contenders, version1{c.name, c.version})
 		tell("%s %s", c.name, c.version)
 	}
-	pathTime, quietTime, promotions := 20*time.Second, 20*time.Second, 3
+	pathTime, quietTime, promotions := 20*time.Second, 20*time.Second, 6
 	intervals, crowds := []time.Duration{time.Second, 100 * time.Millisecond}, []int{1, 100, 1000}
 	if o.short {
 		r.Repetitions, intervals, crowds = 1, intervals[1:], crowds[:2]
@@ -172,6 +172,11 @@ func measure(ctx context.Context, o options) (r result, err error) {
 	}
 	if r.Machine, err = look(); err != nil {
 		return r, err
+	}
+	if !o.short {
+		if r.Machine.Touched, err = touchMemory(); err != nil {
+			return r, err
+		}
 	}
 	for _, part := range []struct {
 		name string

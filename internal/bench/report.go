@@ -28,6 +28,9 @@ func document(r result) string {
 	p("| kernel | %s |", r.Machine.Kernel)
 	p("| processor | %d of %s |", r.Machine.Processors, r.Machine.Processor)
 	p("| load average before, after | %s, %s |", r.Machine.Before, r.Machine.After)
+	if n := r.Machine.Touched; n > 0 {
+		p("| memory touched before | %.1f GB: the host may have to find what a virtual machine uses for the first time |", float64(n)/1e9)
+	}
 	for _, c := range r.Contenders {
 		p("| %s | %s |", c.Name, c.Version)
 	}
