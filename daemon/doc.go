@@ -15,9 +15,9 @@
 //
 //	process.go   several groups in one process, and reloading their file
 //	start.go     setting everything up, and taking it down in reverse
-//	loop.go      the loop: wait, hear, drain, step, carry out
+//	loop.go      the loop: wait, hear, drain, step, carry out; errands
 //	inbox.go     what others post, and how the loop is woken
-//	pile.go      what never waits for a mutex
+//	pile.go      what any goroutine leaves for the loop, without a mutex
 //	agenda.go    what is due later: repeated announcements
 //	worker.go    what must not be waited for
 //	parent.go    one parent interface: its port, its adverts in

@@ -59,16 +59,23 @@ func (b *inbox) call(f func()) {
 }
 
 // errand has the loop run f when it comes to it, without asking the election, which looks
-// at every virtual router each time: it has nothing to be told by f. It is for any goroutine.
-func (b *inbox) errand(f func()) {
-	b.errands.put(f)
+// at every virtual router each time: it has nothing to be told by f. What was called before
+// is run before. It is for any goroutine.
+func (b *inbox) errand(f func()) { b.run(&errand{what: f}) }
+
+// errand is a function, and the room for it in the pile.
+type errand = layer[func()]
+
+// run is errand for who has the room, and may have it again when the function is run.
+func (b *inbox) run(e *errand) {
+	b.errands.lay(e)
 	b.ring()
 }
 
 // news reports that something waits for the election.
 func (b *inbox) news() bool { return len(b.events) > 0 || !b.calls.empty() }
 
-// empty reports that nothing waits.
+// empty reports that nothing waits. It is for the loop, or while that stands still.
 func (b *inbox) empty() bool { return !b.news() && b.errands.empty() }
 
 func (b *inbox) ring() {

@@ -32,9 +32,9 @@ func (d *Daemon) loop(ctx context.Context) {
 				d.pause()
 			}
 			if d.exit && d.burials == 0 {
+				d.errands() // how the last commands have ended is told still
 				// Others that would clean up after the dead, vrrpd --release among them,
 				// leave to it what this process has begun.
-				d.errands()
 				return
 			}
 			d.becomeReady()
@@ -119,9 +119,9 @@ func (d *Daemon) turn() {
 	d.settled()
 }
 
-// errands runs those that wait.
+// errands runs those that wait, after the calls that do.
 func (d *Daemon) errands() {
-	if d.inbox.errands.empty() {
+	if d.inbox.errands.empty() || d.inbox.news() {
 		return
 	}
 	d.bell.Quiet()

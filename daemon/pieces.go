@@ -17,6 +17,8 @@ const (
 	// Each of them is given a slot of time. An advert takes 4 to 9 us, by what the other
 	// processors do meanwhile: a wide slot has room for that. A thousand wide ones are over
 	// before the runtime takes a processor away from who has had it for 10 ms (--realtime).
+	// The narrow one is the least that an interval must have room for, and the first where
+	// it is not known what adverts take.
 	narrowSlot, wideSlot = 6 * time.Microsecond, 8 * time.Microsecond
 	// widening is by how much slots grow from one interval to the next, from what adverts
 	// took that were sent at once. The last one of a thousand is late by half a millisecond
@@ -62,10 +64,10 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 }
 
 // tookAtOnce notes how long many adverts took that were sent at once, or what was left of
-// them.
+// them. Those that were refused took next to nothing.
 func (x *pieces) tookAtOnce(n int, took time.Duration) {
 	if n > atOnce {
-		x.slot = took / time.Duration(n)
+		x.slot = max(took/time.Duration(n), narrowSlot/2)
 	}
 }
 

@@ -149,7 +149,7 @@ func TestSlots(t *testing.T) {
 		t.Helper()
 		before := boottime()
 		send()
-		most := time.Duration(boottime()-before) / time.Duration(n)
+		most := max(time.Duration(boottime()-before)/time.Duration(n), narrowSlot/2)
 		d.tried()
 		if got := next(); got > most+widening {
 			t.Errorf("%v after %s, each of which took %v at most", got, what, most)
@@ -160,9 +160,20 @@ func TestSlots(t *testing.T) {
 	atOnceThen("what was left and was sent at once", 3*advertPiece, func() {
 		d.nextPiece([]election.Action{{Kind: election.DoDemote}})
 	})
-	before := d.pieces.slot
-	if d.carryOut(grid()[:atOnce]); d.pieces.slot != before {
-		t.Errorf("%v after few that were sent at once, %v before", d.pieces.slot, before)
+	for _, c := range []struct {
+		n          int
+		took, want time.Duration
+	}{
+		{1000, 5 * time.Millisecond, 5*time.Microsecond + widening},
+		{1000, 20 * time.Millisecond, wideSlot},
+		{1000, time.Microsecond, narrowSlot/2 + widening},
+		{atOnce, time.Microsecond, narrowSlot/2 + 2*widening}, // few tell nothing
+	} {
+		d.first().cfg.Interval = time.Second
+		d.pieces.tookAtOnce(c.n, c.took)
+		if got := next(); got != c.want {
+			t.Errorf("%v after %d that took %v, want %v", got, c.n, c.took, c.want)
+		}
 	}
 }
 
@@ -351,8 +362,15 @@ func TestShrink(t *testing.T) {
 		t.Errorf("adverts of two intervals after it make %v allocations", with-alone)
 	}
 	d.actions = make([]election.Action, 0, 100*n)
-	if d.shrink(); cap(d.actions) > n {
+	if d.shrink(); cap(d.actions) != n {
 		t.Errorf("there is room for %d actions still", cap(d.actions))
+	}
+	if cap(d.batch) < atOnce || cap(d.batched) < atOnce {
+		t.Errorf("there is room for %d frames, and for %d", cap(d.batch), cap(d.batched))
+	}
+	d.routers[n-1].cfg.Beside2 = true
+	if d.shrink(); cap(d.batch) < 2*atOnce {
+		t.Errorf("there is room for %d frames of both versions", cap(d.batch))
 	}
 }
 

@@ -8,7 +8,8 @@ import (
 // pile is where any goroutine puts something for the one that takes all of it. Nobody waits
 // for anybody. With a mutex the loop would now and then: the kernel gives a real-time thread
 // its processor the moment it is due, and takes that from a goroutine which has the mutex.
-// That one goes on when there is a processor to spare, 7 ms later in a thousand promotions.
+// That one goes on when there is a processor to spare: 7 ms later, in one of six promotions
+// of a thousand virtual routers.
 //
 // The zero pile is empty.
 type pile[T any] struct {
@@ -21,12 +22,15 @@ type layer[T any] struct {
 }
 
 // put reports whether the pile was empty.
-func (p *pile[T]) put(what T) (first bool) {
-	l := &layer[T]{what: what}
+func (p *pile[T]) put(what T) (first bool) { return p.lay(&layer[T]{what: what}) }
+
+// lay puts what a layer has, which nobody may lay again before it was taken.
+func (p *pile[T]) lay(l *layer[T]) (first bool) {
 	for {
-		l.below = p.top.Load()
-		if p.top.CompareAndSwap(l.below, l) {
-			return l.below == nil
+		below := p.top.Load()
+		l.below = below
+		if p.top.CompareAndSwap(below, l) {
+			return below == nil // the layer may be somebody else's by now
 		}
 	}
 }

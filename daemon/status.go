@@ -39,7 +39,7 @@ func (d *Daemon) Status() control.Status {
 			d.opt.lulls.use(lullPatience, footprint.Collect)
 		}
 		y = d.newSurvey(d.used)
-		d.inbox.errand(y.goOn)
+		d.inbox.run(&y.goOn)
 	}
 	patience := statusPatience
 	if d.status.Load() == nil {

@@ -27,7 +27,7 @@ const surveyPiece = 32
 // the notes by who has asked (status.go).
 type survey struct {
 	d     *Daemon
-	goOn  func()        // takes the next piece, and comes again; made by who asks
+	goOn  errand        // takes the next piece, and comes again; made by who asks
 	taken chan struct{} // closed: the notes are complete, and the loop has forgotten them
 	begun bool
 
@@ -115,7 +115,7 @@ type room struct{ parents, faults, alarms, oddities, hooks, history, counts int 
 func (d *Daemon) newSurvey(last room) *survey {
 	const more = 4
 	y := &survey{d: d, taken: make(chan struct{})}
-	y.goOn = y.piece
+	y.goOn.what = y.piece
 	if used, ok := notebooks.Get().(*[]routerNotes); ok {
 		y.routers = (*used)[:0]
 	}
@@ -158,7 +158,7 @@ func (y *survey) piece() {
 		d.surveys++
 	}
 	if !y.next(surveyPiece) {
-		y.d.inbox.errand(y.goOn)
+		y.d.inbox.run(&y.goOn)
 		return
 	}
 	y.d.surveys--

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"vrrpd/election"
 	"vrrpd/internal/footprint"
 )
 
@@ -124,11 +123,22 @@ func (d *Daemon) lookAgain() {
 // each: a loop that has to make it has to help the collector, in the middle of its adverts.
 func (d *Daemon) shrink() {
 	d.shrinking = false
-	n := len(d.routers)
-	d.events, d.results = make([]election.Event, 0, n), make([]election.Event, 0, n)
-	d.actions, d.pieces.sorted = make([]election.Action, 0, n), make([]election.Action, 0, n)
-	d.calls, d.afterStep = nil, nil
-	d.batch, d.batched = make([][]byte, 0, advertPiece), make([]sending, 0, advertPiece)
+	n, frames := len(d.routers), min(len(d.routers), atOnce)
+	if slices.ContainsFunc(d.routers, func(r *router) bool { return r.cfg.Beside2 }) {
+		frames *= 2
+	}
+	d.events, d.results = roomFor(d.events, n), roomFor(d.results, n)
+	d.actions, d.pieces.sorted = roomFor(d.actions, n), roomFor(d.pieces.sorted, n)
+	d.batch, d.batched = roomFor(d.batch, frames), roomFor(d.batched, frames)
+	d.calls, d.afterStep, d.pieces.left = nil, nil, nil
 	d.inbox.shrink()
 	d.announcer.shrink()
+}
+
+// roomFor is an empty slice with room for n, and not for many more.
+func roomFor[T any](s []T, n int) []T {
+	if cap(s) >= n && cap(s) <= 2*n {
+		return s[:0]
+	}
+	return make([]T, 0, n)
 }
