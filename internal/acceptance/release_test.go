@@ -13,8 +13,11 @@ import (
 const (
 	// releaseTarget is how soon after its start vrrpd --release has said priority 0
 	// for a dead MASTER, the start of the process included. One grace period of the
-	// kernel's RCU on the way makes it 12 to 16 ms.
+	// kernel's RCU on the way makes it 12 to 16 ms. On a computer that is busy with
+	// something else it may be releaseStarts times what a start of the program takes
+	// that only tells its version, 4 ms otherwise.
 	releaseTarget = 10 * time.Millisecond
+	releaseStarts = 2
 	// releases are of how many the median counts.
 	releases = 5
 )
@@ -26,7 +29,7 @@ func releaseSpeaksFirst(t *testing.T) {
 	s := newSite(t, options{})
 	r := s.r1
 	line := strings.Fields("vrrpd -i eth0 -v 51 10.16.1.200 -d 0.1")
-	var took []time.Duration
+	var took, starts []time.Duration
 	for range releases {
 		r.startLine(strings.Join(line, " "))
 		r.waitServing(lanA)
@@ -35,6 +38,14 @@ func releaseSpeaksFirst(t *testing.T) {
 		r.signal(lanA, syscall.SIGKILL)
 		r.waitProcesses(0)
 		var p *netlab.Proc
+		quietly(t, func() {
+			at := time.Now()
+			p, err := r.Start(netlab.Command{Path: line[0], Args: []string{"--version"}})
+			check(t, err)
+			_, err = p.Wait(within(t, patience))
+			check(t, err)
+			starts = append(starts, time.Since(at))
+		})
 		quietly(t, func() {
 			at := time.Now()
 			var err error
@@ -51,8 +62,10 @@ func releaseSpeaksFirst(t *testing.T) {
 		check(t, sn.Close())
 	}
 	slices.Sort(took)
-	t.Logf("priority 0 left %v after the start of vrrpd --release, median %s", took, ms(took[len(took)/2]))
-	if took[len(took)/2] > releaseTarget {
-		t.Errorf("priority 0 left %v after the start of vrrpd --release, want a median of %v", took, releaseTarget)
+	slices.Sort(starts)
+	target := max(releaseTarget, releaseStarts*starts[releases/2])
+	t.Logf("priority 0 left %v after the start of vrrpd --release, median %s; other starts took %v", took, ms(took[releases/2]), starts)
+	if took[releases/2] > target {
+		t.Errorf("priority 0 left %v after the start of vrrpd --release, want a median of %v", took, target)
 	}
 }
