@@ -24,9 +24,9 @@ const (
 	floodTime = 3 * time.Second // and no longer
 	floodTick = time.Millisecond
 	// floodShare is how much of a core a process may use for it, in per cent, of a computer
-	// that hashes a block in plainBlock; a slower one may use more.
+	// that hashes 64 bytes in plainHash; a slower one may use more.
 	floodShare = 20
-	plainBlock = 140 * time.Nanosecond
+	plainHash  = 140 * time.Nanosecond
 	// floodLines are about what is wrong with it: for each of three kinds two
 	// sources and the others, at the beginning and at the end.
 	floodLines = 3 * 3 * 2
@@ -201,9 +201,9 @@ func flooded(t *testing.T) {
 	}
 }
 
-// block is how long the computer needs to hash a block of MD5, which only the speed of its
-// processors decides: the best of a few, since something else may run.
-func block() time.Duration {
+// hashTime is how long the computer needs for the MD5 of 64 bytes, which only the speed of
+// its processors decides: the best of a few, since something else may run.
+func hashTime() time.Duration {
 	const times = 20_000
 	best := time.Hour
 	var text [md5.BlockSize]byte
@@ -246,9 +246,9 @@ func (s *site) endures(attacker *netlab.Host, c floodCase) (wrong []string) {
 		t.Fatal(result.Stderr)
 	}
 	t.Logf("%s: %s", c.kind, strings.TrimSpace(result.Stdout))
-	hashing := block()
-	most := floodShare * max(1, float64(hashing)/float64(plainBlock))
-	t.Logf("the computer hashes a block in %v", hashing)
+	hashing := hashTime()
+	most := floodShare * max(1, float64(hashing)/float64(plainHash))
+	t.Logf("the computer hashes 64 bytes in %v", hashing)
 	sent, _ := strconv.Atoi(strings.Fields(result.Stdout)[1])
 	for _, r := range s.routers() {
 		used := cpuTime(t, r.daemon(lanA).PID) - before[r]

@@ -51,11 +51,10 @@ func load() (string, error) {
 // mostTouched bounds how much memory is touched, bytes.
 const mostTouched = 8 << 30
 
-// touchMemory writes to half of the memory that is free, 8 GiB at most, and gives it back;
-// it returns how much that was, in bytes. The
-// memory of a virtual machine may be its host's until then: a processor that needs a page
-// which was never used stands still while the host finds one, for 15 ms at worst, whoever is
-// to run on it.
+// touchMemory writes to half of the memory that is free, mostTouched at most, and gives it
+// back; it returns how much that was, in bytes. The memory of a virtual machine may be its
+// host's until then: a processor that needs a page which was never used stands still while
+// the host finds one, for 15 ms at worst, whoever is to run on it.
 func touchMemory() (touched int64, err error) {
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
