@@ -54,7 +54,7 @@ func (m *Machine) alarm(vr int, why Reason, peer Addr16) {
 	}
 	a.at = m.now
 	if !a.on || a.epoch != m.seen.Epoch() {
-		a.on, a.epoch = true, m.seen.Epoch()
+		a.on, a.epoch, m.some.alarm = true, m.seen.Epoch(), true
 		m.report(vr, why, peer, true)
 	}
 }
@@ -63,6 +63,9 @@ func (m *Machine) alarm(vr int, why Reason, peer Addr16) {
 // peer has our priority is no trouble, and has no end worth telling.
 func (m *Machine) calm() {
 	m.alarmed = false
+	if !m.some.alarm {
+		return
+	}
 	for i := range m.vr {
 		for k := range m.vr[i].peerAlarms {
 			a := &m.vr[i].peerAlarms[k]
@@ -76,4 +79,5 @@ func (m *Machine) calm() {
 			}
 		}
 	}
+	m.some.alarm = m.alarmed
 }

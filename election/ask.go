@@ -25,7 +25,14 @@ func (m *Machine) askFrom() Time {
 	if m.off(RuleAsk) {
 		return 0
 	}
-	m.each(func(f *Facts) { accepted = max(accepted, f.AccAt) })
+	resigned := false
+	m.each(func(f *Facts) {
+		accepted = max(accepted, f.AccAt)
+		resigned = resigned || f.P0At != 0
+	})
+	if !resigned {
+		return 0
+	}
 	g := m.grace()
 	m.each(func(f *Facts) {
 		if f.P0At != 0 && f.P0At+g >= accepted && (t0 == 0 || f.P0At < t0) {

@@ -66,7 +66,7 @@ func (m *Machine) Add(now Time, vr int, r Router) {
 	f := Facts{Joining: 1, BeatAt: now, Seen: m.seen.Epoch(), Stopping: flag(m.stopping)}
 	f.configure(r)
 	if m.unfit {
-		f.Faults = FaultCheck
+		f.Faults, m.some.faulty = FaultCheck, true
 	}
 	f.DownAt = now + f.down(m.priority)
 	m.own = append(m.own, f)
@@ -113,14 +113,23 @@ func (m *Machine) Retire(now Time, vr int) {
 		due: [3]Time{now, now + iv/20, now + iv/5},
 	}
 	f.Joining, f.LeaseAt, v.failSince = 1, 0, 0
+	m.some.retiring = true
 }
 
 // retire goes on with what Retire has begun.
 func (m *Machine) retire() {
+	if !m.some.retiring {
+		return
+	}
+	m.some.retiring = false
 	gone := false
 	for i := len(m.vr) - 1; i >= 0; i-- {
 		v := &m.vr[i]
-		if v.retiring.since == 0 || v.serving && !m.handedOver(i) {
+		if v.retiring.since == 0 {
+			continue
+		}
+		if v.serving && !m.handedOver(i) {
+			m.some.retiring = true
 			continue
 		}
 		if v.serving {
@@ -185,6 +194,9 @@ func (m *Machine) remove(i int) {
 
 func (m *Machine) retireDue() Time {
 	t := Time(math.MaxInt64)
+	if !m.some.retiring {
+		return t
+	}
 	for i := range m.vr {
 		r := &m.vr[i].retiring
 		if r.since == 0 {
@@ -201,6 +213,9 @@ func (m *Machine) retireDue() Time {
 // joinQuietly gives a vote to members that were added while the machine does not
 // serve: when they have followed a master, or listened for as long as one that starts.
 func (m *Machine) joinQuietly() {
+	if !m.some.joining {
+		return
+	}
 	for i := range m.own {
 		f, v := &m.own[i], &m.vr[i]
 		if f.Joining == 1 && v.retiring.since == 0 && f.Faults == 0 && (f.AccAt != 0 || m.now >= v.added+f.down(m.priority)) {
@@ -210,6 +225,9 @@ func (m *Machine) joinQuietly() {
 }
 
 func (m *Machine) joinDue(soon func(Time)) {
+	if !m.some.joining {
+		return
+	}
 	for i := range m.own {
 		if f, v := &m.own[i], &m.vr[i]; f.Joining == 1 && v.added != 0 {
 			soon(v.added + f.down(m.priority))

@@ -120,11 +120,15 @@ func (m *Machine) speakNow() {
 // overdueAny: an advert of ours has left after the lease that it should have
 // renewed. It claims what may be somebody else's by now.
 func (m *Machine) overdueAny() bool {
+	if !m.some.overdue || m.off(RuleLateZero) {
+		return false
+	}
 	for i := range m.vr {
-		if m.vr[i].overdue && !m.off(RuleLateZero) {
+		if m.vr[i].overdue {
 			return true
 		}
 	}
+	m.some.overdue = false
 	return false
 }
 

@@ -52,18 +52,18 @@ const (
 // ignored.
 type Event struct {
 	Kind     EventKind
+	Priority uint8
+	On       bool
+	Reason   Reason
+	Fault    Fault
 	VR       int // the local member: its index in New, or its id in Add
 	Addr     netip.Addr
 	MAC      MAC
-	Priority uint8
 	Weight   int           // may be negative
 	Interval time.Duration // as advertised
-	Fault    Fault
-	On       bool
 	At       Time
 	After    Time
 	Epoch    uint64
-	Reason   Reason
 }
 
 // ActionKind says what to do.
@@ -115,14 +115,14 @@ const (
 // where the action concerns the whole process.
 type Action struct {
 	Kind     ActionKind
-	VR       int
 	Priority uint8
 	Up       bool
 	On       bool // DoReport of an alarm: it begins (true) or has gone
+	From, To State
+	Reason   Reason
+	VR       int
 	Epoch    uint64
 	Lease    time.Duration
 	Until    Time
-	From, To State
-	Reason   Reason
 	Peer     netip.Addr // DoReport: the router it is about, if any
 }

@@ -67,6 +67,7 @@ func (m *Machine) fault(vr int, bit Fault, on bool) {
 			m.hold.note(m.now, m.lastPromoted, m.holdBase(), again)
 		}
 		f.Faults |= bit
+		m.some.faulty = true
 		m.ring = true
 		return
 	}
@@ -93,6 +94,9 @@ func (m *Machine) voting() bool {
 
 // faulty reports whether any local member that has a vote has a fault.
 func (m *Machine) faulty() bool {
+	if !m.some.faulty {
+		return false
+	}
 	for i := range m.own {
 		if m.own[i].Faults != 0 && m.own[i].Joining == 0 {
 			return true
@@ -103,17 +107,19 @@ func (m *Machine) faulty() bool {
 
 // sent: an advert left the machine. The lease counts from the clock read
 // before the send, so that a send that hung cannot lengthen it.
-func (m *Machine) sent(e *Event) {
-	f, v := &m.own[e.VR], &m.vr[e.VR]
+func (m *Machine) sent(i int, e *Event) {
+	f, v := &m.own[i], &m.vr[i]
 	v.failSince = 0
 	switch {
 	case e.Priority == 0:
 	case m.seen.State() == Master && v.serving:
-		v.overdue = v.overdue || f.LeaseAt != 0 && e.After > f.LeaseAt
+		if f.LeaseAt != 0 && e.After > f.LeaseAt {
+			v.overdue, m.some.overdue = true, true
+		}
 		f.SentAt, f.LeaseAt = e.At, e.At+m.leaseSpan()
 	case !m.seen.State().Serving() && e.After > m.since:
 		// The word changed between the check and the send.
-		v.overdue = true
+		v.overdue, m.some.overdue = true, true
 	}
 }
 
@@ -123,7 +129,7 @@ func (m *Machine) sendFailed(vr int) {
 		return // a priority 0 that could not be sent says nothing new
 	}
 	if v.failSince == 0 {
-		v.failSince = m.now
+		v.failSince, m.some.failing = m.now, true
 	}
 	v.retryAt = m.now + m.interval()/8
 }
@@ -131,6 +137,10 @@ func (m *Machine) sendFailed(vr int) {
 // judgeSends turns adverts that cannot be sent into a fault while the lease
 // still runs, so that the machine resigns where it can instead of going dumb.
 func (m *Machine) judgeSends() {
+	if !m.some.failing {
+		return
+	}
+	m.some.failing = false
 	for i := range m.own {
 		f, v := &m.own[i], &m.vr[i]
 		if v.failSince != 0 && f.Faults&FaultSend == 0 &&
@@ -146,6 +156,7 @@ func (m *Machine) judgeSends() {
 			m.fault(i, FaultSend, false)
 			f.HoldAt = max(held, m.now)
 		}
+		m.some.failing = m.some.failing || v.failSince != 0 || f.Faults&FaultSend != 0
 	}
 }
 
@@ -160,9 +171,14 @@ func (m *Machine) hardFault() (Reason, int) {
 		return MemberMissing, -1
 	}
 	m.gone = NoReason
-	for i := range m.own {
-		if r := m.own[i].Faults.Reason(); r != NoReason && m.own[i].Joining == 0 {
-			return r, i
+	if m.some.faulty {
+		m.some.faulty = false
+		for i := range m.own {
+			r := m.own[i].Faults.Reason()
+			m.some.faulty = m.some.faulty || r != NoReason
+			if r != NoReason && m.own[i].Joining == 0 {
+				return r, i
+			}
 		}
 	}
 	for i := range m.others {
@@ -219,10 +235,8 @@ func (m *Machine) Expelled(f *Facts) bool {
 // softFault says why this machine should stop serving as soon as somebody else
 // does: a process that leaves, or the operator's hold.
 func (m *Machine) softFault() Reason {
-	for i := range m.own {
-		if m.own[i].Stopping == 1 && m.own[i].Joining == 0 {
-			return Stop
-		}
+	if m.stopping && m.voting() {
+		return Stop
 	}
 	for i := range m.others {
 		if m.others[i].Stopping == 1 && m.others[i].Joining == 0 {

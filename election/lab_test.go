@@ -170,7 +170,11 @@ func (p *proc) start() { p.carryOut(p.m.Start(p.lab.now, p.acts[:0])) }
 func (p *proc) step() {
 	events := p.inbox
 	p.inbox, p.rung = nil, false
-	p.carryOut(p.m.Step(p.lab.now, events, p.acts[:0]))
+	acts := p.m.Step(p.lab.now, events, p.acts[:0])
+	if what := p.m.overlooked(); len(what) > 0 {
+		p.lab.t.Errorf("some does not tell of members that are %v", what)
+	}
+	p.carryOut(acts)
 }
 
 // carryOut does what the daemon does with actions, and checks what holds for

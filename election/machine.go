@@ -84,6 +84,8 @@ type Machine struct {
 	gone       Reason
 	expired    bool // MASTER: the loop came back after the lease
 	suspended  bool
+	some       some
+	differ     differ
 	superior   verdict // found in this batch, judged after it
 	successor  verdict
 	shutEpoch  uint64 // MASTER behind closed guards since this epoch; 0: not (see open)
@@ -105,18 +107,22 @@ type Machine struct {
 	started      bool
 }
 
-// member is the private side of one local member.
+// member is the private side of one local member. What each advert needs comes first: of
+// a thousand members that is a line of the processor's cache each.
 type member struct {
-	id         int  // VR of events and actions
-	lan        int  // Router.LAN
-	lanHead    int  // index of the first member on the same LAN
-	added      Time // when it was added to a machine at work; 0: was there from the start
+	id        int    // VR of events and actions
+	source    Addr16 // own primary address
+	added     Time   // when it was added to a machine at work; 0: was there from the start
+	failSince Time   // adverts fail since
+	serving   bool   // DoPromote was given
+	prepared  bool   // DoPrepare was given
+	overdue   bool   // an advert left after the lease: priority 0 must follow
+	resigned  bool   // served when the priority 0 that is pending was decided
+	reply     bool   // re-advert wanted after this batch
+
+	lan        int // Router.LAN
+	lanHead    int // index of the first member on the same LAN
 	retiring   retiring
-	source     Addr16
-	serving    bool   // DoPromote was given
-	prepared   bool   // DoPrepare was given
-	overdue    bool   // an advert left after the lease: priority 0 must follow
-	resigned   bool   // served when the priority 0 that is pending was decided
 	probeAt    Time   // next question may be asked
 	openBy     Time   // the lease of the master that we preempt has ended: see open
 	asked      int    // questions of open
@@ -124,13 +130,11 @@ type member struct {
 	replied    Time   // immediate re-adverts are counted from here
 	replies    int
 	lastHeal   Time    // re-announcement
-	reply      bool    // re-advert wanted after this batch
 	superior   verdict // this member's in this batch
 	tieSince   Time
 	tieHeard   Time
 	inferior   Time      // since when an inferior master goes on (MASTER)
 	inferiors  inferiors // masters that we would preempt
-	failSince  Time      // adverts fail since
 	retryAt    Time
 	sendFree   Time        // when a send fault is given another try
 	peerAlarms []peerAlarm // peersAlarmed of them; nil: there was none
@@ -219,8 +223,11 @@ func (m *Machine) Step(now Time, events []Event, acts []Action) []Action {
 	}
 	m.now, m.acts = now, acts
 	m.superior = verdict{}
-	for i := range m.vr {
-		m.vr[i].superior = verdict{}
+	if m.some.superior {
+		m.some.superior = false
+		for i := range m.vr {
+			m.vr[i].superior = verdict{}
+		}
 	}
 	m.heard, m.expired, m.suspended = false, false, false
 	m.first = len(acts)
@@ -267,7 +274,7 @@ func (m *Machine) late() {
 		return
 	}
 	for i := range m.own {
-		if f := &m.own[i]; m.vr[i].serving && f.LeaseAt != 0 && m.now >= f.LeaseAt && !m.off(RuleWake) {
+		if f := &m.own[i]; f.LeaseAt != 0 && m.now >= f.LeaseAt && m.vr[i].serving && !m.off(RuleWake) {
 			m.expired = true
 		}
 	}
@@ -305,11 +312,17 @@ func (m *Machine) adoptWishes() {
 	m.wishes = m.board.Wishes()
 	m.weigh()
 	p, pre, weight := uint8(255), true, 0
+	highest, someWant := uint8(0), false
+	m.some.joining = false
+	for i := range m.own {
+		m.some.joining = m.some.joining || m.own[i].Joining == 1
+	}
 	m.each(func(f *Facts) {
-		p = min(p, f.Priority)
-		pre = pre && f.Preempt == 1
+		p, highest = min(p, f.Priority), max(highest, f.Priority)
+		pre, someWant = pre && f.Preempt == 1, someWant || f.Preempt == 1
 		weight += int(f.Weight)
 	})
+	m.differ = differ{priority: p < highest, preempt: someWant && !pre}
 	if m.wishes.Priority != 0 {
 		p = m.wishes.Priority
 	}

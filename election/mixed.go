@@ -26,13 +26,8 @@ func (m *Machine) watchMembers() {
 	if len(m.own) == 0 {
 		return
 	}
-	var priority, preempt bool
-	m.each(func(f *Facts) {
-		priority = priority || f.Priority != m.own[0].Priority
-		preempt = preempt || f.Preempt != m.own[0].Preempt
-	})
-	m.condition(PriorityDiffers, priority)
-	m.condition(PreemptDiffers, preempt)
+	m.condition(PriorityDiffers, m.differ.priority)
+	m.condition(PreemptDiffers, m.differ.preempt)
 	m.condition(TooManyMembers, m.board.Missing() < 0)
 }
 
@@ -42,18 +37,24 @@ func (m *Machine) watchMembers() {
 // nothing is done about it.
 func (m *Machine) watch() {
 	var inferior, nobody, silent, master bool
-	var down int64
-	m.each(func(f *Facts) {
-		if f.Joining == 1 {
-			return
-		}
-		down = max(down, f.down(m.priority))
-		inferior = inferior || f.underdog(m.now)
-		nobody = nobody || !f.underdog(m.now) && f.Deaf(m.now)
-		silent = silent || f.Faults == 0 && m.now >= f.DownAt && f.Deaf(m.now)
-		master = master || f.AccAt != 0 && m.now < f.DownAt && m.now-f.AccAt <= f.down(1)
-	})
 	backup := m.seen.State() == Backup
+	held := false // for a time only: what is wrong with a member is no partition
+	if m.seen.State() == Held {
+		hard, _ := m.hardFault()
+		held = hard == NoReason
+	}
+	if backup || held { // else nothing comes of it
+		m.each(func(f *Facts) {
+			if f.Joining == 1 {
+				return
+			}
+			underdog, deaf := f.underdog(m.now), f.Deaf(m.now)
+			inferior = inferior || underdog
+			nobody = nobody || deaf && !underdog
+			silent = silent || deaf && f.Faults == 0 && m.now >= f.DownAt
+			master = master || f.AccAt != 0 && m.now < f.DownAt && m.now-f.AccAt <= f.down(1)
+		})
+	}
 	switch mixed := backup && m.preempting() && inferior && nobody; {
 	case !mixed:
 		m.mixedAt = 0
@@ -61,15 +62,10 @@ func (m *Machine) watch() {
 		m.mixedAt = m.now
 	}
 	what := NoReason
-	held := false // for a time only: what is wrong with a member is no partition
-	if m.seen.State() == Held {
-		hard, _ := m.hardFault()
-		held = hard == NoReason
-	}
-	switch waiting := backup || held; {
-	case waiting && silent && inferior:
+	switch {
+	case silent && inferior:
 		what = MixedView
-	case waiting && silent && master:
+	case silent && master:
 		what = Partition
 	}
 	switch {
@@ -82,10 +78,20 @@ func (m *Machine) watch() {
 		m.parted = NoReason
 		m.report(m.partedVR, PartitionOver, Addr16{}, false)
 	}
-	if what != NoReason && what != m.parted && m.now-m.partedAt >= down {
+	if what != NoReason && what != m.parted && m.now-m.partedAt >= m.longestDown() {
 		m.parted, m.partedVR = what, m.silentMember()
 		m.report(m.partedVR, what, Addr16{}, true)
 	}
+}
+
+// longestDown is the longest master-down interval of the members with a vote.
+func (m *Machine) longestDown() (down int64) {
+	m.each(func(f *Facts) {
+		if f.Joining == 0 {
+			down = max(down, f.down(m.priority))
+		}
+	})
+	return down
 }
 
 // silentMember is the first local member whose LAN hears nobody, or -1.

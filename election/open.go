@@ -115,9 +115,12 @@ func (m *Machine) openAt(f *Facts) Time { return max(m.since, f.AnsAt) + openSil
 // quiet reports that the guards of the machine are open, or may be: the master
 // that it has preempted was found silent on every LAN, if there was any.
 func (m *Machine) quiet() bool {
+	if !m.opensLate(m.seen) {
+		return true
+	}
 	quiet, epoch := true, m.seen.Epoch()
 	m.each(func(f *Facts) { quiet = quiet && (f.Joining == 1 || f.Quiet == epoch) })
-	return quiet || !m.opensLate(m.seen)
+	return quiet
 }
 
 // opensLate: a MASTER that begins behind closed guards.

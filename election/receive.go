@@ -15,9 +15,7 @@ func (m *Machine) apply(e *Event) {
 	switch e.Kind {
 	case EvAdvert, EvAnswer, EvFarewell, EvFault, EvSource, EvSent, EvSendFailed, EvPrepared:
 		if i := m.index(e.VR); i >= 0 {
-			here := *e
-			here.VR = i
-			m.applyTo(&here)
+			m.applyTo(i, e)
 		}
 	case EvMemberGone:
 		m.gone = e.Reason
@@ -43,12 +41,12 @@ func (m *Machine) apply(e *Event) {
 	}
 }
 
-// applyTo is apply for what concerns one member; VR is its index.
-func (m *Machine) applyTo(e *Event) {
-	f, v := &m.own[e.VR], &m.vr[e.VR]
+// applyTo is apply for what concerns one member, the one with index i.
+func (m *Machine) applyTo(i int, e *Event) {
+	f, v := &m.own[i], &m.vr[i]
 	switch e.Kind {
 	case EvAdvert:
-		m.receive(e)
+		m.receive(i, e)
 	case EvAnswer:
 		// Proxy-ARP hosts answer for anything: only the virtual MAC, or the MAC
 		// from which the master's adverts came, is an answer.
@@ -57,15 +55,15 @@ func (m *Machine) applyTo(e *Event) {
 			m.ring = true
 		}
 	case EvFarewell:
-		m.farewell(e.VR, AddrFrom(e.Addr))
+		m.farewell(i, AddrFrom(e.Addr))
 	case EvFault:
-		m.fault(e.VR, e.Fault, e.On)
+		m.fault(i, e.Fault, e.On)
 	case EvSource:
 		v.source = AddrFrom(e.Addr)
 	case EvSent:
-		m.sent(e)
+		m.sent(i, e)
 	case EvSendFailed:
-		m.sendFailed(e.VR)
+		m.sendFailed(i)
 	case EvPrepared:
 		f.Prepared = e.Epoch
 		m.ring = true
@@ -86,8 +84,8 @@ func (m *Machine) awake() {
 
 // receive applies one advert: the rows of RFC 3768 and RFC 9568 section 6.4,
 // widened by group.md for the states of ours.
-func (m *Machine) receive(e *Event) {
-	f, v := &m.own[e.VR], &m.vr[e.VR]
+func (m *Machine) receive(i int, e *Event) {
+	f, v := &m.own[i], &m.vr[i]
 	src := AddrFrom(e.Addr)
 	mine := src == v.source && src != Addr16{}
 	st := m.seen.State()
@@ -95,34 +93,34 @@ func (m *Machine) receive(e *Event) {
 		st = Backup // what the group does is not yet this member's business
 	}
 	if mine {
-		m.alarm(e.VR, OwnAddressHeard, src)
+		m.alarm(i, OwnAddressHeard, src)
 		if st.Serving() || e.Priority == 0 {
 			return // an echo of ours, or a thief of our address: never a reason to yield
 		}
 	}
 	if e.Priority == 0 {
-		m.receiveZero(e.VR, st, src)
+		m.receiveZero(i, st, src)
 		return
 	}
 	f.HeardAt = m.now
 	m.heard = m.heard || f.Joining == 0
 	if v.added != 0 && f.Joining == 1 && m.seen.State() == Master && v.retiring.since == 0 && m.now >= v.added+f.down(m.priority) {
-		m.alarm(e.VR, StaysOut, src)
+		m.alarm(i, StaysOut, src)
 	}
 	switch st {
 	case Master:
-		m.receiveAsMaster(e, src)
+		m.receiveAsMaster(i, e, src)
 	case Linger:
-		m.accept(e, src)
+		m.accept(i, e, src)
 		if m.successor.reason == NoReason {
-			m.successor = verdict{e.VR, Successor, src}
+			m.successor = verdict{i, Successor, src}
 			m.ring = true // the other LANs' processes wait for each other
 		}
 	case Listen:
-		m.accept(e, src)
+		m.accept(i, e, src)
 	default:
 		if e.Priority >= m.priority || !m.preempting() {
-			m.accept(e, src)
+			m.accept(i, e, src)
 		} else {
 			// The timer runs on: we take over when it fires. A lower advert
 			// must not restart it (RFC 9568 section 6.4.2).
@@ -134,7 +132,7 @@ func (m *Machine) receive(e *Event) {
 				// were apart.
 				f.P0At = 0
 			}
-			m.inferior(e.VR, src)
+			m.inferior(i, src)
 			f.AccMAC, f.AccSrc = e.MAC, src
 		}
 	}
@@ -146,7 +144,7 @@ func (m *Machine) receiveZero(vr int, st State, src Addr16) {
 	switch st {
 	case Master:
 		m.takeBack(vr, src)
-		m.vr[vr].reply = true
+		m.vr[vr].reply, m.some.reply = true, true
 		return
 	case Linger:
 		return
@@ -170,16 +168,16 @@ func (m *Machine) receiveZero(vr int, st State, src Addr16) {
 	m.ring = true
 }
 
-func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
-	f, v := &m.own[e.VR], &m.vr[e.VR]
+func (m *Machine) receiveAsMaster(i int, e *Event, src Addr16) {
+	f, v := &m.own[i], &m.vr[i]
 	switch {
 	case e.Priority > m.priority:
-		m.yield(e, src, SuperiorAdvert)
+		m.yield(i, e, src, SuperiorAdvert)
 		return
 	case e.Priority == m.priority && src.Compare(v.source) > 0:
-		m.alarm(e.VR, SamePriorityPeer, src)
+		m.alarm(i, SamePriorityPeer, src)
 		if m.isReference(f) || m.off(RuleTieReference) {
-			m.yield(e, src, TieLost)
+			m.yield(i, e, src, TieLost)
 			return
 		}
 		// On any other LAN the order of the addresses may be the other way
@@ -191,7 +189,7 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 		}
 		v.tieHeard = m.now
 		if m.now-v.tieSince > m.interval()*3/2 && !m.off(RuleTiePersists) {
-			m.yield(e, src, TieLost)
+			m.yield(i, e, src, TieLost)
 			return
 		}
 	}
@@ -200,18 +198,18 @@ func (m *Machine) receiveAsMaster(e *Event, src Addr16) {
 	if v.inferior == 0 || m.now-f.InferiorAt > 3*m.interval() {
 		v.inferior = m.now
 	}
-	m.inferior(e.VR, src)
-	v.reply = true
+	m.inferior(i, src)
+	v.reply, m.some.reply = true, true
 	m.ring = true
 	if m.now-v.inferior > 3*m.interval() {
-		m.alarm(e.VR, PeerDeaf, src)
+		m.alarm(i, PeerDeaf, src)
 	}
 }
 
 // yield remembers the most superior master of the batch.
-func (m *Machine) yield(e *Event, src Addr16, why Reason) {
-	m.accept(e, src)
-	m.vr[e.VR].superior = verdict{e.VR, why, src}
+func (m *Machine) yield(i int, e *Event, src Addr16, why Reason) {
+	m.accept(i, e, src)
+	m.vr[i].superior, m.some.superior = verdict{i, why, src}, true
 	m.findSuperior()
 }
 
@@ -235,8 +233,8 @@ func (m *Machine) takeBack(vr int, src Addr16) {
 }
 
 // accept follows the sender as the master of this LAN.
-func (m *Machine) accept(e *Event, src Addr16) {
-	f := &m.own[e.VR]
+func (m *Machine) accept(i int, e *Event, src Addr16) {
+	f := &m.own[i]
 	if f.Version == 3 && e.Interval > 0 {
 		f.Learned = int64(e.Interval)
 	}

@@ -14,9 +14,13 @@ func (m *Machine) replies() {
 	master := m.seen.State() == Master
 	if master && m.contested() {
 		if i := m.reference(); i >= 0 {
-			m.vr[i].reply = true
+			m.vr[i].reply, m.some.reply = true, true
 		}
 	}
+	if !m.some.reply {
+		return
+	}
+	m.some.reply = false
 	for i := range m.vr {
 		v := &m.vr[i]
 		if v.reply && master && v.serving {
@@ -34,8 +38,10 @@ func (m *Machine) replies() {
 // or, by a sibling, since we last looked.
 func (m *Machine) contested() bool {
 	contested := false
-	for i := range m.vr {
-		contested = contested || m.vr[i].reply && m.vr[i].serving
+	if m.some.reply {
+		for i := range m.vr {
+			contested = contested || m.vr[i].reply && m.vr[i].serving
+		}
 	}
 	for i := range m.others {
 		if at := m.others[i].InferiorAt; at > m.rivalAt && m.now-at < m.interval()/4 {

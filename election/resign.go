@@ -56,6 +56,9 @@ func (m *Machine) resigns() {
 		r.next++ // a loop that was late resigns once
 		due = true
 	}
+	if !due && !m.some.overdue {
+		return
+	}
 	for i := range m.own {
 		f, v := &m.own[i], &m.vr[i]
 		if v.overdue && m.seen.State() != Master && !m.off(RuleLateZero) {

@@ -147,7 +147,7 @@ func Resume(cfg Config, board Board, s Saved, find func(SavedMember) (vr int, r 
 		seen: s.Seen, since: s.Since, lastStep: s.LastStep, before: s.Before, beforeSince: s.BeforeSince,
 		expelled: s.Expelled, lastInterval: s.LastInterval, weight: s.Weight, weighed: s.Weighed, unfit: s.Unfit,
 		priority: s.Priority, preemptFrom: s.PreemptFrom, nextAdvert: s.NextAdvert, askNext: s.AskNext,
-		rivalAt: s.RivalAt, lastPromoted: s.LastPromoted, gone: s.Gone, shutEpoch: s.ShutEpoch,
+		rivalAt: s.RivalAt, lastPromoted: s.LastPromoted, gone: s.Gone, shutEpoch: s.ShutEpoch, some: anything,
 		hold:    holdDown{now: s.Hold, served: s.Served},
 		mixedAt: s.MixedAt, partedAt: s.PartedAt, parted: s.Parted, partedVR: s.PartedMember,
 		graceAt: s.GraceAt, beatNext: s.BeatNext, wokeAt: s.WokeAt, alarmed: s.Alarmed, now: s.LastStep,

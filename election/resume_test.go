@@ -25,7 +25,7 @@ var fates = map[reflect.Type]map[string]string{
 		"suspended": atRest, "superior": atRest, "successor": atRest, "shutEpoch": saved, "heard": atRest, "hold": saved,
 		"mixedAt": saved, "partedAt": saved, "parted": saved, "partedVR": saved, "conditions": saved, "graceAt": saved,
 		"wokeAt": saved, "alarmed": saved, "lastPromoted": saved, "beatNext": saved, "stopping": atRest, "exited": atRest, "ring": atRest,
-		"started": computed,
+		"started": computed, "some": computed, "differ": computed,
 	},
 	reflect.TypeFor[member](): {
 		"id": anew, "lan": anew, "lanHead": computed, "added": saved, "retiring": atRest, "source": saved, "serving": saved,
@@ -94,6 +94,9 @@ func TestSavedAgain(t *testing.T) {
 		s.Own[i].Learned = learned
 	}
 	m := Resume(Config{}, &LocalBoard{}, s, func(m SavedMember) (int, Router) { return m.VR, r })
+	if what := m.overlooked(); len(what) > 0 {
+		t.Errorf("some does not tell of members that are %v", what)
+	}
 	// The effective priority, and who says the weight, is worked out again, and timers
 	// follow that.
 	got := m.Save()

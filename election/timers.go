@@ -27,12 +27,7 @@ func (m *Machine) timers() {
 			m.adverts()
 			m.nextAdvert = m.nextTick()
 		}
-		for i := range m.vr {
-			if v := &m.vr[i]; v.failSince != 0 && m.now >= v.retryAt && m.own[i].Faults == 0 && m.own[i].Joining == 0 {
-				v.retryAt = m.now + m.interval()/8
-				m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
-			}
-		}
+		m.retrySends()
 		m.joinLate()
 	case Backup, Listen:
 		m.joinQuietly()
@@ -48,9 +43,25 @@ func (m *Machine) timers() {
 	}
 }
 
+// retrySends has adverts sent again that could not be.
+func (m *Machine) retrySends() {
+	if !m.some.failing {
+		return
+	}
+	for i := range m.vr {
+		if v := &m.vr[i]; v.failSince != 0 && m.now >= v.retryAt && m.own[i].Faults == 0 && m.own[i].Joining == 0 {
+			v.retryAt = m.now + m.interval()/8
+			m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
+		}
+	}
+}
+
 // joinLate lets a member that was added while the group serves join it, once it
 // has heard nobody for a master-down interval and would not bring the group down.
 func (m *Machine) joinLate() {
+	if !m.some.joining {
+		return
+	}
 	for i := range m.others {
 		if m.others[i].Interval != m.interval() {
 			return
@@ -80,11 +91,13 @@ func (m *Machine) Deadline() Time {
 			t = at
 		}
 	}
-	for i := range m.own {
-		if f, v := &m.own[i], &m.vr[i]; f.Faults&FaultSend != 0 {
-			soon(v.sendFree)
-		} else if v.failSince != 0 && m.seen.State() == Master {
-			soon(v.retryAt)
+	if m.some.failing {
+		for i := range m.own {
+			if f, v := &m.own[i], &m.vr[i]; f.Faults&FaultSend != 0 {
+				soon(v.sendFree)
+			} else if v.failSince != 0 && m.seen.State() == Master {
+				soon(v.retryAt)
+			}
 		}
 	}
 	t = min(t, m.retireDue())
@@ -105,9 +118,11 @@ func (m *Machine) Deadline() Time {
 	case Master:
 		t = min(t, m.nextAdvert)
 		m.openDue(soon)
-		for i := range m.own {
-			if f := &m.own[i]; f.Joining == 1 {
-				soon(f.DownAt)
+		if m.some.joining {
+			for i := range m.own {
+				if f := &m.own[i]; f.Joining == 1 {
+					soon(f.DownAt)
+				}
 			}
 		}
 	case Linger:

@@ -172,9 +172,11 @@ func (m *Machine) enter(old, w Word) {
 
 // adverts sends one advert for every member that has a vote.
 func (m *Machine) adverts() {
+	a := Action{Kind: DoAdvert, Priority: m.priority, Lease: m.lease(), Epoch: m.seen.Epoch()}
 	for i := range m.own {
-		if f := &m.own[i]; f.Joining == 0 {
-			m.do(Action{Kind: DoAdvert, VR: i, Priority: m.priority, Lease: m.lease()})
+		if m.own[i].Joining == 0 {
+			a.VR = m.vr[i].id
+			m.acts = append(m.acts, a)
 		}
 	}
 }
