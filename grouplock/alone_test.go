@@ -7,7 +7,8 @@ import (
 )
 
 // Facts of a process that shares its fate with nobody are published with the heartbeat:
-// half an interval old at most. Who comes to share it reads them as soon as it is there.
+// half an interval old at most, or as old as the last adverts. Who comes to share it reads
+// them as soon as it is there.
 func TestFactsThatNobodyReads(t *testing.T) {
 	dir := runDir(t)
 	g := mustJoin(t, testConfig(dir, "g", "a", 1))
@@ -22,10 +23,21 @@ func TestFactsThatNobodyReads(t *testing.T) {
 	f := pattern(1)
 	f.Interval = 1000
 	for _, c := range []struct {
-		beat election.Time
-		want election.Time
-	}{{10_000, 10_000}, {10_001, 10_000}, {10_499, 10_000}, {10_500, 10_500}, {10_900, 10_500}, {11_000, 11_000}} {
-		f.BeatAt, f.HeardAt = c.beat, c.beat
+		beat, want, sent election.Time
+	}{
+		{beat: 10_000, want: 10_000}, {beat: 10_001, want: 10_000}, {beat: 10_499, want: 10_000},
+		{beat: 10_500, want: 10_500}, {beat: 10_900, want: 10_500}, {beat: 11_000, want: 11_000},
+		// Who serves publishes when it has spoken, and one that cannot speak as well.
+		{beat: 12_000, want: 12_000, sent: 11_999}, {beat: 12_999, want: 12_000, sent: 11_999},
+		{beat: 13_001, want: 13_001, sent: 13_000}, {beat: 14_000, want: 13_001, sent: 13_000},
+		{beat: 14_001, want: 14_001, sent: 13_000}, {beat: 14_501, want: 14_001, sent: 13_000},
+		// Its lease has ended.
+		{beat: 15_001, want: 15_001, sent: 13_000}, {beat: 15_501, want: 15_501, sent: 13_000},
+	} {
+		f.BeatAt, f.HeardAt, f.SentAt, f.LeaseAt = c.beat, c.beat, c.sent, 0
+		if c.sent != 0 {
+			f.LeaseAt = c.sent + 2*f.Interval
+		}
 		g.Publish([]election.Facts{f})
 		if got := published(); got.BeatAt != c.want || got.HeardAt != c.want {
 			t.Errorf("at %d the facts of %d are published, want those of %d", c.beat, got.BeatAt, c.want)

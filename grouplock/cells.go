@@ -79,7 +79,11 @@ func (l latch) read(c *cells, dst []uint64) bool {
 // what was stored.
 func (l latch) writeFacts(c *cells, src *factsBlock) {
 	seq := c.load(l.at)
-	if *src == *l.copy(c, seq) {
+	there, last := l.copy(c, seq), len(src)-1
+	for last >= 0 && src[last] == there[last] { // the heartbeat is behind most of the others
+		last--
+	}
+	if last < 0 {
 		return
 	}
 	seq++

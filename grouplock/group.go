@@ -183,13 +183,18 @@ func (g *Group) Publish(own []election.Facts) {
 // unread reports that these facts need not be published: nobody shares the fate of this
 // process, and what is there is no older than a process that was busy for half of an
 // interval would leave it, and tells of the last adverts, whose leases who joins judges
-// us by. A thousand virtual routers are many stores.
+// us by. One that serves speaks in every interval, and publishes that. A thousand virtual
+// routers are many stores.
 func (g *Group) unread(own []election.Facts) bool {
 	if len(own) == 0 {
 		return false
 	}
 	alone := g.own.wanted == 1 && len(g.roster.Load().live) == 0 && g.record.load(recPublished) == uint64(len(own))+1
-	if alone && own[0].BeatAt-g.published < own[0].Interval/2 && own[0].SentAt < g.published {
+	old := own[0].Interval / 2
+	if own[0].LeaseAt > own[0].BeatAt {
+		old = own[0].Interval
+	}
+	if alone && own[0].BeatAt-g.published < old && own[0].SentAt < g.published {
 		return true
 	}
 	g.published = own[0].BeatAt
