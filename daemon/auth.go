@@ -20,8 +20,8 @@ import (
 // auth is the authentication of one virtual router. The loop owns it; what judges the
 // peers' adverts (rules.Auth, marks) is under the parent's mu.
 type auth struct {
-	config   vrrp.AuthConfig
 	signer   *vrrp.Auth
+	config   vrrp.AuthConfig
 	sequence vrrp.Sequence
 	ipID     uint16        // counts 1, 2, ... (AH): the kernel must not fill it in
 	heard    atomic.Uint64 // the highest number that was accepted

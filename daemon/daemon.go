@@ -114,6 +114,7 @@ type Daemon struct {
 	roll            siblings.Roll // siblings that died and have not come back
 	routers         []*router
 	byVR            []*router // by VR of events and actions; nil: nobody has that number
+	lanOf           []int32   // parent.lan, by VR: all together are few lines of a cache
 	freeVRs         []int
 	faceless        *router // the last one that there was, if there is none
 	parents         []*parent

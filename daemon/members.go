@@ -20,7 +20,7 @@ func (d *Daemon) freeVR() int {
 		d.freeVRs = d.freeVRs[:n-1]
 		return vr
 	}
-	d.byVR = append(d.byVR, nil)
+	d.byVR, d.lanOf = append(d.byVR, nil), append(d.lanOf, 0)
 	return len(d.byVR) - 1
 }
 
@@ -39,7 +39,7 @@ func (d *Daemon) parentNamed(name string) *parent {
 
 // enlist makes a router one of ours.
 func (d *Daemon) enlist(r *router) {
-	d.byVR[r.vr] = r
+	d.byVR[r.vr], d.lanOf[r.vr] = r, int32(r.parent.lan)
 	d.roster++
 	r.at = len(d.routers)
 	d.routers = append(d.routers, r)

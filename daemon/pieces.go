@@ -54,9 +54,10 @@ func (d *Daemon) inPieces(actions []election.Action) bool {
 	}
 	x.slot = min(cmp.Or(x.slot, narrowSlot-widening)+widening, wideSlot, room)
 	x.sorted = append(x.sorted[:0], actions...)
-	slices.SortStableFunc(x.sorted, func(a, b election.Action) int {
-		return cmp.Compare(d.byVR[a.VR].parent.lan, d.byVR[b.VR].parent.lan)
-	})
+	byLAN := func(a, b election.Action) int { return cmp.Compare(d.lanOf[a.VR], d.lanOf[b.VR]) }
+	if !slices.IsSortedFunc(x.sorted, byLAN) {
+		slices.SortStableFunc(x.sorted, byLAN)
+	}
 	// They have their places on the grid, however late the loop has come to the first one.
 	x.left, x.decided = x.sorted, boottime()
 	x.at = min(d.verdictAt, x.decided)

@@ -20,11 +20,25 @@ import (
 // router is one virtual router at work. The loop owns it; what is
 // touched besides as its parent's packets are judged is under parent.mu.
 type router struct {
-	vr     int            // its number in the election
-	at     int            // place of its facts and identity in the group's record
+	// What each advert needs stands together: of a thousand routers, which have left the
+	// processor's cache since the last one, that is few of its lines.
 	cfg    *config.Router // as asked, or a copy with another name of the parent; read only
 	parent *parent
 	vmac   [6]byte
+	guard  *lease.Guard // nil until the interface was first made
+	until  int64        // deadline that the guard was given last, boottime ns; 0: closed
+	source netip.Addr   // parent's primary address; invalid: none
+	sent   sentCounters
+	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted,
+	// written as that is judged.
+	peerForm atomic.Uint32
+	frames   [2]frame // [0] the present priority, [1] priority 0
+	auth     auth
+	// beside2 are the frames in version 2, if that is spoken beside version 3.
+	beside2 *[2]frame // nil: there was none
+
+	vr     int          // its number in the election
+	at     int          // place of its facts and identity in the group's record
 	vips   []netip.Addr // as configured, in that order
 	to     []netip.Addr // where adverts go: the group, or each peer
 	iface  carrier      // nil: does not exist
@@ -43,11 +57,6 @@ type router struct {
 	overtaken bool
 	present   addrSet // addresses that the interface has now
 
-	source netip.Addr // parent's primary address; invalid: none
-	frames [2]frame   // [0] the present priority, [1] priority 0
-	// beside2 are the same in version 2, if that is spoken beside version 3.
-	beside2 *[2]frame // nil: there was none
-
 	faults        election.Fault // as told to the election
 	detail        string         // of the last fault
 	retrying      bool           // another attempt at the interface is on the agenda
@@ -63,8 +72,6 @@ type router struct {
 	inspecting atomic.Bool // the worker has yet to look at the interface
 	reforming  bool        // the worker is putting its form right
 
-	guard    *lease.Guard // nil until the interface was first made
-	until    int64        // deadline that the guard was given last, boottime ns; 0: closed
 	checking atomic.Bool  // the worker has yet to look at the guard
 	mending  bool         // the worker is putting the guard back, or changes it over
 	rung     lease.Rung   // of the guard, as it began; 0: it has had none
@@ -86,19 +93,13 @@ type router struct {
 	hooks  *hooks.Runner // of its own commands; nil: it has none
 	ending []func()      // what ends with it, in reverse; not what ends with the process
 
-	sent    sentCounters
 	masters uint64 // times promoted
 
-	rules     vrrp.Rules // fixed after set-up, but for a reload, which holds parent.mu
-	auth      auth
+	rules     vrrp.Rules     // fixed after set-up, but for a reload, which holds parent.mu
 	closeAuth func()         // never nil
 	asked     *config.Router // as the user wrote it, read only; cfg follows the parent's name
 	late      bool           // added while the process was at work, and not promoted since
 	hookedIn  uint64         // epoch in which its own -U was run on its own account
-
-	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted, which
-	// written as it is judged.
-	peerForm atomic.Uint32
 
 	// Under parent.mu: what was received.
 	advert   vrrp.Advert // decoding scratch
