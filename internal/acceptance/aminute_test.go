@@ -8,9 +8,29 @@ import (
 	"vrrpd/internal/netlab"
 )
 
-// A mixed view lasts: preemption is vetoed for 60 s, and comes then. Of the tests
-// that run side by side those of the first file start first, and nothing else takes
-// so long: that is why this one has a file, of this name.
+// Of the tests that run side by side those of the first file start first: these take
+// longest, and all others have ended when they do.
+
+// After SIGKILL at any moment the next start makes the machine what is configured,
+// and after its clean stop, or after --release, it is what it was before the first
+// start. The settings of all and default are never written. The kills are shared by
+// machines that stand side by side.
+func TestExactRestart_1(t *testing.T) {
+	t.Parallel()
+	exactRestart(t, crews, 0, *killCount, killMachines)
+}
+
+func TestExactRestart_2(t *testing.T) {
+	t.Parallel()
+	exactRestart(t, crews, 1, *killCount, killMachines)
+}
+
+func TestExactRestart_Slow(t *testing.T) {
+	t.Parallel()
+	exactRestart(t, slowCrews, slowKill, slowKill+(*killCount+slowShare-1)/slowShare, 1)
+}
+
+// A mixed view lasts: preemption is vetoed for 60 s, and comes then.
 func TestViews_MixedViewLastsAMinute(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -94,45 +95,37 @@ type mortal struct {
 	bpf   programIDs
 }
 
-// After SIGKILL at any moment the next start makes the machine what is configured,
-// and after its clean stop, or after --release, it is what it was before the first
-// start. The settings of all and default are never written.
-func TestExactRestart(t *testing.T) {
-	seed := *killSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("replay with -kill-seed %d", seed)
+// exactRestart kills one machine every step-th time from first on, before end.
+func exactRestart(t *testing.T, crews []crew, first, end, step int) {
+	t.Logf("replay with -kill-seed %d", killSeeds())
 	began := time.Now()
-	t.Parallel()
-	t.Run("kills", func(t *testing.T) {
-		machine := func(name string, crews []crew, first, end, step int) {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				m := newMortal(t, crews)
-				for n := first; n < end; n += step {
-					if *killOnly >= 0 && n != *killOnly {
-						continue
-					}
-					k := killOf(seed, n)
-					t.Logf("%v", k)
-					m.die(k)
-					if t.Failed() {
-						return
-					}
-				}
-				if crews[0].lease != "nftables" { // which has none
-					m.bpf.gone(t)
-				}
-			})
+	m := newMortal(t, crews)
+	kills := 0
+	for n := first; n < end; n += step {
+		if *killOnly >= 0 && n != *killOnly {
+			continue
 		}
-		for i := range killMachines {
-			machine(fmt.Sprint("machine", i), crews, i, *killCount, killMachines)
+		k := killOf(killSeeds(), n)
+		t.Logf("%v", k)
+		m.die(k)
+		if t.Failed() {
+			return
 		}
-		machine("slow", slowCrews, slowKill, slowKill+(*killCount+slowShare-1)/slowShare, 1)
-	})
-	t.Logf("%d kills in %v", *killCount, time.Since(began))
+		kills++
+	}
+	if crews[0].lease != "nftables" { // which has none
+		m.bpf.gone(t)
+	}
+	t.Logf("%d kills in %v", kills, time.Since(began))
 }
+
+// killSeeds is what all of them begin with.
+var killSeeds = sync.OnceValue(func() uint64 {
+	if *killSeed != 0 {
+		return *killSeed
+	}
+	return uint64(time.Now().UnixNano())
+})
 
 // newMortal lays out the machine, alone with a rival, and watches what its crews
 // do when nobody is killed.
