@@ -55,7 +55,9 @@ func TestSoak(t *testing.T) {
 		r.startAll()
 	}
 	master := s.restless(nil)
-	din := listenToNoise(t, s.server)
+	din, err := s.server.ListenToNoise()
+	check(t, err)
+	t.Cleanup(din.Close)
 	life, excused, settled := vitals{}, 0, false
 	tally := map[string][]time.Duration{}
 	gentle := slices.DeleteFunc(slices.Clone(troubles), func(tr trouble) bool { return !harmless[tr.name] })
@@ -91,7 +93,7 @@ func TestSoak(t *testing.T) {
 		hole := worst.Length() - got.Stall()
 		tally[trouble.name] = append(tally[trouble.name], max(0, hole))
 		explained := trouble.hole
-		if stalled := din.worst(began.Add(-soakStall), time.Now()); stalled > soakStall && hole > explained+soakNoise {
+		if stalled := din.Worst(began.Add(-soakStall), time.Now()); stalled > soakStall && hole > explained+soakNoise {
 			excused++
 			explained = max(explained, silence) + stalled
 			t.Logf("the machine that this runs on stood still for %s", ms(stalled))

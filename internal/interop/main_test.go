@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -43,6 +44,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 1
 	}
+	stopListening, err := listenToNoise()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	defer stopListening()
 	code := m.Run()
 	if *writeDoc { // what failed is in it with the figure that it failed with
 		if err := writeDocument(documentPath); err != nil {
@@ -51,6 +58,27 @@ func run(m *testing.M) int {
 		}
 	}
 	return code
+}
+
+// din is the noise of the machine that all of this runs on.
+var din *netlab.Noise
+
+func listenToNoise() (stop func(), err error) {
+	lab, err := netlab.New()
+	if err != nil {
+		return nil, err
+	}
+	h, err := lab.Host("noise", netlab.HostOptions{})
+	if err == nil {
+		din, err = h.ListenToNoise()
+	}
+	if err != nil {
+		return nil, errors.Join(err, lab.Close())
+	}
+	return func() {
+		din.Close()
+		_ = lab.Close() // the machine does it otherwise
+	}, nil
 }
 
 // asked tells whether the command line has the flag.
