@@ -68,6 +68,7 @@ func (m *Machine) Add(now Time, vr int, r Router) {
 	if m.unfit {
 		f.Faults, m.some.faulty = FaultCheck, true
 	}
+	m.some.joining = true
 	f.DownAt = now + f.down(m.priority)
 	m.own = append(m.own, f)
 	m.vr = append(m.vr, member{id: vr, lan: r.LAN, source: AddrFrom(r.Source), added: now})
@@ -113,7 +114,7 @@ func (m *Machine) Retire(now Time, vr int) {
 		due: [3]Time{now, now + iv/20, now + iv/5},
 	}
 	f.Joining, f.LeaseAt, v.failSince = 1, 0, 0
-	m.some.retiring = true
+	m.some.joining, m.some.retiring = true, true
 }
 
 // retire goes on with what Retire has begun.

@@ -175,7 +175,7 @@ func (m *Machine) hardFault() (Reason, int) {
 		m.some.faulty = false
 		for i := range m.own {
 			r := m.own[i].Faults.Reason()
-			m.some.faulty = m.some.faulty || r != NoReason
+			m.some.faulty = m.some.faulty || m.own[i].Faults != 0
 			if r != NoReason && m.own[i].Joining == 0 {
 				return r, i
 			}

@@ -85,7 +85,7 @@ type Machine struct {
 	expired    bool // MASTER: the loop came back after the lease
 	suspended  bool
 	some       some
-	differ     differ
+	differ     differ  // as adoptWishes has found
 	superior   verdict // found in this batch, judged after it
 	successor  verdict
 	shutEpoch  uint64 // MASTER behind closed guards since this epoch; 0: not (see open)
@@ -107,21 +107,21 @@ type Machine struct {
 	started      bool
 }
 
-// member is the private side of one local member. What each advert needs comes first: of
-// a thousand members that is a line of the processor's cache each.
+// member is the private side of one local member. What each advert needs comes first, so
+// that it is in one line of the processor's cache, of a thousand members.
 type member struct {
-	id        int    // VR of events and actions
-	source    Addr16 // own primary address
-	added     Time   // when it was added to a machine at work; 0: was there from the start
-	failSince Time   // adverts fail since
-	serving   bool   // DoPromote was given
-	prepared  bool   // DoPrepare was given
-	overdue   bool   // an advert left after the lease: priority 0 must follow
-	resigned  bool   // served when the priority 0 that is pending was decided
-	reply     bool   // re-advert wanted after this batch
+	id        int  // VR of events and actions
+	failSince Time // adverts fail since
+	serving   bool // DoPromote was given
+	prepared  bool // DoPrepare was given
+	overdue   bool // an advert left after the lease: priority 0 must follow
+	resigned  bool // served when the priority 0 that is pending was decided
+	reply     bool // re-advert wanted after this batch
 
-	lan        int // Router.LAN
-	lanHead    int // index of the first member on the same LAN
+	source     Addr16 // own primary address
+	added      Time   // when it was added to a machine at work; 0: was there from the start
+	lan        int    // Router.LAN
+	lanHead    int    // index of the first member on the same LAN
 	retiring   retiring
 	probeAt    Time   // next question may be asked
 	openBy     Time   // the lease of the master that we preempt has ended: see open

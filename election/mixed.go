@@ -21,6 +21,9 @@ func (m *Machine) mixedUntil() Time {
 	return m.mixedAt + mixedLimit
 }
 
+// differ tells what the members of the machine want differently.
+type differ struct{ priority, preempt bool }
+
 // watchMembers raises the alarms about members that want different things.
 func (m *Machine) watchMembers() {
 	if len(m.own) == 0 {

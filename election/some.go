@@ -1,10 +1,10 @@
 package election
 
-// some tells which of the things that hardly any member is or has there may be, of a
-// machine's own members: what nobody has, a step need not look for a thousand times. Who
-// gives a member such a thing says so here, and a look that finds none takes it back.
+// some tells which rare things at least one of the machine's own members may have or be; a
+// step does not look at a thousand members for the others. Who gives a member such a thing
+// says so here, and a look that finds none takes it back.
 type some struct {
-	joining  bool // Facts.Joining; each step begins with looking, see adoptWishes
+	joining  bool // Facts.Joining
 	faulty   bool // Facts.Faults
 	retiring bool
 	failing  bool // failSince, or FaultSend, which only judgeSends gives
@@ -13,11 +13,3 @@ type some struct {
 	superior bool // in this batch
 	alarm    bool // one that is on
 }
-
-// anything is of members of whom nothing is known.
-var anything = some{
-	joining: true, faulty: true, retiring: true, failing: true, overdue: true, reply: true, superior: true, alarm: true,
-}
-
-// differ tells what the members of the machine want differently.
-type differ struct{ priority, preempt bool }

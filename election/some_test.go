@@ -3,7 +3,7 @@ package election
 import "testing"
 
 // overlooked names what a member has and some does not tell; the laboratory looks after each
-// step. Known while the facts are read again only is who joins.
+// step.
 func (m *Machine) overlooked() (what []string) {
 	look := func(name string, has, told bool) {
 		if has && !told {

@@ -43,7 +43,7 @@ func (m *Machine) timers() {
 	}
 }
 
-// retrySends has adverts sent again that could not be.
+// retrySends has adverts sent again whose sending has failed.
 func (m *Machine) retrySends() {
 	if !m.some.failing {
 		return

@@ -182,23 +182,34 @@ func (g *Group) Publish(own []election.Facts) {
 
 // unread reports that these facts need not be published: nobody shares the fate of this
 // process, and what is there is no older than a process that was busy for half of an
-// interval would leave it, and tells of the last adverts, whose leases who joins judges
-// us by. One that serves speaks in every interval, and publishes that. A thousand virtual
-// routers are many stores.
+// interval would leave it; or, of one that speaks in every interval and publishes that, for
+// a whole one. It tells of the last adverts, by whose leases who joins judges us. A thousand
+// virtual routers are many stores.
 func (g *Group) unread(own []election.Facts) bool {
 	if len(own) == 0 {
 		return false
 	}
 	alone := g.own.wanted == 1 && len(g.roster.Load().live) == 0 && g.record.load(recPublished) == uint64(len(own))+1
-	old := own[0].Interval / 2
-	if own[0].LeaseAt > own[0].BeatAt {
-		old = own[0].Interval
-	}
-	if alone && own[0].BeatAt-g.published < old && own[0].SentAt < g.published {
+	age := own[0].BeatAt - g.published
+	if alone && own[0].SentAt < g.published && (age < own[0].Interval/2 || age < own[0].Interval && g.speaks(own)) {
 		return true
 	}
 	g.published = own[0].BeatAt
 	return false
+}
+
+// speaks reports that these facts are of one whose last adverts, of all virtual routers,
+// are published, and whose next ones are about to leave.
+func (g *Group) speaks(own []election.Facts) bool {
+	if own[0].BeatAt-own[0].SentAt > own[0].Interval*5/4 {
+		return false
+	}
+	for i := range own {
+		if own[i].SentAt >= g.published {
+			return false
+		}
+	}
+	return true
 }
 
 // Ring wakes the other processes of the group. It costs a system call if there
