@@ -102,7 +102,7 @@ func TestGuard_Light(t *testing.T) {
 	}
 	// Together fewer than a machine may repair within a minute, and of one guard fewer than
 	// it is made light again after.
-	for range 7 {
+	for range 5 {
 		remove()
 		remake()
 	}

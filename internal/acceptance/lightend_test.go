@@ -79,7 +79,7 @@ func lightSiblingIsBuried(t *testing.T) bool {
 // as long as all of them take together: after a stop, and after a crash.
 func TestGuard_LightMany(t *testing.T) {
 	// Not parallel: it speaks every 10 ms.
-	const n = 10
+	const n = 5 // each takes a second to change over
 	s := newSite(t, options{})
 	r := s.r1
 	check(t, r.WriteFile(runDir+"/.keep", netlab.File{}))

@@ -21,12 +21,10 @@ var (
 	killOnly  = flag.Int("kill-only", -1, "replay only the kill of this number")
 )
 
-// killMachines are how many machines are killed on at the same time, besides one with
-// slow crews, on which there is a kill for every slowShare of the others.
+// On a machine with slow crews there is a kill for every slowShare of the others.
 const (
-	killMachines = 2
-	slowShare    = 25
-	slowKill     = 100_000 // number of the first
+	slowShare = 25
+	slowKill  = 100_000 // number of the first
 )
 
 // phase is what the processes of a machine are doing when they are killed.

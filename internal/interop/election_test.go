@@ -18,16 +18,44 @@ const (
 	skewTime = 610*time.Millisecond + busy
 )
 
-// eachPeering runs a test for all cases.
+// noisyTries is how often a case is tried on a machine that makes everybody wait.
+const noisyTries = 3
+
+// eachPeering runs a test for all cases. One that was disturbed by what all namespaces of a
+// machine share is tried again.
 func eachPeering(t *testing.T, list []peering, test func(t *testing.T, c peering)) {
 	t.Parallel()
 	for _, c := range list {
 		t.Run(c.title(), func(t *testing.T) {
 			c.need(t)
 			t.Parallel()
-			test(t, c)
+			for try := 1; ; try++ {
+				why := disturbed(func() { test(t, c) })
+				switch {
+				case why == "":
+					return
+				case try == noisyTries:
+					t.Fatalf("the last time of %d: %s", try, why)
+				}
+				t.Logf("again: %s", why)
+			}
 		})
 	}
+}
+
+// disturbed runs a test, and returns why it could not be judged; empty: it could.
+func disturbed(test func()) (why tooNoisy) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case tooNoisy:
+			why = p
+		default:
+			panic(p)
+		}
+	}()
+	test()
+	return ""
 }
 
 // We have the higher priority: we replace a peer that serves; what happens to us hands

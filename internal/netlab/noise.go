@@ -21,7 +21,7 @@ type Noise struct {
 	done sync.WaitGroup
 
 	mu     sync.Mutex
-	stalls []Span // by their ends; in each somebody who was to run did not; guarded by mu
+	stalls []Span // in each somebody who was to run did not; guarded by mu
 }
 
 const (
@@ -102,7 +102,7 @@ func (n *Noise) Worst(from, to time.Time) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var d time.Duration
-	for _, s := range slices.Backward(n.stalls) {
+	for _, s := range n.stalls {
 		if s.From.Before(to) && s.To.After(from) {
 			d = max(d, s.Length())
 		}
