@@ -98,7 +98,7 @@ bench: ## benchmarks of the rooms, beside those kept in BASE (bin/bench-base.txt
 	bin/benchstat $(wildcard $(BASE)) bin/bench.txt
 
 BENCH ?=
-bench-peers: build ## vrrpd beside keepalived and FRR: docs/benchmarks.md, docs/outages.svg (root, apt; 17 minutes, BENCH=-short: 4)
+bench-peers: build ## vrrpd beside keepalived and FRR: docs/benchmarks.md, docs/outages.svg (root, apt; 20 minutes, BENCH=-short: 5)
 	internal/bench/install.sh
 	$(GO) run ./internal/bench -vrrpd bin/vrrpd $(BENCH)
 
