@@ -93,7 +93,7 @@ func TestSoak(t *testing.T) {
 		hole := worst.Length() - got.Stall()
 		tally[trouble.name] = append(tally[trouble.name], max(0, hole))
 		explained := trouble.hole
-		if stalled := din.Worst(began.Add(-soakStall), time.Now()); stalled > soakStall && hole > explained+soakNoise {
+		if stalled := din.Worst(netlab.Span{From: began.Add(-soakStall), To: time.Now()}); stalled > soakStall && hole > explained+soakNoise {
 			excused++
 			explained = max(explained, silence) + stalled
 			t.Logf("the machine that this runs on stood still for %s", ms(stalled))

@@ -98,12 +98,12 @@ func (n *Noise) note(s Span) {
 }
 
 // Worst is the longest stall that touches a time.
-func (n *Noise) Worst(from, to time.Time) time.Duration {
+func (n *Noise) Worst(when Span) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var d time.Duration
 	for _, s := range n.stalls {
-		if s.From.Before(to) && s.To.After(from) {
+		if s.From.Before(when.To) && s.To.After(when.From) {
 			d = max(d, s.Length())
 		}
 	}

@@ -33,7 +33,7 @@ func TestNoise(t *testing.T) {
 		if got := n.During(when); got != c.during*time.Millisecond {
 			t.Errorf("from %d to %d: %v of stalls, want %d ms", c.from, c.to, got, c.during)
 		}
-		if got := n.Worst(when.From, when.To); got != c.worst*time.Millisecond {
+		if got := n.Worst(when); got != c.worst*time.Millisecond {
 			t.Errorf("from %d to %d: the worst is %v, want %d ms", c.from, c.to, got, c.worst)
 		}
 	}
