@@ -59,9 +59,9 @@ type Config struct {
 	Interval time.Duration
 }
 
-// Port is everything that is sent to and heard from one parent. Send belongs
-// to one goroutine, Listen and Leave to one; Drain, Counters and Close may be called
-// from any.
+// Port is everything that is sent to and heard from one parent. Send, Listen and Leave
+// belong to one goroutine, with the bell that it listens at; Drain, Counters and Close may
+// be called from any.
 //
 // A Port whose parent was deleted is of no more use: Close it, and open
 // another when the parent is back, whose index is then a new one.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"vrrpd/internal/realtime"
 )
 
 // roomy lets all that a test sends wait, should the reader not be scheduled.
@@ -108,5 +110,32 @@ func TestSendWithoutCarrier(t *testing.T) {
 	a.operState(netlink.OperDown, netlink.OperLowerLayerDown)
 	if n, err := pa.Send([][]byte{advert(1)}); n != 1 || err != nil {
 		t.Errorf("without carrier: %d, %v; the comment of Send says it succeeds", n, err)
+	}
+}
+
+// Who sends many frames is not woken for each of them, and hears what comes meanwhile.
+func TestManyAreSentWhileListening(t *testing.T) {
+	a, b := newPair(t)
+	pa, pb := a.open(), b.open()
+	bell, err := realtime.NewBell(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bell.Close()
+	heard := 0
+	if err := pa.Listen(bell, func(b Batch) { heard += len(b.Adverts) }, func(err error) { t.Error(err) }); err != nil {
+		t.Fatal(err)
+	}
+	defer pa.Leave()
+	for round := 1; round <= 3; round++ {
+		mustSend(t, pb, advert(1))
+		mustSend(t, pa, prebuilt(2*manyFrames)...)
+		for deadline := boottime() + int64(patience); heard < round; {
+			if boottime() > deadline {
+				t.Fatalf("round %d: heard %d", round, heard)
+			}
+			bell.Wait(deadline)
+			bell.Serve()
+		}
 	}
 }

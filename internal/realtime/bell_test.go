@@ -247,6 +247,70 @@ func TestListen(t *testing.T) {
 	})
 }
 
+// What comes while an ear is covered is found by the next waiting.
+func TestCover(t *testing.T) {
+	eitherWay(t, func(t *testing.T, b *Bell) {
+		fd, write := pipe(t)
+		got := 0
+		var buf [16]byte
+		ear, err := b.Listen(fd, func() {
+			n, _ := unix.Read(fd, buf[:])
+			got += n
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		serve := func(until int64) int {
+			b.Wait(until)
+			b.Serve()
+			return got
+		}
+		ear.Cover()
+		write()
+		if b.Wait(Boottime()); b.found != 0 {
+			t.Error("a covered ear was heard")
+		}
+		ear.Uncover()
+		if serve(later()) != 1 {
+			t.Error("what came meanwhile was not heard")
+		}
+
+		// One that pauses goes on pausing.
+		until := later()
+		ear.Pause(until)
+		ear.Cover()
+		write()
+		ear.Uncover()
+		if serve(soon()) != 1 || ear.until != until {
+			t.Error("a pause was ended")
+		}
+		ear.Pause(Boottime())
+		if serve(later()) != 2 {
+			t.Error("the pause did not end")
+		}
+
+		// One that cannot hear again is read all the same.
+		ear.Cover()
+		write()
+		ear.fd = -1
+		ear.Uncover()
+		ear.fd = fd
+		if serve(later()) != 3 || ear.until != 0 {
+			t.Errorf("read %d, paused until %d", got, ear.until)
+		}
+
+		if err := ear.Leave(); err != nil {
+			t.Fatal(err)
+		}
+		ear.Cover()
+		ear.Uncover()
+		write()
+		if serve(soon()) != 3 {
+			t.Error("heard after it has left")
+		}
+	})
+}
+
 func pipeReadable(t *testing.T) int {
 	fd, write := pipe(t)
 	write()

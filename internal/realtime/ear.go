@@ -62,12 +62,33 @@ const deaf = int64(10 * time.Millisecond)
 // read is called whether there is something or not.
 func (e *Ear) Pause(until int64) {
 	if e.until == 0 {
-		// Not EPOLL_CTL_MOD: whoever sends to the descriptor would still look whom to wake,
-		// 50 to 80 ns for each frame.
-		_ = e.bell.control(unix.EPOLL_CTL_DEL, e.fd, 0, 0)
+		e.Cover()
 		e.bell.waiting = append(e.bell.waiting, e)
 	}
 	e.until = until
+}
+
+// Cover spares the kernel to look whom to wake for each frame that comes to the descriptor,
+// or has left by it: 50 to 80 ns each. Uncover must follow before the bell is waited at.
+func (e *Ear) Cover() {
+	if e.number >= 0 && e.until == 0 {
+		// Not EPOLL_CTL_MOD, with which it would look still.
+		_ = e.bell.control(unix.EPOLL_CTL_DEL, e.fd, 0, 0)
+	}
+}
+
+// Uncover ends that. What has come meanwhile is found by the next waiting.
+func (e *Ear) Uncover() {
+	if e.number >= 0 && e.until == 0 && !e.hear() {
+		e.bell.waiting = append(e.bell.waiting, e)
+		e.until = Boottime() + deaf
+	}
+}
+
+// hear has the kernel tell of the descriptor; false: it has no memory, or no room for more
+// of the user's.
+func (e *Ear) hear() bool {
+	return e.bell.control(unix.EPOLL_CTL_ADD, e.fd, unix.EPOLLIN, e.number) == nil
 }
 
 // resume ends the pauses that are over.
@@ -77,8 +98,8 @@ func (b *Bell) resume(now int64) {
 			return false
 		}
 		b.heard(e)
-		if b.control(unix.EPOLL_CTL_ADD, e.fd, unix.EPOLLIN, e.number) != nil {
-			e.until = now + deaf // there is no memory, or no room for more of the user's
+		if !e.hear() {
+			e.until = now + deaf
 			return false
 		}
 		e.until = 0
