@@ -68,10 +68,10 @@ func (m *Machine) Add(now Time, vr int, r Router) {
 	if m.unfit {
 		f.Faults, m.some.faulty = FaultCheck, true
 	}
-	m.some.joining = true
+	m.some.joining, m.some.changed = true, true
 	f.DownAt = now + f.down(m.priority)
 	m.own = append(m.own, f)
-	m.vr = append(m.vr, member{id: vr, lan: r.LAN, source: AddrFrom(r.Source), added: now})
+	m.vr = append(m.vr, member{id: vr, rest: &rest{lan: r.LAN, source: AddrFrom(r.Source), added: now}})
 	m.number()
 }
 
@@ -87,6 +87,7 @@ func (m *Machine) Update(now Time, vr int, r Router) {
 	slower := int64(r.Interval) != f.Interval
 	learned := f.Learned
 	f.configure(r)
+	m.some.changed = true
 	if !slower {
 		f.Learned = learned
 		return
@@ -190,6 +191,7 @@ func (m *Machine) remove(i int) {
 	m.interval() // remembers that of the last one
 	m.own[i], m.vr[i] = m.own[last], m.vr[last]
 	m.vr[last] = member{}
+	m.some.changed = true
 	m.own, m.vr = slices.Delete(m.own, last, last+1), m.vr[:last]
 }
 

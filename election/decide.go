@@ -112,7 +112,7 @@ func (m *Machine) decideMaster(hard Reason) {
 func (m *Machine) speakNow() {
 	m.expired = false
 	for i := range m.own {
-		m.own[i].LeaseAt = m.now + m.leaseSpan()
+		m.leaseUntil(i, m.now+m.leaseSpan())
 	}
 	m.nextAdvert = m.now
 }

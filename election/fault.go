@@ -109,14 +109,17 @@ func (m *Machine) faulty() bool {
 // before the send, so that a send that hung cannot lengthen it.
 func (m *Machine) sent(i int, e *Event) {
 	f, v := &m.own[i], &m.vr[i]
-	v.failSince = 0
+	if m.some.failing {
+		v.failSince = 0
+	}
 	switch {
 	case e.Priority == 0:
 	case m.seen.State() == Master && v.serving:
 		if f.LeaseAt != 0 && e.After > f.LeaseAt {
 			v.overdue, m.some.overdue = true, true
 		}
-		f.SentAt, f.LeaseAt = e.At, e.At+m.leaseSpan()
+		f.SentAt = e.At
+		m.leaseUntil(i, e.At+m.leaseSpan())
 	case !m.seen.State().Serving() && e.After > m.since:
 		// The word changed between the check and the send.
 		v.overdue, m.some.overdue = true, true

@@ -68,7 +68,7 @@ func TestAddedMemberStaysOut(t *testing.T) {
 func TestAddedMemberDoesNotResign(t *testing.T) {
 	s := setup{}.open(t, 1)
 	s.at("1s")
-	s.host[A].m.own[B].Joining = 1 // as if added by a reload
+	s.host[A].m.own[B].Joining, s.host[A].m.some.joining = 1, true // as if added by a reload
 	s.shared.word = s.shared.word.Next(Backup, Recovered).Next(Prepare, MasterTimeout).Next(Master, MasterTimeout)
 	s.shared.since = s.now
 	s.pass("2s")

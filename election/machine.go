@@ -1,7 +1,9 @@
 package election
 
 import (
+	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -85,6 +87,7 @@ type Machine struct {
 	expired    bool // MASTER: the loop came back after the lease
 	suspended  bool
 	some       some
+	want       wants   // what our own members want
 	differ     differ  // as adoptWishes has found
 	superior   verdict // found in this batch, judged after it
 	successor  verdict
@@ -92,6 +95,7 @@ type Machine struct {
 	heard      bool   // any advert of priority > 0 in this batch
 
 	hold         holdDown
+	leased       Time // none of our leases ends before; 0: not known
 	mixedAt      Time
 	partedAt     Time
 	parted       Reason
@@ -107,8 +111,8 @@ type Machine struct {
 	started      bool
 }
 
-// member is the private side of one local member. What each advert needs comes first, so
-// that it is in one line of the processor's cache, of a thousand members.
+// member is the private side of one local member: what each advert needs, so that it is
+// in few lines of the processor's cache of a thousand members, and the rest.
 type member struct {
 	id        int  // VR of events and actions
 	failSince Time // adverts fail since
@@ -117,7 +121,11 @@ type member struct {
 	overdue   bool // an advert left after the lease: priority 0 must follow
 	resigned  bool // served when the priority 0 that is pending was decided
 	reply     bool // re-advert wanted after this batch
+	*rest          // never nil
+}
 
+// rest is what a member has that no advert needs.
+type rest struct {
 	source     Addr16 // own primary address
 	added      Time   // when it was added to a machine at work; 0: was there from the start
 	lan        int    // Router.LAN
@@ -151,13 +159,22 @@ type verdict struct {
 func New(cfg Config, board Board, routers []Router) *Machine {
 	m := &Machine{cfg: cfg, board: board}
 	m.own = make([]Facts, len(routers))
-	m.vr = make([]member, len(routers))
+	m.vr = newMembers(len(routers))
 	for i, r := range routers {
 		m.own[i].configure(r)
 		m.vr[i].id, m.vr[i].lan, m.vr[i].source = i, r.LAN, AddrFrom(r.Source)
 	}
+	m.some.changed = true
 	m.number()
 	return m
+}
+
+func newMembers(n int) []member {
+	all, rests := make([]member, n), make([]rest, n)
+	for i := range all {
+		all[i].rest = &rests[i]
+	}
+	return all
 }
 
 func flag(b bool) uint8 {
@@ -183,6 +200,7 @@ func (m *Machine) Start(now Time, acts []Action) []Action {
 		f.HoldAt = now + m.hold.now
 		f.BeatAt = now
 		f.Joining = flag(running.Serving() || running == Prepare)
+		m.some.joining = m.some.joining || f.Joining == 1
 	}
 	m.beatNext = now + iv/2
 	m.lastStep = now
@@ -270,14 +288,26 @@ func (m *Machine) late() {
 		m.ring = m.ring || m.seen.State() == Prepare // others may wait for us to have looked
 	}
 	m.lastStep = m.now
-	if m.seen.State() != Master {
+	if m.seen.State() != Master || m.now < m.leased {
 		return
 	}
+	m.leased = math.MaxInt64
 	for i := range m.own {
-		if f := &m.own[i]; f.LeaseAt != 0 && m.now >= f.LeaseAt && m.vr[i].serving && !m.off(RuleWake) {
+		f := &m.own[i]
+		if f.LeaseAt == 0 {
+			continue
+		}
+		m.leased = min(m.leased, f.LeaseAt)
+		if m.now >= f.LeaseAt && m.vr[i].serving && !m.off(RuleWake) {
 			m.expired = true
 		}
 	}
+}
+
+// leaseUntil gives a member until the time t to serve.
+func (m *Machine) leaseUntil(i int, t Time) {
+	m.own[i].LeaseAt = t
+	m.leased = min(m.leased, t)
 }
 
 // nextTick is the next point of the grid on which the group's adverts lie.
@@ -311,23 +341,23 @@ func (m *Machine) beat() {
 func (m *Machine) adoptWishes() {
 	m.wishes = m.board.Wishes()
 	m.weigh()
-	p, pre, weight := uint8(255), true, 0
-	highest, someWant := uint8(0), false
-	m.some.joining = false
-	for i := range m.own {
-		m.some.joining = m.some.joining || m.own[i].Joining == 1
+	if m.some.joining {
+		m.some.joining = slices.ContainsFunc(m.own, func(f Facts) bool { return f.Joining == 1 })
 	}
-	m.each(func(f *Facts) {
-		p, highest = min(p, f.Priority), max(highest, f.Priority)
-		pre, someWant = pre && f.Preempt == 1, someWant || f.Preempt == 1
-		weight += int(f.Weight)
-	})
-	m.differ = differ{priority: p < highest, preempt: someWant && !pre}
+	if m.some.changed {
+		m.some.changed = false
+		m.want = wants{lowest: 255}
+		m.want.add(m.own)
+	}
+	all := m.want
+	all.add(m.others)
+	m.differ = differ{priority: all.lowest < all.highest, preempt: all.preempt && all.not}
+	p, pre := all.lowest, !all.not
 	if m.wishes.Priority != 0 {
 		p = m.wishes.Priority
 	}
 	m.base = p
-	p = weighted(p, weight)
+	p = weighted(p, all.weight)
 	// An effective priority that changes while a master-down timer runs moves
 	// its end by the difference of the skew times.
 	if m.priority != 0 && p != m.priority {

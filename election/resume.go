@@ -143,12 +143,12 @@ func (m *Machine) Save() Saved {
 func Resume(cfg Config, board Board, s Saved, find func(SavedMember) (vr int, r Router)) *Machine {
 	n := min(len(s.Own), len(s.Members))
 	m := &Machine{
-		cfg: cfg, board: board, own: append([]Facts(nil), s.Own[:n]...), vr: make([]member, n), started: true,
+		cfg: cfg, board: board, own: append([]Facts(nil), s.Own[:n]...), vr: newMembers(n), started: true,
 		seen: s.Seen, since: s.Since, lastStep: s.LastStep, before: s.Before, beforeSince: s.BeforeSince,
 		expelled: s.Expelled, lastInterval: s.LastInterval, weight: s.Weight, weighed: s.Weighed, unfit: s.Unfit,
 		priority: s.Priority, preemptFrom: s.PreemptFrom, nextAdvert: s.NextAdvert, askNext: s.AskNext,
 		rivalAt: s.RivalAt, lastPromoted: s.LastPromoted, gone: s.Gone, shutEpoch: s.ShutEpoch,
-		some:    some{joining: true, faulty: true, retiring: true, failing: true, overdue: true, reply: true, superior: true, alarm: true},
+		some:    some{changed: true, joining: true, faulty: true, retiring: true, failing: true, overdue: true, reply: true, superior: true, alarm: true},
 		hold:    holdDown{now: s.Hold, served: s.Served},
 		mixedAt: s.MixedAt, partedAt: s.PartedAt, parted: s.Parted, partedVR: s.PartedMember,
 		graceAt: s.GraceAt, beatNext: s.BeatNext, wokeAt: s.WokeAt, alarmed: s.Alarmed, now: s.LastStep,

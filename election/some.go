@@ -4,6 +4,7 @@ package election
 // step does not look at a thousand members for the others. Who gives a member such a thing
 // says so here, and a look that finds none takes it back.
 type some struct {
+	changed  bool // been configured anew, or a member has gone: see wants
 	joining  bool // Facts.Joining
 	faulty   bool // Facts.Faults
 	retiring bool

@@ -130,7 +130,7 @@ func (m *Machine) enter(old, w Word) {
 		case w.State() == Linger:
 			f.LeaseAt = 0 // short leases of its own follow
 		case !v.serving || old != w:
-			f.LeaseAt = m.now + m.leaseSpan() // for the first advert to be sent
+			m.leaseUntil(i, m.now+m.leaseSpan()) // for the first advert to be sent
 		}
 	}
 	if w.State() == Master {

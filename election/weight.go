@@ -19,7 +19,7 @@ func (m *Machine) weigh() {
 	if m.weight == 0 && !m.weighed {
 		return // as in most machines, all the time
 	}
-	m.weighed = m.weight != 0
+	m.weighed, m.some.changed = m.weight != 0, true
 	said := false
 	for i := range m.own {
 		f := &m.own[i]
