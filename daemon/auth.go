@@ -155,9 +155,6 @@ func keyTag(c vrrp.AuthConfig) (tag [8]byte) {
 // destinations, which have one number.
 func (r *router) sign(frames [][]byte) error {
 	a := &r.auth
-	if !a.signer.Numbered() {
-		return nil
-	}
 	now := wallClock()
 	if w := r.parent.d.board.Load(); w.State() == election.Master && w.Epoch() != a.epoch {
 		// Since we served last, a sibling may have said our last word for us.
@@ -221,7 +218,7 @@ func (r *router) lastWord() (word, beside []byte, err error) {
 	if a.lastWord == nil {
 		a.lastWord = new([2]frame)
 	}
-	if err := r.build(&a.lastWord[0], r.cfg.Version, r.cfg.Interval, 0); err != nil {
+	if err := r.build(&a.lastWord[0], r.cfg.Version, 0); err != nil {
 		return nil, nil, err
 	}
 	if a.sequence.Reserve == 0 {
@@ -231,7 +228,7 @@ func (r *router) lastWord() (word, beside []byte, err error) {
 		r.number(a.lastWord[0].parts, a.sequence.Reserve)
 		return a.lastWord[0].bytes, nil, nil
 	}
-	if err := r.build(&a.lastWord[1], 2, r.cfg.Interval2(), 0); err != nil {
+	if err := r.build(&a.lastWord[1], 2, 0); err != nil {
 		return nil, nil, err
 	}
 	r.number(a.lastWord[0].parts, a.sequence.Reserve-1) // a trailer's, of which thousands are reserved

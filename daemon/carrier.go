@@ -46,7 +46,7 @@ func (d *Daemon) direct(r *router) vmacif.DirectSpec {
 
 // mac is the MAC that the virtual addresses live at and that adverts come from.
 func (r *router) mac() [6]byte {
-	if r.cfg.NoVMAC {
+	if r.style.noVMAC {
 		return r.parent.link.MAC
 	}
 	return r.vmac

@@ -45,7 +45,7 @@ func TestDirectAnnouncements(t *testing.T) {
 	s := newStage(t)
 	p := &parent{name: "eth0", link: rtnl.Link{Index: 2, MAC: physical}}
 	r := serving(p, 51, 1)
-	r.cfg.NoVMAC = true
+	reconfigure(r, func(c *config.Router) { c.NoVMAC = true })
 	s.all(r, s.at())
 	s.runFor(time.Minute)
 	if got, want := s.times(r.vips[0]), []time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}; !slices.Equal(got, want) {
@@ -107,7 +107,7 @@ func TestDirectServer(t *testing.T) {
 	if got := d.server(r); got != r.vmac {
 		t.Errorf("with a virtual MAC: %x", got)
 	}
-	r.cfg.NoVMAC = true
+	reconfigure(r, func(c *config.Router) { c.NoVMAC = true })
 	if got := d.server(r); got != [6]byte{} {
 		t.Errorf("nobody was heard: %x", got)
 	}

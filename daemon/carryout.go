@@ -85,14 +85,14 @@ func (d *Daemon) advertise(run []election.Action) {
 		if run[at].Kind != election.DoAdvert {
 			continue // gone with its parent's batch
 		}
-		p := d.byVR[run[at].VR].parent
+		p, lan := d.byVR[run[at].VR].parent, d.lanOf[run[at].VR]
 		d.batch, d.batched = d.batch[:0], d.batched[:0]
 		// It is asked once for a batch: who is stopped later is judged by the clock
 		// that is read after the send.
 		late := d.overslept()
 		for i := at; i < len(run); i++ {
 			a := &run[i]
-			if a.Kind != election.DoAdvert || d.byVR[a.VR].parent != p {
+			if a.Kind != election.DoAdvert || d.lanOf[a.VR] != lan {
 				continue
 			}
 			if left--; d.passed(a.Epoch) || a.Priority > 0 && late {
@@ -124,7 +124,7 @@ func (d *Daemon) enqueue(r *router, a *election.Action) bool {
 	if err != nil {
 		return false
 	}
-	if !r.cfg.Beside2 {
+	if !r.style.beside2 {
 		d.batch, d.batched = append(d.batch, f.bytes), append(d.batched, sending{a, false})
 		return true
 	}

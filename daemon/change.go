@@ -19,7 +19,7 @@ func (d *Daemon) changeRouter(r *router, to change) {
 	c.Interface = p.name // it may have been renamed since
 	gone := r.vips
 	p.mu.Lock()
-	r.cfg = &c
+	r.configure(&c)
 	r.vips = nil
 	for _, a := range c.Addresses {
 		r.vips = append(r.vips, a.Addr())

@@ -16,7 +16,7 @@ import (
 
 // checksumForm is the form in which this router's adverts are sent.
 func (r *router) checksumForm() vrrp.ChecksumForm {
-	switch r.cfg.Checksum {
+	switch r.style.checksum {
 	case config.ChecksumRFC9568:
 		return vrrp.RFC9568
 	case config.ChecksumRFC5798:

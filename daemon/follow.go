@@ -150,5 +150,5 @@ func (r *router) standOn(parent string) {
 	if c.NoVMAC {
 		c.Name = parent
 	}
-	r.cfg = &c
+	r.configure(&c)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"vrrpd/config"
 	"vrrpd/lease"
 )
 
@@ -17,9 +18,7 @@ func briefly(d *Daemon, on bool) {
 		interval = time.Second
 	}
 	for _, r := range d.routers {
-		c := *r.cfg
-		c.Interval = interval
-		r.cfg = &c
+		reconfigure(r, func(c *config.Router) { c.Interval = interval })
 	}
 }
 

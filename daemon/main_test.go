@@ -60,3 +60,10 @@ func process(args []string) int {
 	}
 	return 0
 }
+
+// reconfigure gives a router the configuration that change makes of the present one.
+func reconfigure(r *router, change func(*config.Router)) {
+	c := *r.cfg
+	change(&c)
+	r.configure(&c)
+}

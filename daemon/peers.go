@@ -19,7 +19,7 @@ import (
 // asked who serves: the peers may be on other LANs.
 
 // unicast reports whether the router has peers.
-func (r *router) unicast() bool { return len(r.cfg.Peers) > 0 }
+func (r *router) unicast() bool { return r.style.unicast }
 
 // destinations are where the router's adverts go.
 func destinations(c config.Router, family vrrp.Family) []netip.Addr {

@@ -213,7 +213,7 @@ func TestPeerThatIsThisMachine(t *testing.T) {
 	if err := checkPeers(d.routers...); err != nil {
 		t.Error(err)
 	}
-	d.routers[0].cfg.Peers = []netip.Addr{netip.MustParseAddr("127.0.0.1")} // which config refuses
+	reconfigure(d.routers[0], func(c *config.Router) { c.Peers = []netip.Addr{netip.MustParseAddr("127.0.0.1")} }) // which config refuses
 	if err := checkPeers(d.routers...); err == nil || !strings.Contains(err.Error(), "--peer 127.0.0.1: that is an address of this machine") {
 		t.Error(err)
 	}

@@ -14,7 +14,7 @@ const (
 	advertPiece = 128
 	// atOnce is how many are not worth being divided.
 	atOnce = 2 * advertPiece
-	// Each of them is given a slot of time. An advert takes 4 to 9 us, by what the other
+	// Each of them is given a slot of time. An advert takes 3 to 6 us, by what the other
 	// processors do meanwhile: a wide slot has room for that. A thousand wide ones are over
 	// before the runtime takes a processor away from who has had it for 10 ms (--realtime).
 	// The narrow one is the least that an interval must have room for, and the first where
@@ -26,7 +26,7 @@ const (
 	widening = 500 * time.Nanosecond
 )
 
-// pieces are the adverts of a grid, if they are many. A thousand take 4 to 9 ms, so what
+// pieces are the adverts of a grid, if they are many. A thousand take 3 to 6 ms, so what
 // comes last would be early or late by as much as all before it have been quick or slow,
 // and whatever else is due would wait for all of them. In pieces, each of which has a time
 // of its own within the interval, an advert is as late as its piece begins and takes.

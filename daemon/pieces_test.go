@@ -368,7 +368,7 @@ func TestShrink(t *testing.T) {
 	if cap(d.batch) < atOnce || cap(d.batched) < atOnce {
 		t.Errorf("there is room for %d frames, and for %d", cap(d.batch), cap(d.batched))
 	}
-	d.routers[n-1].cfg.Beside2 = true
+	reconfigure(d.routers[n-1], func(c *config.Router) { c.Beside2 = true })
 	if d.shrink(); cap(d.batch) < 2*atOnce {
 		t.Errorf("there is room for %d frames of both versions", cap(d.batch))
 	}

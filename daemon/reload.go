@@ -347,7 +347,7 @@ func (d *Daemon) finish(p *plan, done func(error)) {
 		r := newRouter(d.freeVR(), &to.cfg, d.parentNamed(to.cfg.Interface))
 		if c := to.cfg; c.Interface != r.parent.name {
 			c.Interface = r.parent.name
-			r.cfg = &c
+			r.configure(&c)
 		}
 		r.late = true
 		if err := d.chooseFilter(r, left); err != nil {

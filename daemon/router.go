@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"vrrpd/accept"
 	"vrrpd/config"
@@ -22,18 +21,20 @@ import (
 type router struct {
 	// What each advert needs stands together: of a thousand routers, which have left the
 	// processor's cache since the last one, that is few of its lines.
-	cfg    *config.Router // as asked, or a copy with another name of the parent; read only
 	parent *parent
-	vmac   [6]byte
 	guard  *lease.Guard // nil until the interface was first made
 	until  int64        // deadline that the guard was given last, boottime ns; 0: closed
-	source netip.Addr   // parent's primary address; invalid: none
-	sent   sentCounters
+	style  style        // of cfg
+	vmac   [6]byte
 	// peerForm is the vrrp.ChecksumForm of the last advert that was accepted,
 	// written as that is judged.
 	peerForm atomic.Uint32
+	source   netip.Addr // parent's primary address; invalid: none
+	sent     sentCounters
 	frames   [2]frame // [0] the present priority, [1] priority 0
-	auth     auth
+
+	auth auth
+	cfg  *config.Router // as asked, or a copy with another name of the parent; read only: see configure
 	// beside2 are the frames in version 2, if that is spoken beside version 3.
 	beside2 *[2]frame // nil: there was none
 
@@ -112,6 +113,19 @@ type router struct {
 	received receivedCounters
 }
 
+// style is what of its configuration decides how a virtual router speaks.
+type style struct {
+	version                  uint8
+	beside2, unicast, noVMAC bool
+	checksum                 config.Checksum
+}
+
+// configure gives the router another configuration, which nobody may change any more.
+func (r *router) configure(c *config.Router) {
+	r.cfg = c
+	r.style = style{version: c.Version, beside2: c.Beside2, unicast: len(c.Peers) > 0, noVMAC: c.NoVMAC, checksum: c.Checksum}
+}
+
 // sentCounters count what a virtual router has sent.
 type sentCounters struct{ adverts, zero, failed, announced uint64 }
 
@@ -125,12 +139,13 @@ type receivedCounters struct {
 // changes: in steady state a tick copies nothing. What is numbered is signed in
 // place each time.
 type frame struct {
-	bytes    []byte   // for all destinations, one behind the other
-	parts    [][]byte // the same by destination
+	bytes    []byte // for all destinations, one behind the other
 	priority uint8
-	source   netip.Addr
 	form     vrrp.ChecksumForm
 	mac      [6]byte
+	numbered bool // and so signed each time
+	source   netip.Addr
+	parts    [][]byte // bytes by destination
 }
 
 // all is the advert for all destinations; nil of none.
@@ -143,7 +158,8 @@ func (f *frame) all() []byte {
 
 // newRouter keeps c, which nobody may change any more.
 func newRouter(vr int, c *config.Router, p *parent) *router {
-	r := &router{vr: vr, cfg: c, asked: c, parent: p, closeAuth: func() {}}
+	r := &router{vr: vr, asked: c, parent: p, closeAuth: func() {}}
+	r.configure(c)
 	for _, a := range c.Addresses {
 		r.vips = append(r.vips, a.Addr())
 	}
@@ -197,7 +213,7 @@ func (d *Daemon) specs(added ...*router) (all []vmacif.Spec) {
 
 // ready returns the router's advert with the priority, ready to be sent.
 func (r *router) ready(priority uint8) (*frame, error) {
-	return r.signed(&r.frames, r.cfg.Version, r.cfg.Interval, priority)
+	return r.signed(&r.frames, r.style.version, priority)
 }
 
 // ready2 is the one of version 2 that is sent after it (RFC 9568 section 8.4.2).
@@ -205,25 +221,27 @@ func (r *router) ready2(priority uint8) (*frame, error) {
 	if r.beside2 == nil {
 		r.beside2 = new([2]frame)
 	}
-	return r.signed(r.beside2, 2, r.cfg.Interval2(), priority)
+	return r.signed(r.beside2, 2, priority)
 }
 
-func (r *router) signed(frames *[2]frame, version uint8, interval time.Duration, priority uint8) (*frame, error) {
+func (r *router) signed(frames *[2]frame, version, priority uint8) (*frame, error) {
 	f := &frames[0]
 	if priority == 0 {
 		f = &frames[1]
 	}
-	if err := r.build(f, version, interval, priority); err != nil {
+	if err := r.build(f, version, priority); err != nil {
 		return nil, err
 	}
-	if err := r.sign(f.parts); err != nil {
-		return nil, err
+	if f.numbered {
+		if err := r.sign(f.parts); err != nil {
+			return nil, err
+		}
 	}
 	return f, nil
 }
 
 // build makes f an advert with the priority, not yet signed.
-func (r *router) build(f *frame, version uint8, interval time.Duration, priority uint8) error {
+func (r *router) build(f *frame, version, priority uint8) error {
 	form := r.checksumForm()
 	if f.bytes != nil && f.priority == priority && f.source == r.source && f.form == form && f.mac == r.mac() {
 		return nil
@@ -233,7 +251,10 @@ func (r *router) build(f *frame, version uint8, interval time.Duration, priority
 	}
 	a := vrrp.Advert{
 		Version: version, VRID: r.cfg.VRID, Priority: priority,
-		Interval: interval, Addrs: r.vips,
+		Interval: r.cfg.Interval, Addrs: r.vips,
+	}
+	if version != r.cfg.Version {
+		a.Interval = r.cfg.Interval2()
 	}
 	appendFrame := lan.AppendAdvert
 	if r.auth.signer.Kind() == vrrp.HeaderAuth {
@@ -251,7 +272,7 @@ func (r *router) build(f *frame, version uint8, interval time.Duration, priority
 		f.bytes = appendFrame(f.bytes, r.mac(), r.source, to, uint16(r.cfg.VRID)<<8|1, payload)
 	}
 	f.parts = lan.Split(f.bytes)
-	f.priority, f.source, f.form, f.mac = priority, r.source, form, r.mac()
+	f.priority, f.source, f.form, f.mac, f.numbered = priority, r.source, form, r.mac(), r.auth.signer.Numbered()
 	return nil
 }
 

@@ -10,15 +10,15 @@ import (
 // loop; Verify, Repair and Detach may be called from another goroutine at the
 // same time.
 type Guard struct {
-	target
-	g       *Guards
-	now     atomic.Uint32 // the Rung; Lighten and Repair change it, under g.mu
-	skipped []Skip
-
-	// deadline[slot] is in the kernel for Clsact and TCX, and a memory of the
-	// process for the others.
+	// What Renew needs stands together. deadline[slot] is in the kernel for Clsact and
+	// TCX, and a memory of the process for the others.
 	deadline *cells
 	slot     int
+	now      atomic.Uint32 // the Rung; Lighten and Repair change it, under g.mu
+
+	target
+	g       *Guards
+	skipped []Skip
 }
 
 // newGuard is a guard that nothing is installed of yet.
