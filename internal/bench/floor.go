@@ -60,14 +60,18 @@ func floor(args []string) error {
 		f := strings.Split(text, ",")
 		vrid, _ := strconv.Atoi(f[1])
 		vip := netip.MustParseAddr(f[2])
-		src := vip.As4()
-		src[3] = 254
-		a := vrrp.Advert{Version: 3, VRID: uint8(vrid), Priority: uint8(priorities[0]), Interval: interval, Addrs: []netip.Addr{vip}}
-		payload, err := a.AppendPayload(nil, netip.AddrFrom4(src), vrrp.IPv4.Group(), 0, nil)
+		// The card's own address, as in everybody's adverts: the peer's kernel drops early
+		// what comes from one that it has no route back to.
+		src, err := addressOf(f[0])
 		if err != nil {
 			return err
 		}
-		frames[f[0]] = append(frames[f[0]], lan.AppendAdvert(nil, vrrp.IPv4.VMAC(uint8(vrid)), netip.AddrFrom4(src), vrrp.IPv4.Group(), 1, payload))
+		a := vrrp.Advert{Version: 3, VRID: uint8(vrid), Priority: uint8(priorities[0]), Interval: interval, Addrs: []netip.Addr{vip}}
+		payload, err := a.AppendPayload(nil, src, vrrp.IPv4.Group(), 0, nil)
+		if err != nil {
+			return err
+		}
+		frames[f[0]] = append(frames[f[0]], lan.AppendAdvert(nil, vrrp.IPv4.VMAC(uint8(vrid)), src, vrrp.IPv4.Group(), 1, payload))
 	}
 	var socks []int
 	var batches [][]mmsghdr
@@ -98,6 +102,24 @@ func floor(args []string) error {
 		return floorHears(socks)
 	}
 	return floorSpeaks(socks, batches, interval)
+}
+
+// addressOf is the first IPv4 address of a card.
+func addressOf(name string) (netip.Addr, error) {
+	card, err := net.InterfaceByName(name)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	addrs, err := card.Addrs()
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+			return p.Addr(), nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("%s has no IPv4 address", name)
 }
 
 func netOrder(v uint16) uint16 { return v<<8 | v>>8 }
