@@ -3,7 +3,6 @@ package election
 import (
 	"math"
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -95,7 +94,7 @@ type Machine struct {
 	heard      bool   // any advert of priority > 0 in this batch
 
 	hold         holdDown
-	leased       Time // none of our leases ends before; 0: not known
+	leased       Time // none of our leases ends before; 0: not known, math.MaxInt64: there is none
 	mixedAt      Time
 	partedAt     Time
 	parted       Reason
@@ -335,41 +334,6 @@ func (m *Machine) beat() {
 	}
 }
 
-// adoptWishes reads what the group wants: the operator's wishes, the priority
-// (the minimum of the members unless one was set at run time, and the weights of
-// the checks of all processes) and preemption.
-func (m *Machine) adoptWishes() {
-	m.wishes = m.board.Wishes()
-	m.weigh()
-	if m.some.joining {
-		m.some.joining = slices.ContainsFunc(m.own, func(f Facts) bool { return f.Joining == 1 })
-	}
-	if m.some.changed {
-		m.some.changed = false
-		m.want = wants{lowest: 255}
-		m.want.add(m.own)
-	}
-	all := m.want
-	all.add(m.others)
-	m.differ = differ{priority: all.lowest < all.highest, preempt: all.preempt && all.not}
-	p, pre := all.lowest, !all.not
-	if m.wishes.Priority != 0 {
-		p = m.wishes.Priority
-	}
-	m.base = p
-	p = weighted(p, all.weight)
-	// An effective priority that changes while a master-down timer runs moves
-	// its end by the difference of the skew times.
-	if m.priority != 0 && p != m.priority {
-		for i := range m.own {
-			f := &m.own[i]
-			f.DownAt += f.skew(p) - f.skew(m.priority)
-		}
-	}
-	m.priority = p
-	m.preempt = pre || p == 255
-}
-
 // refresh reads again what the processes of the machine share.
 func (m *Machine) refresh() {
 	m.others = m.board.Others(m.others[:0])
@@ -438,18 +402,4 @@ func (m *Machine) swap(s State, r Reason) bool {
 	won := m.board.Swap(m.seen, m.seen.Next(s, r), m.now)
 	m.obey()
 	return won
-}
-
-// wish changes the operator's wishes, whatever other processes do meanwhile.
-func (m *Machine) wish(change func(*Wishes)) {
-	for range 64 {
-		old := m.board.Wishes()
-		w := old
-		change(&w)
-		if w == old || m.board.Wish(old, w) {
-			break
-		}
-	}
-	m.adoptWishes()
-	m.ring = true
 }

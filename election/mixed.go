@@ -21,25 +21,6 @@ func (m *Machine) mixedUntil() Time {
 	return m.mixedAt + mixedLimit
 }
 
-// wants is what members want of their machine.
-type wants struct {
-	lowest, highest uint8 // priorities
-	preempt, not    bool  // somebody wants preemption, somebody does not
-	weight          int   // of the checks
-}
-
-func (w *wants) add(members []Facts) {
-	for i := range members {
-		f := &members[i]
-		w.lowest, w.highest = min(w.lowest, f.Priority), max(w.highest, f.Priority)
-		w.preempt, w.not = w.preempt || f.Preempt == 1, w.not || f.Preempt != 1
-		w.weight += int(f.Weight)
-	}
-}
-
-// differ tells what the members of the machine want differently.
-type differ struct{ priority, preempt bool }
-
 // watchMembers raises the alarms about members that want different things.
 func (m *Machine) watchMembers() {
 	if len(m.own) == 0 {

@@ -4,7 +4,6 @@ package election
 // step does not look at a thousand members for the others. Who gives a member such a thing
 // says so here, and a look that finds none takes it back.
 type some struct {
-	changed  bool // been configured anew, or a member has gone: see wants
 	joining  bool // Facts.Joining
 	faulty   bool // Facts.Faults
 	retiring bool
@@ -13,4 +12,7 @@ type some struct {
 	reply    bool
 	superior bool // in this batch
 	alarm    bool // one that is on
+	// changed: been configured anew, said another weight, or gone. The next look at what
+	// they want takes it back.
+	changed bool
 }

@@ -19,13 +19,15 @@ func (m *Machine) weigh() {
 	if m.weight == 0 && !m.weighed {
 		return // as in most machines, all the time
 	}
-	m.weighed, m.some.changed = m.weight != 0, true
+	m.weighed = m.weight != 0
 	said := false
 	for i := range m.own {
-		f := &m.own[i]
-		f.Weight = 0
+		f, says := &m.own[i], int32(0)
 		if f.Joining == 0 && !said {
-			f.Weight, said = m.weight, true
+			says, said = m.weight, true
+		}
+		if f.Weight != says {
+			f.Weight, m.some.changed = says, true
 		}
 	}
 }
