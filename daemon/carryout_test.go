@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -20,6 +21,11 @@ type stubborn struct {
 func (s *stubborn) RemoveAddrs() error {
 	s.asked = append(s.asked, "remove")
 	return errors.New("the kernel keeps them")
+}
+
+func (s *stubborn) Up(context.Context) error {
+	s.asked = append(s.asked, "up")
+	return nil
 }
 
 func (s *stubborn) Down() error {
@@ -63,11 +69,14 @@ func TestDemoteInSpiteOfErrors(t *testing.T) {
 	for _, f := range calls {
 		f()
 	}
-	for i, want := range []string{"", "remove down", "remove"} {
+	asked := func(i int, want string) {
+		t.Helper()
 		if got := strings.Join(carriers[i].asked, " "); got != want {
 			t.Errorf("%d: asked to %q, want %q", i, got, want)
 		}
 	}
+	asked(1, "remove down")
+	asked(2, "remove")
 	for text, want := range map[string]int{
 		"cannot remove the virtual addresses":    2,
 		"the kernel keeps them":                  2,
@@ -83,6 +92,8 @@ func TestDemoteInSpiteOfErrors(t *testing.T) {
 	overtaken.wanted = true
 	d.isDown(overtaken, overtaken.iface, nil)
 	if !overtaken.overtaken || len(d.afterStep) != 1 {
-		t.Errorf("overtaken %v, %d things to do", overtaken.overtaken, len(d.afterStep))
+		t.Fatalf("overtaken %v, %d things to do", overtaken.overtaken, len(d.afterStep))
 	}
+	d.afterStep[0]()
+	asked(1, "remove down up")
 }

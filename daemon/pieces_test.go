@@ -57,7 +57,7 @@ func (d *Daemon) tried() (vrs []int) {
 func TestPieces(t *testing.T) {
 	const n = 2*advertPiece + 88
 	d, grid := crowdDaemon(t, n)
-	d.first().cfg.Interval = time.Minute // what is half of it old is not sent
+	reconfigure(d.first(), func(c *config.Router) { c.Interval = time.Minute }) // what is half of it old is not sent
 	tick := boottime() - int64(time.Microsecond)
 	d.verdictAt = tick
 	if !d.inPieces(grid()) {
@@ -135,7 +135,7 @@ func TestSlots(t *testing.T) {
 	if got := next(); got != wideSlot {
 		t.Errorf("it ends with %v", got)
 	}
-	d.first().cfg.Interval = 4 * 3 * advertPiece * (wideSlot - widening)
+	reconfigure(d.first(), func(c *config.Router) { c.Interval = 4 * 3 * advertPiece * (wideSlot - widening) })
 	if got := next(); got != wideSlot-widening {
 		t.Errorf("%v in an interval without more room", got)
 	}
@@ -169,7 +169,7 @@ func TestSlots(t *testing.T) {
 		{1000, time.Microsecond, narrowSlot/2 + widening},
 		{atOnce, time.Microsecond, narrowSlot/2 + 2*widening}, // few tell nothing
 	} {
-		d.first().cfg.Interval = time.Second
+		reconfigure(d.first(), func(c *config.Router) { c.Interval = time.Second })
 		d.pieces.tookAtOnce(c.n, c.took)
 		if got := next(); got != c.want {
 			t.Errorf("%v after %d that took %v, want %v", got, c.n, c.took, c.want)
@@ -187,7 +187,7 @@ func TestAside(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = bell.Close() })
 	d.bell = bell
-	d.first().cfg.Interval = time.Minute
+	reconfigure(d.first(), func(c *config.Router) { c.Interval = time.Minute })
 	start := func() {
 		d.verdictAt = boottime()
 		if !d.inPieces(grid()) {
@@ -315,7 +315,7 @@ func TestPiecesLeft(t *testing.T) {
 // What the election has not been told is not let go of as what was needed once.
 func TestUntoldIsKept(t *testing.T) {
 	d, grid := crowdDaemon(t, 3*advertPiece)
-	d.first().cfg.Interval = time.Minute
+	reconfigure(d.first(), func(c *config.Router) { c.Interval = time.Minute })
 	d.machine.Start(d.turns.last, nil)
 	d.realised = d.board.Load() // there is no group
 	d.verdictAt = boottime()
@@ -340,7 +340,7 @@ func TestUntoldIsKept(t *testing.T) {
 func TestShrink(t *testing.T) {
 	const n = 3 * advertPiece
 	d, grid := crowdDaemon(t, n)
-	d.first().cfg.Interval = time.Minute
+	reconfigure(d.first(), func(c *config.Router) { c.Interval = time.Minute })
 	due := grid()
 	round := func() {
 		d.actions = append(d.actions[:0], due...)
@@ -385,7 +385,7 @@ func TestNotInPieces(t *testing.T) {
 		"a promotion": func(a []election.Action) []election.Action { a[last].Kind = election.DoPromote; return a },
 		"a pause":     func(a []election.Action) []election.Action { d.standing = true; return a },
 		"a short interval": func(a []election.Action) []election.Action {
-			d.first().cfg.Interval = 4 * 3 * advertPiece * (narrowSlot - 1)
+			reconfigure(d.first(), func(c *config.Router) { c.Interval = 4 * 3 * advertPiece * (narrowSlot - 1) })
 			return a
 		},
 		"nothing is decided": func([]election.Action) []election.Action { return nil },
@@ -393,7 +393,8 @@ func TestNotInPieces(t *testing.T) {
 		if d.inPieces(prepare(grid())) {
 			t.Errorf("%s: in pieces", what)
 		}
-		d.standing, d.first().cfg.Interval = false, time.Second
+		d.standing = false
+		reconfigure(d.first(), func(c *config.Router) { c.Interval = time.Second })
 	}
 	if !d.inPieces(grid()) {
 		t.Error("the grid: all at once")

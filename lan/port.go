@@ -60,8 +60,8 @@ type Config struct {
 }
 
 // Port is everything that is sent to and heard from one parent. Send, Listen and Leave
-// belong to one goroutine, with the bell that it listens at; Drain, Counters and Close may
-// be called from any.
+// belong to one goroutine, with the bell that it listens at; Drain and Counters may be
+// called from any, and Close, after Leave.
 //
 // A Port whose parent was deleted is of no more use: Close it, and open
 // another when the parent is back, whose index is then a new one.

@@ -12,10 +12,12 @@ import (
 type sender struct {
 	ear *receiver
 	outgoing
+	refused bool // the last Send was cut short: the rest may be, too, frame by frame
 }
 
 // manyFrames are worth two system calls, so that the kernel need not look for each of them
-// whether who waits for the socket wants to know that it has left.
+// whether who waits for the socket wants to know that it has left. A card that is none of
+// the kernel's own tells later, as a rule, when it is waited for again.
 const manyFrames = 32
 
 func newSender(ear *receiver) sender { return sender{ear: ear} }
@@ -42,7 +44,7 @@ func (o *sender) tune() error {
 // frames without an error. Only its link events tell (package rtnl).
 func (p *Port) Send(frames [][]byte) (sent int, err error) {
 	o, again := &p.out, false
-	if len(frames) >= manyFrames {
+	if len(frames) >= manyFrames && !o.refused {
 		if ear := p.receiver.ear; ear != nil { // somebody listens
 			ear.Cover()
 			defer ear.Uncover()
@@ -64,10 +66,12 @@ func (p *Port) Send(frames [][]byte) (sent int, err error) {
 			again = true
 			continue
 		}
+		o.refused = true
 		p.count.sent.Add(uint64(sent))
 		p.count.unsent.Add(uint64(len(frames) - sent))
 		return sent, fmt.Errorf("send %d of %d frames to %s: %w", len(frames)-sent, len(frames), p.cfg.Name, err)
 	}
+	o.refused = false
 	p.count.sent.Add(uint64(sent))
 	return sent, nil
 }

@@ -69,7 +69,8 @@ func (e *Ear) Pause(until int64) {
 }
 
 // Cover spares the kernel to look whom to wake for each frame that comes to the descriptor,
-// or has left by it: 50 to 80 ns each. Uncover must follow before the bell is waited at.
+// or has left by it: 0.1 us each, or more. Uncover must follow before the bell is waited
+// at, and before the descriptor is closed.
 func (e *Ear) Cover() {
 	if e.number >= 0 && e.until == 0 {
 		// Not EPOLL_CTL_MOD, with which it would look still.
@@ -77,7 +78,8 @@ func (e *Ear) Cover() {
 	}
 }
 
-// Uncover ends that. What has come meanwhile is found by the next waiting.
+// Uncover ends that. What has come meanwhile is found by the next waiting, or, if the
+// kernel has no memory for that, a little later.
 func (e *Ear) Uncover() {
 	if e.number >= 0 && e.until == 0 && !e.hear() {
 		e.bell.waiting = append(e.bell.waiting, e)
