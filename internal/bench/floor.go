@@ -55,16 +55,19 @@ func floor(args []string) error {
 	if err != nil {
 		return err
 	}
-	frames := map[string][][]byte{}
+	frames, sources := map[string][][]byte{}, map[string]netip.Addr{}
 	for _, text := range args[2:] {
 		f := strings.Split(text, ",")
 		vrid, _ := strconv.Atoi(f[1])
 		vip := netip.MustParseAddr(f[2])
 		// The card's own address, as in everybody's adverts: the peer's kernel drops early
 		// what comes from one that it has no route back to.
-		src, err := addressOf(f[0])
-		if err != nil {
-			return err
+		src, known := sources[f[0]]
+		if !known {
+			if src, err = addressOf(f[0]); err != nil {
+				return err
+			}
+			sources[f[0]] = src
 		}
 		a := vrrp.Advert{Version: 3, VRID: uint8(vrid), Priority: uint8(priorities[0]), Interval: interval, Addrs: []netip.Addr{vip}}
 		payload, err := a.AppendPayload(nil, src, vrrp.IPv4.Group(), 0, nil)
@@ -108,11 +111,11 @@ func floor(args []string) error {
 func addressOf(name string) (netip.Addr, error) {
 	card, err := net.InterfaceByName(name)
 	if err != nil {
-		return netip.Addr{}, err
+		return netip.Addr{}, fmt.Errorf("%s: %w", name, err)
 	}
 	addrs, err := card.Addrs()
 	if err != nil {
-		return netip.Addr{}, err
+		return netip.Addr{}, fmt.Errorf("addresses of %s: %w", name, err)
 	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
