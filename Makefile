@@ -19,18 +19,21 @@ build: ## bin/vrrpd and bin/atropos
 demo: build ## two routers, two LANs, a client: watch them change sides (root)
 	$(GO) run ./internal/demo -vrrpd bin/vrrpd -atropos bin/atropos
 
-# Three kinds of tests, one after the other. Those that only compute share the
+# Four kinds of tests, one after the other. Those that only compute share the
 # processors. Most of those in network namespaces wait nearly all of their time, and
-# stand side by side, however many processors there are. Those that judge milliseconds,
-# and those that hold the lock that all namespaces of a machine share for seconds, because
-# they make and change a thousand things, have the machine for themselves.
+# stand side by side, however many processors there are. Those that hold the lock that all
+# namespaces of a machine share for seconds, because they make and change a thousand
+# things, are a bother to each other only. Those that judge milliseconds have the machine
+# for themselves.
 COMPUTE = ./cmd/... ./config ./control ./election ./internal/interleave ./internal/rundir ./internal/sim ./internal/vm/... ./vrrp
-ALONE   = ./daemon ./lease ./vmacif ./internal/acceptance ./internal/netlab
+LOCKING = ./lease ./vmacif ./internal/netlab
+ALONE   = ./daemon ./internal/acceptance
 
 test: ## every test; those in network namespaces too when root
 	@[ "$$(id -u)" = 0 ] || echo "make test: not root: EVERY TEST IN NETWORK NAMESPACES IS SKIPPED; run it as root to have them too" >&2
 	$(GO) test $(COMPUTE)
-	$(GO) test -p 4 $$($(GO) list ./... | grep -vxF "$$($(GO) list $(COMPUTE) $(ALONE))")
+	$(GO) test -p 4 $$($(GO) list ./... | grep -vxF "$$($(GO) list $(COMPUTE) $(LOCKING) $(ALONE))")
+	$(GO) test -p 3 $(LOCKING)
 	$(GO) test -p 1 $(ALONE)
 
 race: ## every test under the race detector
