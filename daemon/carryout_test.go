@@ -12,23 +12,23 @@ import (
 	"vrrpd/election"
 )
 
-// stubborn is a carrier of which nothing can be removed, and which cannot be taken down.
-type stubborn struct {
+// refusing is a carrier of which nothing can be removed, and which cannot be taken down.
+type refusing struct {
 	carrier
 	asked []string
 }
 
-func (s *stubborn) RemoveAddrs() error {
+func (s *refusing) RemoveAddrs() error {
 	s.asked = append(s.asked, "remove")
 	return errors.New("the kernel keeps them")
 }
 
-func (s *stubborn) Up(context.Context) error {
+func (s *refusing) Up(context.Context) error {
 	s.asked = append(s.asked, "up")
 	return nil
 }
 
-func (s *stubborn) Down() error {
+func (s *refusing) Down() error {
 	s.asked = append(s.asked, "down")
 	return errors.New("the kernel keeps it up")
 }
@@ -40,10 +40,10 @@ func TestDemoteInSpiteOfErrors(t *testing.T) {
 	d, _ := crowdDaemon(t, 3)
 	var log bytes.Buffer
 	d.log = slog.New(slog.NewTextHandler(&log, nil))
-	var carriers []*stubborn
+	var carriers []*refusing
 	var run []election.Action
 	for i, r := range d.routers {
-		c := &stubborn{}
+		c := &refusing{}
 		carriers = append(carriers, c)
 		if i > 0 { // the first one's interface does not exist
 			r.iface = c
